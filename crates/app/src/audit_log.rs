@@ -2,7 +2,7 @@
 //!
 //! No request waits for the writer. An event is in the database within a second, if the database responds; repeated
 //! failures are counted, and their count is written within a further minute (`failure_merging`). A killed process loses
-//! only what it has not yet written. While the database cannot be written, the queue grows up to a bound; beyond it,
+//! only its unwritten events. While the database cannot be written, the queue grows up to a bound; beyond it,
 //! the services apply backpressure and reject every request ([`AuditLogWriter::is_full`]).
 
 mod failure_merging;
@@ -47,7 +47,7 @@ stele_service::settings! {
 fn parse_retention(text: &str) -> std::result::Result<Option<Duration>, String> {
     match Duration::from_text(text, ValueRange::ANY)? {
         Duration::ZERO => Ok(None),
-        period if period < Duration::from_secs(86_400) => {
+        retention if retention < Duration::from_secs(86_400) => {
             Err("must be at least a day, or 0 to keep all entries".to_owned())
         }
         retention => Ok(Some(retention)),
@@ -100,7 +100,7 @@ pub struct AuditLogWriter {
     store: Arc<dyn AuditLogStore>,
     clock: Arc<dyn Clock>,
     retention: Option<Duration>,
-    /// Random id of this process, part of each entry's id.
+    /// Random id of this process, which is part of the id of each entry.
     source: i64,
     /// Operating system user and host, recorded as the author of administrative actions.
     operator: String,
@@ -113,7 +113,7 @@ pub struct AuditLogWriter {
     batch_ready: Notify,
     unwritten: tokio::sync::Mutex<UnwrittenEntries>,
     /// Whether the last write failed.
-    failing: AtomicBool,
+    is_failing: AtomicBool,
     written: Counter,
     lost: Counter,
     merged: Counter,
@@ -134,8 +134,8 @@ struct UnwrittenEntries {
 }
 
 impl AuditLogWriter {
-    /// A writer to `store`. It writes nothing until [`AuditLogWriter::run`] is polled or [`AuditLogWriter::flush`] is
-    /// called.
+    /// Creates a writer to `store`. The writer writes nothing until [`AuditLogWriter::run`] is polled or
+    /// [`AuditLogWriter::flush`] is called.
     pub fn new(
         store: Arc<dyn AuditLogStore>,
         clock: Arc<dyn Clock>,
@@ -156,7 +156,7 @@ impl AuditLogWriter {
             non_empty: Notify::new(),
             batch_ready: Notify::new(),
             unwritten: tokio::sync::Mutex::default(),
-            failing: AtomicBool::new(false),
+            is_failing: AtomicBool::new(false),
             written: Counter::default(),
             lost: Counter::default(),
             merged: Counter::default(),
@@ -180,9 +180,9 @@ impl AuditLogWriter {
         self.pending.load(Ordering::Relaxed) >= BACKPRESSURE_THRESHOLD
     }
 
-    /// Whether the last write failed. It is retried until it succeeds.
+    /// Whether the last write failed. The writer retries it until it succeeds.
     pub fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
+        self.is_failing.load(Ordering::Relaxed)
     }
 }
 
@@ -195,7 +195,7 @@ impl EventSink for AuditLogWriter {
         let mut queue = lock_queue(&self.queue);
         let event = match policy {
             AuditLogPolicy::Aggregate(class) => match queue.merger.record(class, event, Instant::now()) {
-                MergeOutcome::Recorded(event) => event,
+                MergeOutcome::OwnEntry(event) => event,
                 MergeOutcome::Counted => {
                     self.merged.inc();
                     return;
@@ -239,7 +239,7 @@ impl AuditLogWriter {
         let UnwrittenEntries { entries, last_seq: seq } = &mut *unwritten;
         let (events, closed_windows) = {
             let mut queue = lock_queue(&self.queue);
-            // While the database cannot be written, counting continues.
+            // While entries of a failed write remain, windows stay open and count further failures.
             let closed_windows = if entries.is_empty() { close_windows(&mut queue.merger) } else { Vec::new() };
             (std::mem::take(&mut queue.events), closed_windows)
         };
@@ -254,7 +254,7 @@ impl AuditLogWriter {
         while !entries.is_empty() {
             let batch_len = entries.len().min(MAX_BATCH);
             let result = self.store.append(&entries[..batch_len]).await;
-            self.failing.store(result.is_err(), Ordering::Relaxed);
+            self.is_failing.store(result.is_err(), Ordering::Relaxed);
             result?;
             entries.drain(..batch_len);
             self.pending.fetch_sub(batch_len, Ordering::Relaxed);
@@ -269,29 +269,29 @@ impl AuditLogWriter {
     }
 
     async fn run_writer(&self) {
-        let mut failed = false;
+        let mut has_failed = false;
         loop {
-            if !failed {
+            if !has_failed {
                 self.wait_for_work().await;
             }
             match self.flush().await {
-                Ok(()) if failed => {
-                    failed = false;
+                Ok(()) if has_failed => {
+                    has_failed = false;
                     tracing::info!("the audit log is written again; no entry is missing");
                 }
                 Ok(()) => {}
                 Err(cause) => {
-                    if !failed {
+                    if !has_failed {
                         tracing::error!(%cause, "the audit log cannot be written; entries wait in memory");
                     }
-                    failed = true;
+                    has_failed = true;
                     sleep(RETRY_DELAY).await;
                 }
             }
         }
     }
 
-    /// Waits until there is something to write, then for the rest of the batch.
+    /// Waits for an event and the rest of its batch, or until a window of counted failures ends.
     async fn wait_for_work(&self) {
         let deadline = lock_queue(&self.queue).merger.next_deadline();
         let window_end = async {
@@ -344,7 +344,7 @@ impl AuditLogWriter {
     }
 }
 
-/// Logs suppressed failures: there are many of them, which an operator should learn without reading the audit log.
+/// Logs suppressed failures, so that operators learn of a flood without reading the audit log.
 fn warn_if_suppressed(entry: &AuditLogEntry) {
     if entry.action == SUPPRESSED_FAILURES {
         let (class, failures, origins) = (&*entry.result, entry.count, entry.origins);
@@ -367,6 +367,7 @@ fn lock_queue(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Gauge of the events that are not yet written.
 struct PendingCollector(Arc<AuditLogWriter>);
 
 impl std::fmt::Debug for PendingCollector {

@@ -1,3 +1,5 @@
+//! Tests of the audit log writer: batches, retries, backpressure, merging, purge.
+
 use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 
@@ -25,7 +27,7 @@ struct FakeAuditLogStore {
 }
 
 impl FakeAuditLogStore {
-    fn all(&self) -> Vec<AuditLogEntry> {
+    fn stored_entries(&self) -> Vec<AuditLogEntry> {
         self.entries.lock().unwrap().clone()
     }
 }
@@ -71,7 +73,7 @@ fn audit_log_writer() -> (Arc<AuditLogWriter>, Arc<FakeAuditLogStore>, Metrics) 
     (AuditLogWriter::new(store.clone(), Arc::new(SystemClock), AuditLogConfig::default(), &metrics), store, metrics)
 }
 
-fn login(outcome: Outcome, user: u8, address: u8) -> Event {
+fn login_event(outcome: Outcome, user: u8, address: u8) -> Event {
     let request = RequestId::parse(format!("r{user}")).unwrap();
     Event {
         at: Timestamp::from_secs(1),
@@ -83,11 +85,11 @@ fn login(outcome: Outcome, user: u8, address: u8) -> Event {
     }
 }
 
-fn from_address(address: IpAddr, event: Event) -> Event {
+fn with_address(address: IpAddr, event: Event) -> Event {
     Event { client: event.client.map(|client| RequestSource { address, ..client }), ..event }
 }
 
-fn about_user(user: UserId, event: Event) -> Event {
+fn with_subject(user: UserId, event: Event) -> Event {
     Event { subject: Some(user.into()), ..event }
 }
 
@@ -96,11 +98,11 @@ async fn events_are_written_in_batches_and_in_order() {
     let (writer, store, metrics) = audit_log_writer();
     let count = MAX_BATCH + 100;
     for n in 0..count {
-        writer.record(login(Outcome::Done, u8::try_from(n % 200).unwrap(), 1));
+        writer.record(login_event(Outcome::Done, u8::try_from(n % 200).unwrap(), 1));
     }
     assert!(metrics.render().unwrap().contains(&format!("stele_audit_pending {count}")));
     writer.flush().await.unwrap();
-    let entries = store.all();
+    let entries = store.stored_entries();
     assert_eq!(*store.batches.lock().unwrap(), [MAX_BATCH, 100]);
     assert!(entries.is_sorted_by_key(|entry| entry.id.seq) && entries.len() == count);
     let rendered = metrics.render().unwrap();
@@ -109,11 +111,11 @@ async fn events_are_written_in_batches_and_in_order() {
     );
 }
 
-fn results(store: &FakeAuditLogStore) -> Vec<(String, i64)> {
-    store.all().iter().map(|entry| (entry.result.to_string(), entry.count)).collect()
+fn stored_results(store: &FakeAuditLogStore) -> Vec<(String, i64)> {
+    store.stored_entries().iter().map(|entry| (entry.result.to_string(), entry.count)).collect()
 }
 
-fn expected(results: &[(&str, i64)]) -> Vec<(String, i64)> {
+fn expected_results(results: &[(&str, i64)]) -> Vec<(String, i64)> {
     results.iter().map(|(result, count)| ((*result).to_owned(), *count)).collect()
 }
 
@@ -126,19 +128,19 @@ async fn repeated_failures_are_written_as_one_entry_with_a_count() {
     });
     for user in 0..100 {
         for _ in 0..100 {
-            writer.record(login(Outcome::RateLimited, user, 1));
+            writer.record(login_event(Outcome::RateLimited, user, 1));
         }
-        writer.record(login(Outcome::RateLimited, user, 2));
+        writer.record(login_event(Outcome::RateLimited, user, 2));
     }
-    writer.record(login(Outcome::WrongPassword, 1, 1));
-    writer.record(login(Outcome::Done, 1, 1));
-    writer.record(login(Outcome::Done, 1, 1));
-    // The first failure of its kind is written as soon as a success.
+    writer.record(login_event(Outcome::WrongPassword, 1, 1));
+    writer.record(login_event(Outcome::Done, 1, 1));
+    writer.record(login_event(Outcome::Done, 1, 1));
+    // The first failure of each kind is written without the delay of merging, like a success.
     sleep(BATCH_DELAY * 2).await;
     let first = [("too_many", 1), ("too_many", 1), ("wrong_password", 1), ("ok", 1), ("ok", 1)];
-    assert_eq!(results(&store), expected(&first));
+    assert_eq!(stored_results(&store), expected_results(&first));
     sleep(failure_merging::MERGE_WINDOW - BATCH_DELAY).await;
-    assert_eq!(results(&store)[5..], expected(&[("too_many", 9_999), ("too_many", 99)]));
+    assert_eq!(stored_results(&store)[5..], expected_results(&[("too_many", 9_999), ("too_many", 99)]));
     assert!(metrics.render().unwrap().contains("stele_audit_merged_total 10098"));
     // Without events, nothing is written.
     let batches = store.batches.lock().unwrap().len();
@@ -147,7 +149,7 @@ async fn repeated_failures_are_written_as_one_entry_with_a_count() {
     task.abort();
 }
 
-/// The event of each request, by its number.
+/// Returns the event of the request with this number.
 type Flood<'a> = &'a dyn Fn(u16) -> Event;
 
 #[tokio::test(start_paused = true)]
@@ -157,10 +159,10 @@ async fn a_flood_of_failures_leaves_a_bounded_number_of_entries() {
     let user = |n: u16| UserId::from_bytes([n.to_be_bytes(); 8].concat().try_into().unwrap());
     let v6 = |network, host| IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, host]);
     let floods: [(&str, Flood<'_>, usize); 4] = [
-        ("one /64", &|n| from_address(v6(1, n), login(Outcome::RateLimited, 1, 1)), 2),
-        ("one IPv4 address", &|n| about_user(user(n), login(Outcome::WrongPassword, 1, 1)), 241),
-        ("1,000 origins", &|n| from_address(v6(n % 1_000, n), login(Outcome::RateLimited, 1, 1)), 1_832),
-        ("60,000 origins", &|n| from_address(v6(n, 1), login(Outcome::Stale, 1, 1)), 1_801),
+        ("one /64", &|n| with_address(v6(1, n), login_event(Outcome::RateLimited, 1, 1)), 2),
+        ("one IPv4 address", &|n| with_subject(user(n), login_event(Outcome::WrongPassword, 1, 1)), 241),
+        ("1,000 origins", &|n| with_address(v6(n % 1_000, n), login_event(Outcome::RateLimited, 1, 1)), 1_832),
+        ("60,000 origins", &|n| with_address(v6(n, 1), login_event(Outcome::Stale, 1, 1)), 1_801),
     ];
     for (name, flood, max_entries) in floods {
         let (writer, store, _) = audit_log_writer();
@@ -170,7 +172,7 @@ async fn a_flood_of_failures_leaves_a_bounded_number_of_entries() {
         sleep(failure_merging::MERGE_WINDOW + BATCH_DELAY).await;
         writer.flush().await.unwrap();
         writer.drain().await;
-        let entries = store.all();
+        let entries = store.stored_entries();
         assert!(entries.len() <= max_entries, "{name}: {}", entries.len());
         assert_eq!(entries.iter().map(|entry| entry.count).sum::<i64>(), 60_000, "{name}: each failure is counted");
     }
@@ -180,19 +182,19 @@ async fn a_flood_of_failures_leaves_a_bounded_number_of_entries() {
 async fn draining_writes_the_counted_failures() {
     let (writer, store, _) = audit_log_writer();
     for _ in 0..10 {
-        writer.record(login(Outcome::WrongPassword, 1, 1));
+        writer.record(login_event(Outcome::WrongPassword, 1, 1));
     }
     store.fails.store(true, Ordering::SeqCst);
     writer.flush().await.unwrap_err();
     store.fails.store(false, Ordering::SeqCst);
     writer.drain().await;
-    assert_eq!(results(&store), expected(&[("wrong_password", 1), ("wrong_password", 9)]));
+    assert_eq!(stored_results(&store), expected_results(&[("wrong_password", 1), ("wrong_password", 9)]));
 }
 
 #[tokio::test]
 async fn a_failed_write_is_reported_until_the_next_success() {
     let (writer, store, _) = audit_log_writer();
-    writer.record(login(Outcome::Done, 1, 1));
+    writer.record(login_event(Outcome::Done, 1, 1));
     store.fails.store(true, Ordering::SeqCst);
     writer.flush().await.unwrap_err();
     assert!(writer.is_failing());
@@ -207,14 +209,14 @@ async fn a_failed_batch_is_retried_without_duplicates() {
         let (writer, store, _) = audit_log_writer();
         store.fails.store(true, Ordering::SeqCst);
         store.stores_before_failing.store(stores_before_failing, Ordering::SeqCst);
-        writer.record(login(Outcome::Done, 1, 1));
+        writer.record(login_event(Outcome::Done, 1, 1));
         writer.flush().await.unwrap_err();
-        writer.record(login(Outcome::Done, 2, 1));
+        writer.record(login_event(Outcome::Done, 2, 1));
         writer.flush().await.unwrap_err();
         store.fails.store(false, Ordering::SeqCst);
-        writer.record(login(Outcome::Done, 3, 1));
+        writer.record(login_event(Outcome::Done, 3, 1));
         writer.flush().await.unwrap();
-        let seqs: Vec<_> = store.all().iter().map(|entry| entry.id.seq).collect();
+        let seqs: Vec<_> = store.stored_entries().iter().map(|entry| entry.id.seq).collect();
         assert_eq!(seqs, [1, 2, 3], "stores before failing: {stores_before_failing}");
     }
 }
@@ -223,16 +225,16 @@ async fn a_failed_batch_is_retried_without_duplicates() {
 async fn an_unwritable_log_applies_backpressure_and_still_accepts_events_in_flight() {
     let (writer, store, metrics) = audit_log_writer();
     store.fails.store(true, Ordering::SeqCst);
-    let record = || writer.record(login(Outcome::Done, 1, 1));
+    let record = || writer.record(login_event(Outcome::Done, 1, 1));
     (1..BACKPRESSURE_THRESHOLD).for_each(|_| record());
     writer.flush().await.unwrap_err();
     assert!(!writer.is_full());
     record();
     assert!(writer.is_full());
     (BACKPRESSURE_THRESHOLD..QUEUE_CAPACITY + 5).for_each(|_| record());
-    writer.record(login(Outcome::RateLimited, 1, 1));
-    writer.record(login(Outcome::RateLimited, 1, 1));
-    // The second is counted as a repetition of the first and so is not lost.
+    writer.record(login_event(Outcome::RateLimited, 1, 1));
+    writer.record(login_event(Outcome::RateLimited, 1, 1));
+    // The second rate-limited request is counted as a repetition of the first, so it is not lost.
     assert!(metrics.render().unwrap().contains("stele_audit_lost_total 6"));
     store.fails.store(false, Ordering::SeqCst);
     writer.flush().await.unwrap();
@@ -243,12 +245,12 @@ async fn an_unwritable_log_applies_backpressure_and_still_accepts_events_in_flig
 #[tokio::test]
 async fn failed_logouts_and_issued_captchas_are_not_logged_but_rejections_are() {
     let (writer, store, _) = audit_log_writer();
-    writer.record(Event { action: Action::Logout, ..login(Outcome::NotAuthenticated, 1, 1) });
+    writer.record(Event { action: Action::Logout, ..login_event(Outcome::NotAuthenticated, 1, 1) });
     for outcome in [Outcome::Done, Outcome::RateLimited] {
-        writer.record(Event { action: Action::IssueCaptcha, ..login(outcome, 1, 1) });
+        writer.record(Event { action: Action::IssueCaptcha, ..login_event(outcome, 1, 1) });
     }
     writer.flush().await.unwrap();
-    let results: Vec<_> = store.all().iter().map(|entry| entry.result.to_string()).collect();
+    let results: Vec<_> = store.stored_entries().iter().map(|entry| entry.result.to_string()).collect();
     assert_eq!(results, ["too_many"]);
 }
 
@@ -260,10 +262,10 @@ async fn an_event_is_written_within_the_batch_delay() {
         async move { writer.run().await }
     });
     for _ in 0..3 {
-        let before = store.all().len();
-        writer.record(login(Outcome::Done, 1, 1));
+        let before = store.stored_entries().len();
+        writer.record(login_event(Outcome::Done, 1, 1));
         let recorded_at = tokio::time::Instant::now();
-        while store.all().len() == before {
+        while store.stored_entries().len() == before {
             sleep(Duration::from_millis(1)).await;
         }
         let delay = recorded_at.elapsed();

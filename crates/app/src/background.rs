@@ -1,4 +1,5 @@
-//! Background tasks of a process: audit log, key rotation, deletion of expired rows, wrapping of imported hashes.
+//! Background tasks of a process: writing the audit log, key rotation, deletion of expired rows, wrapping of imported
+//! password hashes.
 
 use std::sync::Arc;
 

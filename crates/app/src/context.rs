@@ -45,7 +45,7 @@ pub struct Context {
     pub settings: Settings,
     /// The proxies whose `X-Forwarded-*` header fields are trusted.
     pub trusted_proxies: TrustedProxies,
-    /// The active keys.
+    /// The registered keys.
     pub keys: Arc<KeyRing>,
     /// Writes the audit log.
     pub audit_log: Arc<AuditLogWriter>,
@@ -72,7 +72,7 @@ pub async fn open(settings: Settings, environment: Environment) -> Result<Contex
     Ok(context)
 }
 
-/// The delivery configuration by `STELE_DELIVERY` and related settings.
+/// The delivery configuration, from `STELE_DELIVERY` and related settings.
 ///
 /// # Errors
 /// One line: the invalid setting, without the URL, which may hold a password.
@@ -131,8 +131,8 @@ impl ContextBuilder {
         let hasher = HashingConfig::from_settings(&settings)?.build_hasher(environment.random.as_ref())?;
         let domain_metrics = DomainMetrics::register(&metrics, hasher.clone());
         let audit_log_config = AuditLogConfig::from_settings(&settings)?;
-        // The audit log has its own connections: those of the user store end with the worker threads, after which the
-        // audit log is still written. And no login waits for a connection that writes the audit log.
+        // Separate connections for the audit log: the user store's connections close with the worker threads, after
+        // which the audit log is still written; and no login waits for a connection that writes the audit log.
         let audit_database = stores::open_database(&settings)?;
         let audit_store = audit_database.audit_log();
         let audit_log = AuditLogWriter::new(audit_store, Arc::clone(&environment.clock), audit_log_config, &metrics);
@@ -161,8 +161,8 @@ impl ContextBuilder {
     }
 }
 
-/// The administrative operations, on the user store of the settings. They need no key. The caller must flush the audit
-/// log.
+/// Opens the administrative operations on the user store that the settings name. The operations need no key. The caller
+/// must flush the returned audit log.
 ///
 /// # Errors
 /// As [`crate::stores::open_current_database`].
@@ -183,7 +183,7 @@ pub async fn open_administration(settings: &Settings) -> Result<(Administration,
     Ok((Administration::new(dependencies), audit_log))
 }
 
-/// The active keys of a service with these settings.
+/// Opens the registered keys of a process with these settings.
 ///
 /// # Errors
 /// One line that names the key and its file; or as [`crate::stores::open_database`].

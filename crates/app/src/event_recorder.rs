@@ -1,4 +1,5 @@
-//! Event sink of the use cases: passes each event to the metrics, the debug log and the audit log.
+//! Event sink of the use cases: passes each event to the metrics, the debug log and the audit log, and warns when the
+//! deployment's send quota is exceeded.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -17,7 +18,7 @@ use crate::metrics::DomainMetrics;
 pub(crate) struct EventRecorder {
     metrics: DomainMetrics,
     audit_log: Arc<AuditLogWriter>,
-    /// When the quota of the deployment (`STELE_SEND_TOTAL`) was last logged, in Unix seconds.
+    /// When the warning about the deployment's quota (`STELE_SEND_TOTAL`) was last logged, in Unix seconds.
     last_warned_at: AtomicI64,
 }
 
@@ -29,7 +30,7 @@ impl EventRecorder {
 
 impl EventSink for EventRecorder {
     fn global_send_quota_reached(&self, at: Timestamp, dialect: DialectName, max: u32) {
-        self.metrics.send_total_reached(dialect);
+        self.metrics.record_send_total_reached(dialect);
         let (now, last) = (at.as_secs(), self.last_warned_at.load(Ordering::Relaxed));
         let is_due = now.abs_diff(last) >= 60;
         if is_due && self.last_warned_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {

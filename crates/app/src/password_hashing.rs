@@ -66,7 +66,7 @@ impl HashingConfig {
     pub fn build_hasher(self, random: &dyn Random) -> Result<Hasher, ConfigError> {
         Hasher::new(self.cost, self.max_concurrent, self.queue_limit, random).ok_or_else(|| {
             ConfigError::new(format!(
-                "{}: argon2 rejects this cost; or {}: too many slots, their threads cannot be started",
+                "{}: argon2 rejects this cost; or {}: the threads of so many slots cannot be started; lower it",
                 HASH_COST.name(),
                 HASH_SLOTS.name()
             ))
@@ -81,7 +81,8 @@ impl HashingConfig {
         }
     }
 
-    /// The most memory for hashes at one time, in MiB: of all slots, or of one imported hash with the highest cost.
+    /// The most memory for hashes at one time, in MiB: of all slots, or of one imported hash with the highest cost,
+    /// whichever is more.
     pub fn max_memory_mib(self) -> u64 {
         let slots = u64::from(self.max_concurrent) * u64::from(self.cost.memory_kib);
         slots.max(Argon2Cost::MAX.memory_kib.into()).div_ceil(1_024)
@@ -105,7 +106,7 @@ impl fmt::Display for HashingConfig {
     }
 }
 
-/// Parses a cost such as `19456,2,1`, or below the minimum, for tests, `64,1,1,weak`.
+/// Parses a cost such as `19456,2,1`. For tests, the suffix `weak` permits a cost below OWASP's minimum: `64,1,1,weak`.
 fn parse_cost(text: &str) -> Result<Argon2Cost, String> {
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
     let (numbers, is_weak_allowed) = match parts.split_last() {
@@ -121,7 +122,7 @@ fn parse_cost(text: &str) -> Result<Argon2Cost, String> {
         return Err(format!("`{text}` is too much; the maximum is {}", format_cost(&Argon2Cost::MAX)));
     }
     if passes == 0 || lanes == 0 || memory < 8 * lanes {
-        return Err(format!("`{text}` is not possible with argon2: it needs a pass, a lane, and 8 KiB for each lane"));
+        return Err(format!("`{text}` is not possible: argon2 needs a pass, a lane, and 8 KiB for each lane"));
     }
     if !cost.is_strong() && !is_weak_allowed {
         let minimums = Argon2Cost::OWASP_MINIMUMS.map(|cost| format_cost(&cost));

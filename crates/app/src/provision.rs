@@ -1,4 +1,4 @@
-//! Provisioning before the first start: data folder, keys, database schema, and key files of single services.
+//! Provisioning before the first start: data folder, key bootstrap, database schema, and key files of single services.
 
 use stele_core::ports::KeyStore;
 use stele_core::random::Random;
@@ -8,7 +8,7 @@ use stele_service::{ConfigError, Settings};
 use crate::service::Service;
 use crate::{settings, stores};
 
-/// Creates what is missing: the data folder, keys, and the current schema; erases the sealed digests if salted dialects
+/// Creates the data folder, the keys and the current schema if missing, and erases the sealed digests if salted logins
 /// are off. Called by `stele up` and `stele migrate`.
 ///
 /// # Errors
@@ -38,7 +38,7 @@ pub async fn provision(settings: &Settings, services: &[Service], random: &dyn R
     Ok(())
 }
 
-/// Creates the files that one service needs in the key folder, and activates its first signing key.
+/// Creates the files that one service needs in the key folder, and registers the service's first signing key.
 ///
 /// # Errors
 /// One line: what cannot be created, and where.

@@ -18,7 +18,7 @@ const PING_TIMEOUT: Duration = Duration::from_millis(700);
 /// With less free disk space, an embedded store may be unable to record a login.
 const MIN_FREE_BYTES: u64 = 256 * 1024;
 
-/// The readiness check of a process. Clones share its state.
+/// The readiness check of a process. Clones share the state of the process.
 #[derive(Clone)]
 pub struct ReadinessCheck {
     use_cases: UseCases,
@@ -41,7 +41,7 @@ impl ReadinessCheck {
         if self.drain.is_draining() {
             return Err(DRAINING_REASON.to_owned());
         }
-        // Before the audit log, which cannot be written to a full disk: this reason names the cause.
+        // Checked before the audit log, which cannot be written to a full disk either: this reason names the cause.
         if self.embedded_store_folders.iter().any(|folder| is_disk_full(folder)) {
             return Err("the disk under the data folder is full; free space there".to_owned());
         }

@@ -37,13 +37,13 @@ pub fn serve(service: Service) -> ExitCode {
 }
 
 async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
-    let listen = settings.get(&LISTEN)?.unwrap_or_else(|| service.default_listen_address());
-    let admin_listen = admin::listen_address(&settings, listen)?;
-    let listener = listener::bind(listen, LISTEN.name())?;
-    let admin_listener = listener::bind(admin_listen, ADMIN_LISTEN.name())?;
+    let configured_listen = settings.get(&LISTEN)?.unwrap_or_else(|| service.default_listen_address());
+    let configured_admin_listen = admin::listen_address(&settings, configured_listen)?;
+    let listener = listener::bind(configured_listen, LISTEN.name())?;
+    let admin_listener = listener::bind(configured_admin_listen, ADMIN_LISTEN.name())?;
     // With port 0 the system chooses a port, which is logged.
-    let listen = listener.local_addr().unwrap_or(listen);
-    let admin_listen = admin_listener.local_addr().unwrap_or(admin_listen);
+    let listen = listener.local_addr().unwrap_or(configured_listen);
+    let admin_listen = admin_listener.local_addr().unwrap_or(configured_admin_listen);
     let context = context::open(settings, Environment::default()).await?;
     wait_past_store_birth(&context).await?;
     let drain_delay = context.settings.get(&DRAIN)?;

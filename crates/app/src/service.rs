@@ -27,19 +27,19 @@ pub struct Service {
     pub port: u16,
     /// The settings that only this service reads.
     pub settings: SettingList,
-    /// Reads its settings and builds its routes.
+    /// Reads the service's settings and builds the service's routes.
     pub routes: fn(&Context) -> Result<Routes, ConfigError>,
     /// Creates missing files in the key folder; called by `stele up` and `stele migrate`.
     pub provision: fn(&Path, &Settings) -> Result<(), ConfigError>,
-    /// The kind of its signing keys, if it signs.
+    /// The kind of the service's signing keys; `None` if it does not sign.
     pub signing_key_kind: fn(&Settings) -> Result<Option<KeyKind>, ConfigError>,
-    /// Renders the rejection of a malformed request in its dialect.
+    /// Renders the rejection of a request in the service's dialect.
     pub render_rejection: fn(&RequestRejection) -> HttpResponse,
-    /// Renders a domain error in its dialect.
+    /// Renders a domain error in the service's dialect.
     pub render_error: fn(&Error) -> HttpResponse,
-    /// Its OpenAPI document, served at [`stele_service::OPENAPI_PATH`].
+    /// The service's OpenAPI document, served at [`stele_service::OPENAPI_PATH`].
     pub openapi_document: fn() -> OpenApi,
-    /// The kinds of proofs that its clients may send.
+    /// The kinds of proofs that clients of the dialect may send.
     pub supported_proofs: &'static [ProofKind],
 }
 

@@ -18,8 +18,8 @@ stele_service::settings! {
     /// The domain policy.
     pub const SETTINGS = "STELE_";
     /// replay protection: the most that the timestamp of a salted proof may differ from the clock; the log shows a
-    /// user's difference; clients that send local time as UTC need its offset and a few minutes (8h10m); 0: any, and
-    /// used proofs are stored in the user store for 30 days
+    /// user's difference; clients that send local time as UTC need the UTC offset plus a few minutes (8h10m); 0: any,
+    /// and used proofs are stored in the user store for 30 days
     TIMESTAMP_SKEW: Duration = with_derived_default(|| Policy::default().max_clock_skew.unwrap_or_default());
     /// how long a client that lost a response may repeat a salted login with the same proof from the same address; the
     /// repetition counts as a separate login; 0: it is rejected as a replay
@@ -30,7 +30,8 @@ stele_service::settings! {
     SESSIONS_PER_USER: u32 = with_derived_default(|| Policy::default().sessions_per_user).range(1, 1_000_000);
     /// minimum length of a new password in characters
     PASSWORD_MIN: usize = with_derived_default(|| Policy::default().min_password_length).range(1, 128);
-    /// store sealed digests, which the salted logins of cloudbox and TMS need (`stele challenge off` ends them at once)
+    /// store sealed digests, which the salted logins of cloudbox and TMS need (`stele challenge off` disables them at
+    /// once)
     SALTED: bool = with_derived_default(|| Policy::default().salted_logins_enabled);
     /// lifetime of a verification code
     CODE_TTL: Duration = with_derived_default(|| Policy::default().code_ttl).positive();

@@ -43,7 +43,7 @@ pub fn database_url(settings: &Settings) -> Result<DatabaseUrl, ConfigError> {
     }
 }
 
-/// The folders of embedded stores.
+/// The folders of embedded (SQLite) stores. Omits the user store's folder if `STELE_DATABASE_URL` is invalid.
 pub(crate) fn embedded_folders(settings: &Settings) -> Vec<PathBuf> {
     let users = match database_url(settings) {
         Ok(DatabaseUrl::Sqlite(path)) => path.parent().map(Path::to_owned),

@@ -18,7 +18,7 @@ use stele_service::Settings;
 
 /// Starts an SMS gateway; returns its URL and the number of messages sent to it.
 #[cfg(test)]
-fn sms_gateway() -> (String, Arc<AtomicUsize>) {
+fn start_sms_gateway() -> (String, Arc<AtomicUsize>) {
     let sent = Arc::new(AtomicUsize::new(0));
     let count = sent.clone();
     let receive = move || {
@@ -37,7 +37,7 @@ fn sms_gateway() -> (String, Arc<AtomicUsize>) {
 
 #[actix_web::test]
 async fn a_missing_delivery_channel_reveals_no_account_and_uses_no_quota() {
-    let (url, sent) = sms_gateway();
+    let (url, sent) = start_sms_gateway();
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings::default().with_values([
         ("STELE_DELIVERY", url),
@@ -49,7 +49,7 @@ async fn a_missing_delivery_channel_reveals_no_account_and_uses_no_quota() {
     stele_app::provision(&settings, &[], &OsRandom).await.unwrap();
     let use_cases = stele_app::open(settings, Environment::default()).await.unwrap().use_cases;
     let password = NewPassword::from_administrator(&RawPassword::new("123456".to_owned())).unwrap();
-    let mark = AddUserRequest {
+    let add_mark = AddUserRequest {
         name: Username::parse("mark").unwrap(),
         phone: None,
         email: Some(Email::parse("mark@example.com").unwrap()),
@@ -57,7 +57,7 @@ async fn a_missing_delivery_channel_reveals_no_account_and_uses_no_quota() {
         profile: Profile::default(),
         secret: ProvidedSecret::Password(password),
     };
-    use_cases.add_user(mark).await.unwrap();
+    use_cases.add_user(add_mark).await.unwrap();
 
     let request = RequestInfo::from_client("jwt", "192.0.2.1".parse().unwrap());
     // Without a provider for mail, existing and unknown accounts get the same response (user enumeration).

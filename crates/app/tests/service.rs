@@ -40,7 +40,7 @@ fn endpoints() -> Endpoints<TestDialect> {
         .route(Method::GET, "/fault", "/fault", fails, || OperationDescription::new("fault", "Fail", "Always."))
 }
 
-fn document() -> OpenApi {
+fn openapi_document() -> OpenApi {
     let api_info = ApiInfo {
         title: "Grumble",
         description: &["No."],
@@ -59,17 +59,17 @@ async fn fails() -> Result<HttpResponse, CallError<TestDialect>> {
     Err(Error::unavailable("the password is hunter2").into())
 }
 
-async fn context(folder: &Path) -> Result<Context, ConfigError> {
+async fn open_context(folder: &Path) -> Result<Context, ConfigError> {
     let settings = Settings::default().with_values([("STELE_DATA", folder.display().to_string())]);
     stele_app::provision(&settings, &[], &OsRandom).await?;
     stele_app::open(settings, Environment::default()).await
 }
 
 /// Starts a service of the test dialect on a free port.
-fn start(context: &Context) -> Result<(SocketAddr, ServerHandle), Box<dyn std::error::Error>> {
+fn start_service(context: &Context) -> Result<(SocketAddr, ServerHandle), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    let server = Service::new::<TestDialect>(0, &[], routes, document).start(context, listener)?;
+    let server = Service::new::<TestDialect>(0, &[], routes, openapi_document).start(context, listener)?;
     let handle = server.handle();
     actix_web::rt::spawn(server);
     Ok((address, handle))
@@ -78,14 +78,14 @@ fn start(context: &Context) -> Result<(SocketAddr, ServerHandle), Box<dyn std::e
 #[actix_web::test]
 async fn a_draining_service_is_not_ready_but_still_serves_requests() {
     let folder = tempfile::tempdir().unwrap();
-    let context = context(folder.path()).await.unwrap();
-    let (address, handle) = start(&context).unwrap();
+    let context = open_context(folder.path()).await.unwrap();
+    let (address, handle) = start_service(&context).unwrap();
     // One client, which reuses connections where possible.
     let client = reqwest::Client::new();
     let get = async |path: &str| {
         let response = client.get(format!("http://{address}{path}")).send().await.unwrap();
-        let closes = response.headers().get("connection").is_some_and(|value| value == "close");
-        (response.status().as_u16(), closes)
+        let has_connection_close = response.headers().get("connection").is_some_and(|value| value == "close");
+        (response.status().as_u16(), has_connection_close)
     };
     for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/fault", 503), ("/panic", 500)] {
         assert_eq!(get(path).await, (status, false), "{path}");
@@ -104,8 +104,8 @@ async fn a_draining_service_is_not_ready_but_still_serves_requests() {
 #[actix_web::test]
 async fn panics_errors_and_unknown_paths_are_rendered_in_dialect() {
     let folder = tempfile::tempdir().unwrap();
-    let context = context(folder.path()).await.unwrap();
-    let (address, handle) = start(&context).unwrap();
+    let context = open_context(folder.path()).await.unwrap();
+    let (address, handle) = start_service(&context).unwrap();
 
     for (path, status, body) in [
         ("/panic", StatusCode::INTERNAL_SERVER_ERROR, "Internal"),
@@ -135,8 +135,8 @@ async fn a_rejected_request_with_a_body_gets_a_lingering_close() {
     use std::time::{Duration, Instant};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let folder = tempfile::tempdir().unwrap();
-    let context = context(folder.path()).await.unwrap();
-    let (address, handle) = start(&context).unwrap();
+    let context = open_context(folder.path()).await.unwrap();
+    let (address, handle) = start_service(&context).unwrap();
     let rejected_connection = async || {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let head = "POST /stray HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n";

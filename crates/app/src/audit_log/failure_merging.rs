@@ -1,4 +1,4 @@
-//! Merging of repeated failures in the audit log, and rate limits for entries about failures.
+//! Merging of repeated failures in the audit log, and rate limits (token buckets) for entries about failures.
 //!
 //! The first failure of its kind from an origin (an address, an IPv6 /64, an app) gets its own entry; repetitions are
 //! counted in one entry a minute. Entries are rate-limited per origin and in total, separately for guesses and for
@@ -54,10 +54,10 @@ impl AuditRateLimits {
     }
 }
 
-/// What becomes of a recorded failure.
+/// The result of recording a failure.
 pub(super) enum MergeOutcome {
     /// The failure gets its own entry.
-    Recorded(Event),
+    OwnEntry(Event),
     /// A repetition, counted in the entry at the end of its window.
     Counted,
     /// Beyond a rate limit, only counted.
@@ -69,8 +69,8 @@ pub(super) enum MergeOutcome {
 pub(super) enum Suppression {
     /// A new window was opened, so [`FailureMerger::next_deadline`] has changed.
     WindowOpened,
-    /// An open window counts it too.
-    WindowExtended,
+    /// The failure was counted in the window that is already open.
+    CountedInOpenWindow,
 }
 
 /// Failures with equal keys are repetitions of each other.
@@ -78,7 +78,8 @@ pub(super) enum Suppression {
 struct FailureKey {
     origin: Option<Origin>,
     outcome: Outcome,
-    /// Action, dialect, app and subject; `None` if a rate limit rejected the request.
+    /// Action, dialect, app and subject. `None` if a rate limit rejected the request, so that all such failures of an
+    /// origin have one key.
     details: Option<(Action, Option<DialectName>, String, Option<Subject>)>,
 }
 
@@ -90,9 +91,9 @@ struct MergeWindow {
 
 struct RepeatedFailures {
     sample: Event,
-    same_action: bool,
-    same_subject: bool,
-    same_dialect: bool,
+    has_same_action: bool,
+    has_same_subject: bool,
+    has_same_dialect: bool,
     count: FailureCount,
 }
 
@@ -105,6 +106,7 @@ struct FailureCount {
 /// Suppressed failures since the last entry about them.
 struct SuppressedFailures {
     ends_at: Instant,
+    /// Hashes of the origins, at most [`MAX_COUNTED_ORIGINS`].
     origins: HashSet<u64>,
     count: FailureCount,
 }
@@ -115,19 +117,20 @@ struct TokenBucket {
     refilled_at: Instant,
 }
 
-/// Counts failures that are not yet written to the audit log.
+/// Merges repeated failures, limits the rate of entries about failures, and counts the failures that are not yet
+/// written.
 pub(super) struct FailureMerger {
     rate_limits: AuditRateLimits,
     windows: HashMap<Arc<FailureKey>, MergeWindow>,
     /// The ends of the windows, in order.
     window_ends: VecDeque<(Instant, Arc<FailureKey>)>,
-    /// By class as in [`CLASSES`].
+    /// One for each of [`CLASSES`].
     total_buckets: [TokenBucket; 2],
-    /// The buckets of origins, removed when full; by class as in [`CLASSES`].
+    /// The buckets of each origin, one for each of [`CLASSES`]; removed when full.
     origin_buckets: HashMap<Option<Origin>, [TokenBucket; 2]>,
     /// The number of origins at which full buckets are removed.
     sweep_at: usize,
-    /// By class as in [`CLASSES`].
+    /// One for each of [`CLASSES`].
     suppressed: [Option<SuppressedFailures>; 2],
     hasher: RandomState,
 }
@@ -148,7 +151,7 @@ impl FailureMerger {
 
     /// Records a failure.
     pub(super) fn record(&mut self, class: FailureClass, event: Event, now: Instant) -> MergeOutcome {
-        let key = FailureKey::of(&event);
+        let key = FailureKey::from_event(&event);
         if let Some(window) = self.windows.get_mut(&key) {
             window.add_repetition(event);
             return MergeOutcome::Counted;
@@ -160,10 +163,10 @@ impl FailureMerger {
         let key = Arc::new(key);
         self.window_ends.push_back((now + MERGE_WINDOW, key.clone()));
         self.windows.insert(key, MergeWindow { class, repeated: None });
-        MergeOutcome::Recorded(event)
+        MergeOutcome::OwnEntry(event)
     }
 
-    /// The end of the next window, when there will be an entry to write.
+    /// The end of the next window, when there may be an entry to write.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let windows = self.window_ends.front().map(|(end, _)| *end);
         let suppressed = self.suppressed.iter().flatten().map(|suppressed| suppressed.ends_at);
@@ -231,8 +234,8 @@ impl FailureMerger {
         true
     }
 
-    /// Removes origins with full buckets, if there are many origins. No more remain than entries were made in the last
-    /// hour.
+    /// Removes origins with full buckets, if there are many origins. At most as many origins remain as entries were
+    /// made in the last hour.
     fn remove_full_buckets(&mut self, now: Instant) {
         if self.origin_buckets.len() >= self.sweep_at {
             let rate_limits = self.rate_limits;
@@ -252,19 +255,19 @@ impl FailureMerger {
         count: &FailureCount,
         now: Instant,
     ) -> Suppression {
-        let origin = self.hasher.hash_one(origin);
+        let origin_hash = self.hasher.hash_one(origin);
         let window = &mut self.suppressed[usize::from(class == FailureClass::Refusal)];
         match window {
             Some(suppressed) => {
                 suppressed.count.add(count);
                 if suppressed.origins.len() < MAX_COUNTED_ORIGINS {
-                    suppressed.origins.insert(origin);
+                    suppressed.origins.insert(origin_hash);
                 }
-                Suppression::WindowExtended
+                Suppression::CountedInOpenWindow
             }
             None => {
                 let count = FailureCount { ..*count };
-                let origins = HashSet::from([origin]);
+                let origins = HashSet::from([origin_hash]);
                 *window = Some(SuppressedFailures { ends_at: now + MERGE_WINDOW, origins, count });
                 Suppression::WindowOpened
             }
@@ -276,15 +279,15 @@ impl FailureMerger {
 const CLASSES: [FailureClass; 2] = [FailureClass::Guess, FailureClass::Refusal];
 
 impl FailureKey {
-    fn of(event: &Event) -> Self {
+    fn from_event(event: &Event) -> Self {
         let entry_point = event.entry_point.as_ref();
-        let by_address = || event.client.as_ref().map(|client| Origin::from_address(client.address));
-        let origin = entry_point.and_then(|entry_point| entry_point.origin.clone()).or_else(by_address);
-        let details = || {
+        let client_origin = || event.client.as_ref().map(|client| Origin::from_address(client.address));
+        let origin = entry_point.and_then(|entry_point| entry_point.origin.clone()).or_else(client_origin);
+        let build_details = || {
             let app = entry_point.map(|entry_point| entry_point.app.clone()).unwrap_or_default();
             (event.action, entry_point.map(|entry_point| entry_point.dialect), app, event.subject.clone())
         };
-        Self { origin, outcome: event.outcome, details: (event.outcome != Outcome::RateLimited).then(details) }
+        Self { origin, outcome: event.outcome, details: (event.outcome != Outcome::RateLimited).then(build_details) }
     }
 }
 
@@ -293,18 +296,18 @@ impl MergeWindow {
         let single = FailureCount { times: 1, first: event.at, last: event.at };
         match &mut self.repeated {
             Some(repeated) => {
-                let dialect = |event: &Event| event.entry_point.as_ref().map(|entry_point| entry_point.dialect);
-                repeated.same_action &= repeated.sample.action == event.action;
-                repeated.same_subject &= repeated.sample.subject == event.subject;
-                repeated.same_dialect &= dialect(&repeated.sample) == dialect(&event);
+                let dialect_of = |event: &Event| event.entry_point.as_ref().map(|entry_point| entry_point.dialect);
+                repeated.has_same_action &= repeated.sample.action == event.action;
+                repeated.has_same_subject &= repeated.sample.subject == event.subject;
+                repeated.has_same_dialect &= dialect_of(&repeated.sample) == dialect_of(&event);
                 repeated.count.add(&single);
             }
             None => {
                 self.repeated = Some(RepeatedFailures {
                     sample: event,
-                    same_action: true,
-                    same_subject: true,
-                    same_dialect: true,
+                    has_same_action: true,
+                    has_same_subject: true,
+                    has_same_dialect: true,
                     count: single,
                 });
             }
@@ -313,17 +316,17 @@ impl MergeWindow {
 }
 
 impl RepeatedFailures {
-    /// The entry: what the failures have in common, their number, and the address of one of them.
+    /// An entry with the properties that all failures have in common, their number, and the address of one of them.
     fn into_entry(self) -> AuditLogEntry {
-        let Self { sample, same_action, same_subject, same_dialect, count } = self;
+        let Self { sample, has_same_action, has_same_subject, has_same_dialect, count } = self;
         let mut entry = AuditLogEntry::new(sample, 0, 0, "").aggregating(count.times, count.first, count.last);
-        if !same_action {
+        if !has_same_action {
             (entry.action, entry.proof, entry.purpose) = (VARIOUS_ACTIONS.into(), None, None);
         }
-        if !same_subject {
+        if !has_same_subject {
             (entry.subject_kind, entry.subject) = (None, None);
         }
-        if !same_dialect {
+        if !has_same_dialect {
             entry.dialect = None;
         }
         entry

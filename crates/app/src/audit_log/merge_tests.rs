@@ -1,3 +1,5 @@
+//! Tests of merging and rate limits, with the time passed as an argument.
+
 use std::net::IpAddr;
 
 use stele_core::event::{EntryPoint, RequestId, RequestSource};
@@ -45,13 +47,13 @@ fn v6(network: u16, host: u16) -> IpAddr {
     IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, host])
 }
 
-/// Records a failure; whether it gets its own entry.
-fn is_recorded_alone(merger: &mut FailureMerger, event: Event, now: Instant) -> bool {
+/// Records a failure. Returns whether the failure gets its own entry.
+fn gets_own_entry(merger: &mut FailureMerger, event: Event, now: Instant) -> bool {
     let class = match stele_core::audit_log::AuditLogPolicy::for_event(&event) {
         stele_core::audit_log::AuditLogPolicy::Aggregate(class) => class,
         other => panic!("{other:?}"),
     };
-    matches!(merger.record(class, event, now), MergeOutcome::Recorded(_))
+    matches!(merger.record(class, event, now), MergeOutcome::OwnEntry(_))
 }
 
 #[test]
@@ -59,7 +61,7 @@ fn repeated_failures_are_merged_into_one_entry_a_minute() {
     let now = Instant::now();
     let mut merger = FailureMerger::new(RATE_LIMITS, now);
     for host in 0..1_000 {
-        assert_eq!(is_recorded_alone(&mut merger, guess(1, v6(1, host), 100 + i64::from(host)), now), host == 0);
+        assert_eq!(gets_own_entry(&mut merger, guess(1, v6(1, host), 100 + i64::from(host)), now), host == 0);
     }
     assert_eq!(merger.next_deadline(), Some(now + MERGE_WINDOW));
     assert!(merger.close_ended_windows(now + MERGE_WINDOW - secs(1)).is_empty());
@@ -72,11 +74,11 @@ fn repeated_failures_are_merged_into_one_entry_a_minute() {
     assert!(subject.is_some() && request.is_some() && operator.is_none());
 
     // A repetition in the next window is counted. After a window without one, the failure counts as new.
-    assert!(!is_recorded_alone(&mut merger, guess(1, v6(1, 7), 2_000), now + MERGE_WINDOW + secs(5)));
+    assert!(!gets_own_entry(&mut merger, guess(1, v6(1, 7), 2_000), now + MERGE_WINDOW + secs(5)));
     let entries = merger.close_ended_windows(now + 2 * MERGE_WINDOW);
     assert_eq!((entries.len(), entries[0].count, entries[0].first_at), (1, 1, None));
     assert!(merger.close_ended_windows(now + 3 * MERGE_WINDOW).is_empty() && merger.next_deadline().is_none());
-    assert!(is_recorded_alone(&mut merger, guess(1, v6(1, 7), 3_000), now + 3 * MERGE_WINDOW));
+    assert!(gets_own_entry(&mut merger, guess(1, v6(1, 7), 3_000), now + 3 * MERGE_WINDOW));
 }
 
 #[test]
@@ -89,7 +91,7 @@ fn rate_limited_requests_of_an_origin_share_one_entry() {
         let action = actions[usize::from(n) % actions.len()];
         let user = (n % 2 == 0).then_some(n);
         recorded +=
-            usize::from(is_recorded_alone(&mut merger, event(action, Outcome::RateLimited, user, v6(1, n), 1), now));
+            usize::from(gets_own_entry(&mut merger, event(action, Outcome::RateLimited, user, v6(1, n), 1), now));
     }
     let entries = merger.close_ended_windows(now + MERGE_WINDOW);
     assert_eq!((recorded, entries.len()), (1, 1));
@@ -104,17 +106,17 @@ fn failures_over_the_origin_rate_limit_are_only_counted() {
     let mut merger = FailureMerger::new(RATE_LIMITS, now);
     // One address, another account each time.
     let recorded =
-        (0..5_000).filter(|&user| is_recorded_alone(&mut merger, guess(user, v4(1), i64::from(user)), now)).count();
+        (0..5_000).filter(|&user| gets_own_entry(&mut merger, guess(user, v4(1), i64::from(user)), now)).count();
     assert_eq!(recorded, 10);
-    assert!(is_recorded_alone(&mut merger, guess(1, v4(2), 1), now), "another address has its own bucket");
-    assert!(is_recorded_alone(&mut merger, refusal(v4(1), 1), now), "and so have other rejections");
+    assert!(gets_own_entry(&mut merger, guess(1, v4(2), 1), now), "another address has its own bucket");
+    assert!(gets_own_entry(&mut merger, refusal(v4(1), 1), now), "other rejections have their own bucket");
     let entries = merger.close_ended_windows(now + MERGE_WINDOW);
     let found: Vec<_> = entries.iter().map(|e| (&*e.action, &*e.result, e.count, e.origins)).collect();
     assert_eq!(found, [("not_kept", "guesses", 4_990, Some(1))]);
     assert_eq!(entries[0].first_at, Some(Timestamp::from_secs(10)));
     // The bucket refills evenly, ten an hour.
     assert_eq!(
-        (0..100).filter(|&user| is_recorded_alone(&mut merger, guess(user, v4(1), 1), now + secs(1_801))).count(),
+        (0..100).filter(|&user| gets_own_entry(&mut merger, guess(user, v4(1), 1), now + secs(1_801))).count(),
         5
     );
 }
@@ -123,12 +125,10 @@ fn failures_over_the_origin_rate_limit_are_only_counted() {
 fn rejections_from_many_origins_neither_exceed_the_rate_limit_nor_hide_guesses() {
     let now = Instant::now();
     let mut merger = FailureMerger::new(RATE_LIMITS, now);
-    let recorded =
-        (0..60_000).filter(|&network| is_recorded_alone(&mut merger, refusal(v6(network, 1), 1), now)).count();
+    let recorded = (0..60_000).filter(|&network| gets_own_entry(&mut merger, refusal(v6(network, 1), 1), now)).count();
     assert_eq!(recorded, 50);
-    assert!(is_recorded_alone(&mut merger, guess(1, v6(1, 1), 1), now), "the guess among the noise");
-    let recorded =
-        (0..60_000).filter(|&network| is_recorded_alone(&mut merger, guess(2, v6(network, 1), 1), now)).count();
+    assert!(gets_own_entry(&mut merger, guess(1, v6(1, 1), 1), now), "the guess among the noise");
+    let recorded = (0..60_000).filter(|&network| gets_own_entry(&mut merger, guess(2, v6(network, 1), 1), now)).count();
     assert_eq!(recorded, 99);
     assert!(merger.windows.len() <= 150 && merger.origin_buckets.len() <= 150, "memory is bounded by the rate limits");
     let entries = merger.close_ended_windows(now + MERGE_WINDOW);
@@ -140,19 +140,19 @@ fn rejections_from_many_origins_neither_exceed_the_rate_limit_nor_hide_guesses()
 
 #[test]
 fn entries_of_a_day_long_flood_stay_within_the_rate_limits() {
-    let now = Instant::now();
-    let mut merger = FailureMerger::new(RATE_LIMITS, now);
+    let start = Instant::now();
+    let mut merger = FailureMerger::new(RATE_LIMITS, start);
     let (mut entries, mut failures, mut counted) = (0, 0, 0);
     for minute in 0..1_440_u64 {
-        let now = now + secs(60 * minute);
+        let now = start + secs(60 * minute);
         let ended = merger.close_ended_windows(now);
         entries += ended.len();
         counted += ended.iter().map(|entry| entry.count).sum::<i64>();
         for network in 0..100_u16 {
             for event in [refusal(v6(network, 1), 1), refusal(v6(network, 2), 1), guess(network, v6(network, 1), 1)] {
                 failures += 1;
-                let recorded = is_recorded_alone(&mut merger, event, now);
-                (entries, counted) = (entries + usize::from(recorded), counted + i64::from(recorded));
+                let has_own_entry = gets_own_entry(&mut merger, event, now);
+                (entries, counted) = (entries + usize::from(has_own_entry), counted + i64::from(has_own_entry));
             }
         }
     }
@@ -170,11 +170,7 @@ fn origins_with_full_buckets_are_removed() {
     let mut merger = FailureMerger::new(high_limits, now);
     for hour in 0..20_u16 {
         for network in 0..1_000 {
-            is_recorded_alone(
-                &mut merger,
-                refusal(v6(hour * 1_000 + network, 1), 1),
-                now + secs(3_601 * u64::from(hour)),
-            );
+            gets_own_entry(&mut merger, refusal(v6(hour * 1_000 + network, 1), 1), now + secs(3_601 * u64::from(hour)));
         }
         merger.close_ended_windows(now + secs(3_601 * u64::from(hour) + 61));
     }
@@ -186,10 +182,10 @@ fn origins_with_full_buckets_are_removed() {
 fn an_app_is_one_origin_with_ten_times_the_rate_limit() {
     let now = Instant::now();
     let mut merger = FailureMerger::new(AuditRateLimits { guesses: 10_000, ..RATE_LIMITS }, now);
-    let through = |app: &str, user: u16| {
+    let guess_through = |app: &str, user: u16| {
         let entry_point = EntryPoint { dialect: "mefp", app: app.to_owned(), origin: Some(Origin::from_app(app)) };
         Event { entry_point: Some(entry_point), ..guess(user, v6(user, 1), 1) }
     };
-    assert_eq!((0..1_000).filter(|&user| is_recorded_alone(&mut merger, through("melink", user), now)).count(), 100);
-    assert!(is_recorded_alone(&mut merger, through("other", 1), now));
+    assert_eq!((0..1_000).filter(|&user| gets_own_entry(&mut merger, guess_through("melink", user), now)).count(), 100);
+    assert!(gets_own_entry(&mut merger, guess_through("other", 1), now));
 }

@@ -55,7 +55,7 @@ impl DomainMetrics {
         drop(self.sessions.get_or_create(&[("dialect", dialect)]));
     }
 
-    /// Counts an event.
+    /// Counts an event, and the login, session or exceeded rate limit that it reports.
     pub fn record(&self, event: &Event) {
         let dialect = event.entry_point.as_ref().map_or("none", |entry_point| entry_point.dialect);
         let (action, outcome) = (event.action, event.outcome);
@@ -65,7 +65,7 @@ impl DomainMetrics {
         if let Action::Login(proof) = action {
             self.logins.get_or_create(&login_labels(dialect, proof, outcome)).inc();
         }
-        let through_app = event.entry_point.as_ref().is_some_and(|entry_point| !entry_point.app.is_empty());
+        let is_through_app = event.entry_point.as_ref().is_some_and(|entry_point| !entry_point.app.is_empty());
         match (action, outcome) {
             (_, Outcome::RateLimited) => {
                 self.limits.get_or_create(&[("dialect", dialect), ("limit", action.rate_limit_kind().as_str())]).inc();
@@ -74,7 +74,7 @@ impl DomainMetrics {
                 self.sessions.get_or_create(&[("dialect", dialect)]).inc();
             }
             // Registration through an app also opens an app-bound session.
-            (Action::Register, Outcome::Done) if through_app => {
+            (Action::Register, Outcome::Done) if is_through_app => {
                 self.sessions.get_or_create(&[("dialect", dialect)]).inc();
             }
             _ => {}
@@ -82,7 +82,7 @@ impl DomainMetrics {
     }
 
     /// Counts a code that was not sent because of the deployment's quota (`STELE_SEND_TOTAL`).
-    pub fn send_total_reached(&self, dialect: &'static str) {
+    pub fn record_send_total_reached(&self, dialect: &'static str) {
         self.limits.get_or_create(&[("dialect", dialect), ("limit", SEND_TOTAL)]).inc();
     }
 }
@@ -91,6 +91,7 @@ fn login_labels(dialect: &'static str, proof: ProofKind, outcome: Outcome) -> La
     [("dialect", dialect), ("proof", proof.as_str()), ("result", outcome.as_str())]
 }
 
+/// Gauges of the hashing slots and queue, and the counter of computed hashes.
 struct HasherCollector(Hasher);
 
 impl fmt::Debug for HasherCollector {

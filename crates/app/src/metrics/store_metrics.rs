@@ -1,7 +1,7 @@
 //! Decorators of both stores: metrics of each operation's duration and errors, and a span within a request.
 //!
-//! They wrap the ports because every round trip passes there, whatever the backend: an operation is one statement, one
-//! transaction or one Redis script.
+//! The decorators wrap the ports, because every round trip to a store is a call of a port, whatever the backend: an
+//! operation is one statement, one transaction or one Redis script.
 
 use std::fmt;
 use std::future::Future;
@@ -56,7 +56,7 @@ impl StoreMetrics {
 
     /// Decorates `state` with metrics and spans, and exposes its misconfiguration.
     pub(crate) fn instrument_state(&self, state: Arc<dyn StateStore>, system: &'static str) -> Arc<dyn StateStore> {
-        self.metrics.register_collector(Box::new(DefectCollector(state.clone())));
+        self.metrics.register_collector(Box::new(MisconfigurationCollector(state.clone())));
         Arc::new(InstrumentedStore { store: state, operations: StateOperations::new(self, system), system })
     }
 
@@ -83,15 +83,15 @@ impl StoreMetrics {
 }
 
 /// Gauge of the state store's misconfiguration.
-struct DefectCollector(Arc<dyn StateStore>);
+struct MisconfigurationCollector(Arc<dyn StateStore>);
 
-impl fmt::Debug for DefectCollector {
+impl fmt::Debug for MisconfigurationCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DefectCollector")
+        f.write_str("MisconfigurationCollector")
     }
 }
 
-impl Collector for DefectCollector {
+impl Collector for MisconfigurationCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let help = "1 while the state store responds but is misconfigured and may lose state early (see /readyz)";
         encode_gauge(&mut encoder, "stele_state_store_defective", help, self.0.misconfiguration().is_some().into())
@@ -115,6 +115,7 @@ struct OperationMetrics {
 }
 
 impl OperationMetrics {
+    /// Runs `operation` within `span`, and records its duration and error.
     async fn observe<T>(&self, span: Span, operation: impl Future<Output = Result<T>>) -> Result<T> {
         let started_at = Instant::now();
         let result = operation.instrument(span.clone()).await;
@@ -135,7 +136,7 @@ impl OperationMetrics {
 }
 
 /// The metrics of a store's operations: each method of the port with its value of the label `operation`. Dashboards
-/// depend on the labels, so they do not follow renames of the methods.
+/// depend on the labels, so a label stays when its method is renamed.
 macro_rules! operations {
     ($name:ident, $store:literal: $($method:ident = $label:literal,)*) => {
         struct $name { $($method: OperationMetrics),* }
