@@ -140,7 +140,7 @@ pub fn load_mac_key(folder: &Path, records: &[KeyRecord]) -> Result<MacKey, Conf
     let (key, fingerprint) = read_mac_key(folder)?;
     match stored_fingerprint {
         None => {
-            Err(ConfigError::new(format!("{}: the key mac is not in service; run `stele migrate`", path.display())))
+            Err(ConfigError::new(format!("{}: the key mac is not registered; run `stele migrate`", path.display())))
         }
         Some(stored) if *stored != fingerprint => Err(wrong_key_error(&path, MAC_KEY_NAME)),
         Some(_) => Ok(key),
@@ -180,7 +180,7 @@ fn read_error(path: &Path, error: &std::io::Error) -> ConfigError {
 
 fn missing_key_error(path: &Path, key: &str) -> ConfigError {
     ConfigError::new(format!(
-        "{}: the key {key} is in service, but missing here; restore it from a backup or copy it from another instance",
+        "{}: the key {key} is registered, but missing here; restore it from a backup or copy it from another instance",
         path.display()
     ))
 }
@@ -327,7 +327,7 @@ mod tests {
         assert!(read_error_text().contains("seal-1.key: this is not the key seal-1"), "{}", read_error_text());
         fs::remove_file(&path).unwrap();
         assert!(
-            read_error_text().contains("seal-1.key: the key seal-1 is in service, but missing"),
+            read_error_text().contains("seal-1.key: the key seal-1 is registered, but missing"),
             "{}",
             read_error_text()
         );

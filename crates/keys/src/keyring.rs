@@ -94,7 +94,7 @@ impl KeyRing {
         let records = store.keys().await.map_err(config_error)?;
         let loaded = load_keys(&folder, &SEALING_KEYS, &records, &[], |_| false);
         let no_key_error =
-            ConfigError::new(format!("{}: no sealing key is in service; run `stele migrate`", folder.display()));
+            ConfigError::new(format!("{}: no sealing key is registered; run `stele migrate`", folder.display()));
         if loaded.keys.is_empty() && loaded.errors.is_empty() {
             return Err(no_key_error);
         }
@@ -143,7 +143,7 @@ impl KeyRing {
         let keys = require_readable_active_keys(loaded, self.clock.now())?;
         if keys.is_empty() {
             let file = kind.key_path(&self.folder, 1);
-            let reason = "no such key is in service; `stele migrate` creates it, and all instances must share one set";
+            let reason = "no such key is registered; `stele migrate` creates it, and all instances must share one set";
             return Err(ConfigError::new(format!("{}: {reason}", file.display())));
         }
         consumer.set_keys(keys);
@@ -186,7 +186,7 @@ impl KeyRing {
                 _ if previous.get(name) == Some(&logged_as) => {}
                 LoggedAs::Error => tracing::error!(
                     key = name, cause = %error,
-                    "cannot read a key in service: requests that need it fail on this instance"
+                    "cannot read a registered key: requests that need it fail on this instance"
                 ),
                 LoggedAs::Warning => tracing::warn!(
                     key = name, cause = %error,

@@ -77,7 +77,7 @@ pub enum Command {
 /// Add, list, show, disable and enable users, set passwords. USER is a name, phone, e-mail address, id or number.
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
-    /// Add a user; prints the user's id
+    /// Add a user and print the user's id
     Add(Box<AddUserOptions>),
     /// List users, oldest first
     List {
@@ -115,7 +115,7 @@ pub enum UserCommand {
 #[command(group(clap::ArgGroup::new("secret").required(true).args(["password_stdin", "hash_stdin"])))]
 pub struct AddUserOptions {
     /// User name to log in with: 1 to 64 visible characters, no @
-    #[arg(long, value_parser = parse_name)]
+    #[arg(long, value_parser = parse_username)]
     pub username: Username,
     /// Phone number: 5 to 15 digits, or E.164 with +
     #[arg(long, value_parser = parse_phone)]
@@ -133,7 +133,7 @@ pub struct AddUserOptions {
     #[arg(long, value_parser = parse_gender)]
     pub gender: Option<Gender>,
     /// Enterprise: a UUID (cloudbox)
-    #[arg(long, value_parser = parse_uuid)]
+    #[arg(long, value_parser = parse_enterprise_id)]
     pub enterprise: Option<String>,
     /// Group (cloudbox)
     #[arg(long, value_parser = parse_printable_text)]
@@ -166,28 +166,28 @@ pub struct AddUserOptions {
     ///
     /// Formats: argon2 (PHC string), bcrypt, $md5ps$SALT$HASH for md5(password + salt), $md5sp$SALT$HASH for md5(salt +
     /// password), or 32 hex digits for md5(password). SALT and HASH are hexadecimal: the salt "ab" is written 6162.
-    /// Hashes that are cheaper to guess from than argon2id are wrapped in argon2id. With a plain md5, salted logins
-    /// work at once; with the others, after the user's first login with the password itself
+    /// Hashes that are cheaper to guess from than argon2id are wrapped in argon2id. Salted logins work at once with a
+    /// plain md5; with the other formats, they work after the user's first login with the password itself
     #[arg(long, action = ArgAction::SetTrue)]
     pub hash_stdin: bool,
 }
 
 impl AddUserOptions {
-    /// The user's profile as given by the options; an option that was not given is empty.
+    /// The user's profile as given by the options. A text whose option is missing is empty; the gender is `None`.
     pub fn profile(&self) -> Profile {
-        let text = |option: &Option<String>| option.clone().unwrap_or_default();
+        let unwrap_text = |option: &Option<String>| option.clone().unwrap_or_default();
         Profile {
-            real_name: text(&self.real_name),
+            real_name: unwrap_text(&self.real_name),
             gender: self.gender,
-            nickname: text(&self.nickname),
-            avatar_url: text(&self.avatar_url),
-            enterprise: text(&self.enterprise),
-            group: text(&self.group),
-            organization: text(&self.organization),
-            department: text(&self.department),
-            description: text(&self.description),
-            org_id: text(&self.org_id),
-            memo: text(&self.memo),
+            nickname: unwrap_text(&self.nickname),
+            avatar_url: unwrap_text(&self.avatar_url),
+            enterprise: unwrap_text(&self.enterprise),
+            group: unwrap_text(&self.group),
+            organization: unwrap_text(&self.organization),
+            department: unwrap_text(&self.department),
+            description: unwrap_text(&self.description),
+            org_id: unwrap_text(&self.org_id),
+            memo: unwrap_text(&self.memo),
         }
     }
 }
@@ -195,19 +195,20 @@ impl AddUserOptions {
 /// Register MeFP apps.
 #[derive(Debug, Subcommand)]
 pub enum AppCommand {
-    /// Register an app; prints MeFP's shared secret and the app's own secret, which is not shown again
+    /// Register an app and print two secrets: the one that all MeFP apps share, and the app's own, which is not shown
+    /// again
     Add {
         /// Name that the app sends as app_from
         name: String,
         /// The app's secret: 16 printable ASCII characters [default: random]
         ///
-        /// Every user of this machine can read it in the process list; prefer --secret-stdin
+        /// Every user of this machine can read this option in the process list; prefer --secret-stdin
         #[arg(long, value_name = "S16")]
         secret: Option<AppSecret>,
         /// Read the app's secret from the first line of standard input
         #[arg(long, conflicts_with = "secret")]
         secret_stdin: bool,
-        /// Apps that this app may hand its users over to, separated by commas; they may be registered later
+        /// Apps that this app may hand its users over to, separated by commas; they need not be registered yet
         #[arg(long, value_name = "APP,…", value_delimiter = ',')]
         may_token: Vec<String>,
     },
@@ -234,15 +235,15 @@ impl std::fmt::Debug for AppSecret {
 /// Issue TMS client tokens.
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
-    /// Create a client token; prints it, it is not shown again
+    /// Create a client token and print it; it is not shown again
     Add {
-        /// Unique name of the client token, such as the client it is for
+        /// Unique name of the client token, such as the name of the client that uses it
         name: String,
     },
 }
 
 impl Args {
-    /// The settings from the command line, the environment and the TOML file, in this order of precedence.
+    /// The settings. The command line takes precedence over the environment, the environment over the TOML file.
     ///
     /// # Errors
     /// As [`Settings::load`].
@@ -261,12 +262,13 @@ impl Args {
 /// Parses the command line of this process.
 ///
 /// # Errors
-/// The exit code, once the help or the error has been printed.
+/// If there is no command to run: the exit code, after the help text or the error has been printed.
 pub fn parse_command_line() -> Result<Args, ExitCode> {
-    let settings = config::settings_help(&services::settings());
-    let listen = format!("Address that the gateway listens on (STELE_LISTEN) [default: {}]", gateway::DEFAULT_LISTEN);
+    let settings_help = config::settings_help(&services::settings());
+    let listen_help =
+        format!("Address that the gateway listens on (STELE_LISTEN) [default: {}]", gateway::DEFAULT_LISTEN);
     let command = Args::command()
-        .mut_subcommand("up", |up| up.after_help(settings).mut_arg("listen", |argument| argument.help(listen)));
+        .mut_subcommand("up", |up| up.after_help(settings_help).mut_arg("listen", |option| option.help(listen_help)));
     let matches = cli::parse_command_line(command)?;
     Args::from_arg_matches(&matches).map_err(|error| {
         cli::print_error(&error.to_string());
@@ -274,21 +276,24 @@ pub fn parse_command_line() -> Result<Args, ExitCode> {
     })
 }
 
-fn parse_name(text: &str) -> Result<Username, &'static str> {
-    Username::parse(text).ok_or("a name has 1 to 64 characters, all of them visible, and no @; choose another")
+fn parse_username(text: &str) -> Result<Username, &'static str> {
+    Username::parse(text).ok_or("a user name has 1 to 64 visible characters and no @; choose another")
 }
 
 fn parse_printable_text(text: &str) -> Result<String, String> {
     match find_invisible_in_text(text) {
         None => Ok(text.to_owned()),
         Some(hidden) => {
-            Err(format!("it contains a control or invisible character, U+{:04X}; remove it", u32::from(hidden)))
+            let code_point = u32::from(hidden);
+            Err(format!(
+                "the text contains a control or invisible character, U+{code_point:04X}; remove that character"
+            ))
         }
     }
 }
 
 fn parse_phone(text: &str) -> Result<Phone, &'static str> {
-    Phone::parse_provisioned(text).ok_or("a phone has 5 to 15 digits, or is E.164 with +")
+    Phone::parse_provisioned(text).ok_or("a phone has 5 to 15 digits, or is E.164 with +; write it without spaces")
 }
 
 fn parse_email(text: &str) -> Result<Email, &'static str> {
@@ -303,8 +308,10 @@ fn parse_gender(text: &str) -> Result<Gender, &'static str> {
     Gender::parse(text).ok_or("write 男 or 女")
 }
 
-fn parse_uuid(text: &str) -> Result<String, &'static str> {
-    stele_core::user::UserId::parse(text).map(|id| id.to_string()).ok_or("an enterprise is a UUID")
+fn parse_enterprise_id(text: &str) -> Result<String, &'static str> {
+    stele_core::user::UserId::parse(text)
+        .map(|id| id.to_string())
+        .ok_or("an enterprise is a UUID: 32 hex digits with hyphens")
 }
 
 #[cfg(test)]

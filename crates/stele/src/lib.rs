@@ -14,8 +14,8 @@ use crate::args::Command;
 use crate::commands::up::{CertificateSource, DemoUsers};
 use crate::commands::{CommandError, admin, app, audit, challenge, check, keys, token, up, user};
 
-/// Runs the command that the command line names. Exit code 0: success; 1: the operation was refused (no such user, …);
-/// 2: the command line, a setting, a key, a file or a port is invalid or unavailable.
+/// Runs the command that the command line names. Exit code 0: success; 1: the operation was refused (no such user, …)
+/// or failed; 2: the command line, a setting, a key, a file or a port is invalid or unavailable.
 pub fn run() -> ExitCode {
     let args = match args::parse_command_line() {
         Ok(args) => args,
@@ -33,8 +33,8 @@ pub fn run() -> ExitCode {
                 Command::Up { demo, tls_self_signed, .. } => {
                     let certificate =
                         if tls_self_signed { CertificateSource::SelfSigned } else { CertificateSource::Settings };
-                    let demo = if demo { DemoUsers::Create } else { DemoUsers::FromSettings };
-                    up::run(settings, demo, certificate).await
+                    let demo_users = if demo { DemoUsers::Create } else { DemoUsers::FromSettings };
+                    up::run(settings, demo_users, certificate).await
                 }
                 Command::User(command) => {
                     admin::run_with_context(settings, async |context| user::run(context, command).await).await

@@ -1,5 +1,5 @@
-//! The services of all dialects, and every setting. `scripts/dialects` writes the list of services from
-//! `dialects.toml`.
+//! The services of all dialects, and the settings of the gateway, the services and `stele up`. `scripts/dialects` writes
+//! the list of services from `dialects.toml`.
 
 use stele_app::Service;
 use stele_app::settings::shared_settings;
@@ -19,7 +19,7 @@ pub const ALL: [Service; 5] = [
 
 stele_service::settings! {
     /// Settings that only `stele up` reads.
-    const OWN = "STELE_";
+    const UP_SETTINGS = "STELE_";
     /// create demo users at the start, as `--demo` does
     pub(crate) DEMO: bool = with_default("false");
 }
@@ -27,7 +27,7 @@ stele_service::settings! {
 /// Every setting of the gateway, the services and `stele up`, each once.
 pub fn settings() -> Vec<SettingList> {
     let mut lists = shared_settings();
-    lists.extend([gateway::SETTINGS, OWN]);
+    lists.extend([gateway::SETTINGS, UP_SETTINGS]);
     lists.extend(ALL.iter().map(|service| service.settings));
     lists
 }

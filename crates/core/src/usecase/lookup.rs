@@ -65,7 +65,7 @@ impl UseCases {
         self.deps.keys.refresh_if_due().await;
         match self.deps.keys.is_key_missing(key) {
             true => Err(Error::internal(format!(
-                "the signing key {key} is in service but missing here; copy its file from another instance"
+                "the signing key {key} is registered, but missing here; copy its file from another instance"
             ))),
             false => Ok(()),
         }

@@ -18,14 +18,14 @@ Examples:
   stele audit --all --json > audit.jsonl         the whole audit log, one JSON object per line
   stele audit --request 4f1c…                    entries of the request with this id in another log
 
-An action is in the audit log within a second. Of repeated failures, the first has its own entry; the others are merged
-within a minute into one entry with their number and the time of the first (wrong_password×12 since …), the time of the
-last and the address of one of them. Failures beyond STELE_AUDIT_ORIGIN, STELE_AUDIT_GUESSES and STELE_AUDIT_REFUSALS
-are only counted: an entry with the act not_kept has their number and that of their origins (4096 means 4096 or more).
-STELE_AUDIT_KEEP sets how long entries are retained.";
+An action is in the audit log within a second. The first of repeated failures has an entry of its own. The others are
+merged, within a minute, into one entry: it has their number and the time of the first (wrong_password×12 since …), the
+time of the last, and the address of one of them. Failures beyond STELE_AUDIT_ORIGIN, STELE_AUDIT_GUESSES and
+STELE_AUDIT_REFUSALS are only counted: an entry of the action not_kept has the number of these failures and the number
+of their origins (4096 means 4096 or more). STELE_AUDIT_KEEP sets how long entries are retained.";
 
-/// Read the audit log: who did what, through which dialect or command, from which address, and the result. It contains
-/// no secrets.
+/// Read the audit log: who did what, through which dialect or command, from which address, and with which result. The
+/// audit log contains no secrets.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct AuditOptions {
@@ -45,8 +45,8 @@ pub struct AuditOptions {
     #[arg(long, value_name = "NAME", conflicts_with = "user")]
     pub subject: Option<String>,
     /// Only these actions, separated by commas
-    #[arg(long, value_name = "ACT,…", value_delimiter = ',', value_parser = parse_action)]
-    pub act: Vec<String>,
+    #[arg(long = "act", value_name = "ACTION,…", value_delimiter = ',', value_parser = parse_action)]
+    pub actions: Vec<String>,
     /// Only these results, separated by commas
     #[arg(long, value_name = "RESULT,…", value_delimiter = ',', value_parser = parse_result)]
     pub result: Vec<String>,
@@ -73,7 +73,7 @@ pub struct AuditOptions {
     pub json: bool,
 }
 
-/// A time on the command line.
+/// A point in time given on the command line, relative to now or absolute.
 #[derive(Clone, Copy, Debug)]
 pub enum When {
     /// This long before now.
@@ -83,7 +83,7 @@ pub enum When {
 }
 
 impl When {
-    /// The time, with a span counted back from `now`.
+    /// The point in time; a span is counted back from `now`.
     pub fn resolve(self, now: Timestamp) -> Timestamp {
         match self {
             Self::Ago(span) => now.saturating_sub(span),
@@ -111,10 +111,11 @@ fn parse_result(text: &str) -> Result<String, String> {
     parse_known_word(text, &results, "results")
 }
 
-/// Rejects a word that no entry of the audit log can have: as a filter it would silently match nothing.
-fn parse_known_word(text: &str, known: &[&str], what: &str) -> Result<String, String> {
+/// Rejects a word that no entry of the audit log can have, because such a filter would silently match nothing.
+/// `words_name` names the known words in the error: `actions`.
+fn parse_known_word(text: &str, known: &[&str], words_name: &str) -> Result<String, String> {
     if known.contains(&text) {
         return Ok(text.to_owned());
     }
-    Err(format!("unknown; the {what} are {}", known.join(", ")))
+    Err(format!("unknown; the {words_name} are {}", known.join(", ")))
 }

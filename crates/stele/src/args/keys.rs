@@ -8,18 +8,19 @@ use stele_service::setting;
 /// Key rotation: list, rotate and retire sealing keys and JWT signing keys.
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
-    /// List the keys in service: name, state, age, number of rows sealed under each, and whether its file is present
+    /// List the registered keys: name, state, time of registration, number of rows that are sealed under the key, and
+    /// whether the key's file is present
     List {
         /// Print one JSON object per line
         #[arg(long)]
         json: bool,
     },
-    /// Put a new key in service, then re-encrypt under it the rows that are sealed under older keys
+    /// Register a new key, then re-encrypt under it the rows that are sealed under older keys
     Rotate {
         /// Rotate the key that signs JWTs instead of the sealing key
         #[arg(long)]
         jwt: bool,
-        /// Time until the new key becomes active, in which every instance must load its file
+        /// Time until the new key becomes active; by then, every instance must have loaded the key's file
         #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_duration)]
         lead: Duration,
         /// Do not wait until the key is active; run `stele keys reseal` later
@@ -29,13 +30,14 @@ pub enum KeysCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Re-encrypt under the active key the rows that are sealed under older keys; resumes an interrupted run
+    /// Re-encrypt under the active key the rows that are sealed under older keys. Resumes an interrupted run
     Reseal {
         /// Print the progress as JSON, one object per line
         #[arg(long)]
         json: bool,
     },
-    /// Take an old key out of service; refused while stored rows or live tokens need it
+    /// Retire an old key. Refused for the active and the newest key, and while stored rows or unexpired tokens need the
+    /// key
     Retire {
         /// Name of the key as in `stele keys list`, or the number of a sealing key
         key: String,

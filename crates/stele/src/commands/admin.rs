@@ -1,4 +1,5 @@
-//! Shared by the administrative commands: opening the stores beside running services, audit log, `stele migrate`.
+//! Functions that the administrative commands share (opening the stores beside running services, recording actions in
+//! the audit log, reading a secret from standard input), and `stele migrate`.
 
 use std::io::BufRead as _;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::progress::Progress;
 use super::{CommandError, OutputFormat, print_line};
 use crate::services;
 
-/// Runs `work` on the opened stores and flushes the audit log before it returns. Creates no missing keys or databases.
+/// Opens the stores, runs `work` on them and flushes the audit log. Creates no missing keys or databases.
 pub(crate) async fn run_with_context(
     settings: Settings,
     work: impl AsyncFnOnce(&Context) -> Result<(), CommandError>,
@@ -29,7 +30,8 @@ pub(crate) async fn run_with_context(
     result.and(flushed)
 }
 
-/// Records an administrator's action in the audit log with the outcome that `result` stands for, and flushes it.
+/// Records an administrator's action in the audit log with the outcome that corresponds to `result`, and flushes the
+/// audit log.
 pub(crate) async fn record_action<T>(
     administration: &Administration,
     audit_log: &AuditLogWriter,
@@ -53,23 +55,23 @@ async fn flush_audit_log(audit_log: &AuditLogWriter) -> Result<(), CommandError>
     })
 }
 
-/// The delivery of commands, which send no codes: every dispatch fails.
+/// A delivery for commands, which send no codes: every dispatch fails.
 pub(crate) fn disabled_delivery() -> Arc<dyn Delivery> {
     Arc::new(DisabledDelivery)
 }
 
 /// `stele migrate`: creates missing keys, migrates the schema, and wraps in argon2id the imported hashes that earlier
-/// versions stored unwrapped. Instances of such a version cannot read a wrapped hash and may still be running if the
-/// schema was older, so in that case the hashes are left to the next run.
+/// versions stored unwrapped. If the schema was older, instances of such a version may still be running. They cannot
+/// read a wrapped hash, so in that case the hashes are left to the next run.
 pub(crate) async fn migrate(settings: Settings) -> Result<(), CommandError> {
-    let was_older = stores::has_older_schema(&settings).await?;
+    let had_older_schema = stores::has_older_schema(&settings).await?;
     stele_app::provision(&settings, &services::ALL, &OsRandom).await?;
     // Opens the keys as a service does, so that an invalid key is reported now.
     let (administration, _) = context::open_administration(&settings).await?;
     context::open_key_ring(&settings).await?;
     let pending = administration.count_pending_wraps().await?;
-    let is_wrapping_deferred = was_older && pending > 0;
-    if pending > 0 && !was_older {
+    let is_wrapping_deferred = had_older_schema && pending > 0;
+    if pending > 0 && !had_older_schema {
         wrap_imported_hashes(&settings, &administration, pending).await?;
     }
     let next_step = if is_wrapping_deferred {
@@ -101,11 +103,11 @@ async fn wrap_imported_hashes(
     }
 }
 
-/// Reads the first line of standard input; an empty one is an error.
+/// Reads the first line of standard input; an empty line is an error.
 pub(crate) fn read_secret_from_stdin() -> Result<Zeroizing<String>, CommandError> {
     let mut line = Zeroizing::new(String::new());
-    let read = std::io::stdin().lock().read_line(&mut line);
-    read.map_err(|e| ConfigError::new(format!("standard input cannot be read: {e}")))?;
+    let result = std::io::stdin().lock().read_line(&mut line);
+    result.map_err(|e| ConfigError::new(format!("standard input cannot be read: {e}")))?;
     let line = Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned());
     if line.is_empty() {
         return Err(

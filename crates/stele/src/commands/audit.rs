@@ -22,49 +22,50 @@ const PAGE_SIZE: u32 = 1_000;
 /// The default of `--since`.
 const DEFAULT_SINCE: When = When::Ago(Duration::from_secs(86_400));
 
-pub(crate) async fn run(settings: &Settings, command: AuditOptions) -> Result<(), CommandError> {
+pub(crate) async fn run(settings: &Settings, options: AuditOptions) -> Result<(), CommandError> {
     let (administration, _) = context::open_administration(settings).await?;
-    let subject = match (&command.user, &command.subject) {
+    let subject = match (&options.user, &options.subject) {
         (None, name) => name.clone(),
-        // A deleted user's entries can still be found by the id.
-        (Some(text), _) => Some(match (administration.find_user(text).await, UserRef::parse(text)) {
+        // The entries of a deleted user can still be found by the user's id.
+        (Some(user_text), _) => Some(match (administration.find_user(user_text).await, UserRef::parse(user_text)) {
             (Ok(user), _) => user.id.to_string(),
             (Err(Error::UnknownUser), Some(UserRef::Id(id))) => id.to_string(),
             (Err(error), _) => return Err(error.into()),
         }),
     };
     let now = administration.now();
-    let since = if command.all { None } else { Some(command.since.unwrap_or(DEFAULT_SINCE).resolve(now)) };
+    let since = if options.all { None } else { Some(options.since.unwrap_or(DEFAULT_SINCE).resolve(now)) };
     let filter = AuditLogFilter {
         since,
-        until: command.until.map(|until| until.resolve(now)),
-        actions: command.act,
-        results: command.result,
-        excluded_results: if command.failed { vec![Outcome::Done.as_str().to_owned()] } else { Vec::new() },
-        dialects: command.dialect,
-        app: command.app,
+        until: options.until.map(|until| until.resolve(now)),
+        actions: options.actions,
+        results: options.result,
+        excluded_results: if options.failed { vec![Outcome::Done.as_str().to_owned()] } else { Vec::new() },
+        dialects: options.dialect,
+        app: options.app,
         subject,
-        address: exact_ipv4(command.address).map(|address| address.to_string()),
-        request: command.request,
+        address: exact_ipv4(options.address).map(|address| address.to_string()),
+        request: options.request,
     };
-    let format_entry = if command.json { |entry: &AuditLogEntry| to_json(entry).to_string() } else { format_line };
-    let query = AuditQuery { filter, network: command.address.filter(|_| exact_ipv4(command.address).is_none()) };
-    match command.last {
+    let format_entry = if options.json { |entry: &AuditLogEntry| to_json(entry).to_string() } else { format_line };
+    let query = AuditQuery { filter, network: options.address.filter(|_| exact_ipv4(options.address).is_none()) };
+    match options.last {
         None => print_oldest_first(&administration, &query, format_entry).await,
-        Some(last) => print_last(&administration, &query, last, format_entry).await,
+        Some(count) => print_last(&administration, &query, count, format_entry).await,
     }
 }
 
-/// The address if it is IPv4. For IPv6 the whole /64 is searched, because failures from it are merged under one
-/// address.
+/// The address if it is IPv4 (or IPv4-mapped). For an IPv6 address, entries of its whole /64 are searched, because
+/// failures from one /64 are merged under one address.
 fn exact_ipv4(address: Option<IpAddr>) -> Option<IpAddr> {
     address.map(|address| address.to_canonical()).filter(IpAddr::is_ipv4)
 }
 
-/// What `stele audit` searches for.
+/// The conditions that an entry must meet to be printed.
 struct AuditQuery {
+    /// Conditions that the store evaluates.
     filter: AuditLogFilter,
-    /// If set, only entries from the /64 of this IPv6 address. The store cannot filter by it.
+    /// If set, only entries from the /64 of this IPv6 address. The store cannot filter by a network.
     network: Option<IpAddr>,
 }
 
@@ -96,22 +97,23 @@ async fn print_oldest_first(
 async fn print_last(
     administration: &Administration,
     query: &AuditQuery,
-    last: u32,
+    count: u32,
     format_entry: fn(&AuditLogEntry) -> String,
 ) -> Result<(), CommandError> {
-    let last = usize::try_from(last).map_err(Error::internal)?;
+    let count = usize::try_from(count).map_err(Error::internal)?;
     let (mut lines, mut after) = (Vec::new(), None);
-    while lines.len() < last {
+    while lines.len() < count {
         let page = administration.audit_log(&query.filter, AuditLogOrder::NewestFirst, after, PAGE_SIZE).await?;
         let Some(oldest) = page.last() else { break };
         after = Some(oldest.id);
         lines.extend(page.iter().filter(|entry| query.matches(entry)).map(format_entry));
     }
-    lines.truncate(last);
+    lines.truncate(count);
     lines.iter().rev().try_for_each(|line| print_listing_line(line))
 }
 
-/// One tab-separated line for people, with a dash for an unknown value. A merged entry has the time of its last event.
+/// One tab-separated line for people, with a dash for a missing value. The time of a merged entry is that of its last
+/// event.
 fn format_line(entry: &AuditLogEntry) -> String {
     let at = entry.id.at.to_rfc3339(Offset::UTC);
     let action = match entry.proof.as_deref().or(entry.purpose.as_deref()) {

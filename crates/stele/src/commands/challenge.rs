@@ -17,7 +17,7 @@ use crate::args::ChallengeCommand;
 /// Users whose last salted login is within this window are reported as recent.
 const RECENT_WINDOW: Duration = Duration::from_secs(30 * 86_400);
 
-/// Whether an irreversible operation is confirmed on the terminal.
+/// Whether the command asks on the terminal before an irreversible operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Confirmation {
     Ask,
@@ -30,7 +30,7 @@ pub(crate) async fn run(settings: &Settings, command: ChallengeCommand) -> Resul
         ChallengeCommand::Off { yes, json } => {
             let format = OutputFormat::from_json_flag(json);
             let confirmation = if yes { Confirmation::Skip } else { Confirmation::Ask };
-            let sealed_digests = warn_affected_users(&administration, format).await?;
+            let sealed_digests = print_affected_users(&administration, format).await?;
             let result = disable(&administration, sealed_digests, confirmation, format).await;
             admin::record_action(&administration, &audit_log, Action::DisableSaltedLogins, None, result).await
         }
@@ -50,8 +50,8 @@ async fn enable(administration: &Administration) -> Result<(), CommandError> {
     }
 }
 
-/// Prints which users will be affected; returns the number of sealed digests.
-async fn warn_affected_users(administration: &Administration, format: OutputFormat) -> Result<u64, CommandError> {
+/// Prints how many users log in with salted proofs and how many sealed digests will be erased; returns the latter.
+async fn print_affected_users(administration: &Administration, format: OutputFormat) -> Result<u64, CommandError> {
     let (usage, sealed_digests) =
         administration.salted_login_usage(administration.now().saturating_sub(RECENT_WINDOW)).await?;
     match format {
@@ -66,7 +66,7 @@ async fn warn_affected_users(administration: &Administration, format: OutputForm
             print_line(&describe_salted_use(usage))?;
             print_line(&format!(
                 "{sealed_digests} sealed digests will be erased and cannot be restored; after `stele challenge on`, a \
-                 login with the password itself makes a new one"
+                 login with the password itself creates a new digest"
             ))?;
         }
     }
@@ -102,17 +102,19 @@ fn describe_salted_use(SaltedLoginUsage { users, recent_users, last_login }: Sal
     }
 }
 
-/// Asks for confirmation on the terminal; an error if standard input is none.
+/// Asks for confirmation on the terminal; an error if standard input is not a terminal.
 fn confirm() -> Result<bool, CommandError> {
     if !std::io::stdin().is_terminal() {
         let text =
             "standard input is not a terminal, so the command cannot be confirmed; pass --yes to skip the confirmation";
         return Err(ConfigError::new(text).into());
     }
-    let unreadable = |e: std::io::Error| ConfigError::new(format!("standard input cannot be read: {e}"));
-    let mut out = std::io::stderr();
-    write!(out, "Disable salted logins now? Type yes: ").and_then(|()| out.flush()).map_err(unreadable)?;
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).map_err(unreadable)?;
-    Ok(line.trim() == "yes")
+    let terminal_error = |e: std::io::Error| {
+        ConfigError::new(format!("the terminal cannot be used ({e}); pass --yes to skip the confirmation"))
+    };
+    let mut stderr = std::io::stderr();
+    write!(stderr, "Disable salted logins now? Type yes: ").and_then(|()| stderr.flush()).map_err(terminal_error)?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(terminal_error)?;
+    Ok(answer.trim() == "yes")
 }

@@ -18,8 +18,8 @@ pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     print_line(&format!("ok: keys in {}", context.settings.keys_dir().display()))?;
     check_file_permissions(&context.settings)?;
     let hashing = HashingConfig::from_settings(&context.settings)?;
-    let verdict = if hashing.is_weak() { "warning: weak, for tests only" } else { "ok" };
-    print_line(&format!("{verdict}: passwords are hashed by {hashing}"))?;
+    let label = if hashing.is_weak() { "warning: weak, for tests only" } else { "ok" };
+    print_line(&format!("{label}: passwords are hashed by {hashing}"))?;
     for service in services::ALL {
         (service.routes)(&context)?;
         print_line(&format!("ok: {}'s settings", service.name))?;
@@ -36,7 +36,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     print_line(if uses_outbox { "note: codes go to outbox.jsonl: for development only" } else { "ok: delivery" })
 }
 
-/// Checks that other users of this machine can neither read nor replace the data, keys and databases.
+/// Checks that other users of this machine can neither read nor replace the data folder, the keys and the databases.
 fn check_file_permissions(settings: &Settings) -> Result<(), CommandError> {
     let data = settings.data_dir();
     let mut findings = Vec::new();
@@ -63,8 +63,8 @@ fn check_file_permissions(settings: &Settings) -> Result<(), CommandError> {
 }
 
 fn print_settings(settings: &Settings) -> Result<(), CommandError> {
-    let known = services::settings();
-    for setting in known.iter().flat_map(|list| list.iter()) {
+    let known_settings = services::settings();
+    for setting in known_settings.iter().flat_map(|list| list.iter()) {
         let value = match settings.raw_value(*setting) {
             Some(_) if setting.is_secret() => "(set)".to_owned(),
             Some(value) => value.to_owned(),
@@ -74,7 +74,7 @@ fn print_settings(settings: &Settings) -> Result<(), CommandError> {
     }
     // Only STELE_ names: OpenTelemetry's SDK reads further OTEL_ variables itself.
     for name in settings.names().filter(|name| name.starts_with("STELE_")) {
-        if !known.iter().any(|list| list.iter().any(|setting| setting.name() == name)) {
+        if !known_settings.iter().any(|list| list.iter().any(|setting| setting.name() == name)) {
             print_line(&format!("warning: {name} is set, but no program reads it; check its spelling"))?;
         }
     }

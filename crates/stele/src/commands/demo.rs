@@ -1,4 +1,4 @@
-//! `stele up --demo`: creates a user for each dialect and prints a working `curl` command for each.
+//! `stele up --demo`: demo users, one for each dialect, and a `curl` command that logs each of them in.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -23,14 +23,17 @@ const DEMO_APP: &str = "demo";
 const PORTAL_PHONE: &str = "13800138003";
 const MEFP_PHONE: &str = "13800138004";
 
+/// How a demo user logs in through a dialect.
 struct DemoLogin {
     dialect: &'static str,
     url: String,
     user: &'static str,
+    /// The `curl` command that logs the user in.
     curl: String,
 }
 
-/// Creates the users, or sets their new password, and returns a table of logins with a `curl` command for each dialect.
+/// Creates the demo users and the MeFP app, or sets a new password for users that exist. Returns a table of the logins
+/// and their `curl` commands.
 pub(super) async fn prepare(context: &Context, listen: SocketAddr) -> Result<String, CommandError> {
     let use_cases = &context.use_cases;
     let password = OsRandom.hex128()[..10].to_owned();
@@ -39,10 +42,17 @@ pub(super) async fn prepare(context: &Context, listen: SocketAddr) -> Result<Str
     ensure_user(use_cases, "demo-portal", Some(PORTAL_PHONE), Role::User, &password).await?;
     ensure_user(use_cases, "demo-mefp", Some(MEFP_PHONE), Role::User, &password).await?;
     ensure_user(use_cases, "demo-jwt", None, Role::User, &password).await?;
-    let token = tms_token(use_cases, listen, &password).await?;
-    let lines = [
-        salted_login(listen, "cloudbox", "/api/v1/cloudbox/smarttms/auth/authsalt", "demo-cloudbox", &password, None),
-        salted_login(
+    let token = create_tms_token(use_cases, listen, &password).await?;
+    let logins = [
+        build_salted_login(
+            listen,
+            "cloudbox",
+            "/api/v1/cloudbox/smarttms/auth/authsalt",
+            "demo-cloudbox",
+            &password,
+            None,
+        ),
+        build_salted_login(
             listen,
             "tms",
             "/container/api/v1/cloudbox/tms/auth/authsalt",
@@ -50,13 +60,14 @@ pub(super) async fn prepare(context: &Context, listen: SocketAddr) -> Result<Str
             &password,
             Some(&token),
         ),
-        portal_login(listen, &password),
-        mefp_login(context, listen, &password).await?,
-        jwt_login(listen, &password),
+        build_portal_login(listen, &password),
+        prepare_mefp_login(context, listen, &password).await?,
+        build_jwt_login(listen, &password),
     ];
-    Ok(render_table(&lines, &password))
+    Ok(render_table(&logins, &password))
 }
 
+/// Creates the user, or sets the password of the user with this name.
 async fn ensure_user(
     use_cases: &UseCases,
     name: &str,
@@ -64,8 +75,9 @@ async fn ensure_user(
     role: Role,
     password: &str,
 ) -> Result<(), CommandError> {
-    let invalid = || ConfigError::new(format!("the demo user {name} cannot be created"));
-    let password = NewPassword::from_administrator(&RawPassword::new(password.to_owned())).ok_or_else(invalid)?;
+    let creation_error = || ConfigError::new(format!("the demo user {name} cannot be created"));
+    let password =
+        NewPassword::from_administrator(&RawPassword::new(password.to_owned())).ok_or_else(creation_error)?;
     match use_cases.find_user(name).await {
         Ok(user) => return Ok(use_cases.provision_password(UserRef::Id(user.id), &password).await?),
         Err(Error::UnknownUser) => {}
@@ -73,7 +85,7 @@ async fn ensure_user(
     }
     let profile = Profile { real_name: "演示".to_owned(), gender: Some(Gender::Female), ..Profile::default() };
     let request = AddUserRequest {
-        name: Username::parse(name).ok_or_else(invalid)?,
+        name: Username::parse(name).ok_or_else(creation_error)?,
         phone: phone.and_then(Phone::parse),
         email: None,
         role,
@@ -90,8 +102,9 @@ async fn ensure_user(
     }
 }
 
-/// A session token of the TMS user: TMS's logins need a client token or a user's token (docs/PROTOCOLS.md).
-async fn tms_token(use_cases: &UseCases, listen: SocketAddr, password: &str) -> Result<Token, CommandError> {
+/// Logs in the TMS user. The `curl` command needs the session token, because a TMS login is accepted only with a client
+/// token or a user's token (docs/PROTOCOLS.md).
+async fn create_tms_token(use_cases: &UseCases, listen: SocketAddr, password: &str) -> Result<Token, CommandError> {
     let request = LoginRequest {
         identifier: "demo-tms",
         proof: Proof::Raw(RawPassword::new(password.to_owned())),
@@ -103,7 +116,7 @@ async fn tms_token(use_cases: &UseCases, listen: SocketAddr, password: &str) -> 
     Ok(use_cases.login(request).await?.token)
 }
 
-fn salted_login(
+fn build_salted_login(
     listen: SocketAddr,
     dialect: &'static str,
     path: &str,
@@ -119,7 +132,7 @@ fn salted_login(
     DemoLogin { dialect, url, user, curl }
 }
 
-fn portal_login(listen: SocketAddr, password: &str) -> DemoLogin {
+fn build_portal_login(listen: SocketAddr, password: &str) -> DemoLogin {
     let url = format!("http://{listen}/i/login");
     let curl = format!(
         "curl -s {url} -d username={PORTAL_PHONE} --data-urlencode \"password=$(printf %s '{password}' | base64)\""
@@ -127,38 +140,39 @@ fn portal_login(listen: SocketAddr, password: &str) -> DemoLogin {
     DemoLogin { dialect: "portal", url, user: PORTAL_PHONE, curl }
 }
 
-async fn mefp_login(context: &Context, listen: SocketAddr, password: &str) -> Result<DemoLogin, CommandError> {
+/// Registers the demo app if it is missing.
+async fn prepare_mefp_login(context: &Context, listen: SocketAddr, password: &str) -> Result<DemoLogin, CommandError> {
     let use_cases = &context.use_cases;
     if use_cases.find_app_with_secret(DEMO_APP).await?.0.is_none() {
         use_cases.add_app(DEMO_APP, None, vec![DEMO_APP.to_owned()]).await?;
     }
     let (key, (_, iv)) =
         (svc_mefp::secret::load_secret(&context.settings)?, use_cases.find_app_with_secret(DEMO_APP).await?);
-    let hex = stele_core::hex::encode;
-    let aes = format!("openssl enc -aes-256-cbc -a -A -K {} -iv {}", hex(key.as_bytes()), hex(&*iv));
+    let (key, iv) = (stele_core::hex::encode(key.as_bytes()), stele_core::hex::encode(&*iv));
+    let encrypt = format!("openssl enc -aes-256-cbc -a -A -K {key} -iv {iv}");
     let body = format!("'{{\"login_name\":\"{MEFP_PHONE}\",\"password\":\"{password}\"}}'");
-    let envelope = format!("'{{\"app_from\":\"{DEMO_APP}\",\"encrypt\":\"'$(printf %s {body} | {aes})'\"}}'");
+    let envelope = format!("'{{\"app_from\":\"{DEMO_APP}\",\"encrypt\":\"'$(printf %s {body} | {encrypt})'\"}}'");
     let url = format!("http://{listen}/auth/login");
-    let open = format!("sed 's/.*\"encrypt\":\"\\([^\"]*\\)\".*/\\1/' | {aes} -d");
-    let curl = format!("curl -s {url} -H 'Content-Type: application/json' -d {envelope} | {open}");
+    let decrypt = format!("sed 's/.*\"encrypt\":\"\\([^\"]*\\)\".*/\\1/' | {encrypt} -d");
+    let curl = format!("curl -s {url} -H 'Content-Type: application/json' -d {envelope} | {decrypt}");
     Ok(DemoLogin { dialect: "mefp", url, user: MEFP_PHONE, curl })
 }
 
-fn jwt_login(listen: SocketAddr, password: &str) -> DemoLogin {
+fn build_jwt_login(listen: SocketAddr, password: &str) -> DemoLogin {
     let url = format!("http://{listen}/api/v1/Auth/Login");
     let curl = format!("curl -s {url} -d account=demo-jwt -d password={password}");
     DemoLogin { dialect: "jwt", url, user: "demo-jwt", curl }
 }
 
-fn render_table(lines: &[DemoLogin], password: &str) -> String {
-    let width = |cell: fn(&DemoLogin) -> &str| lines.iter().map(|line| cell(line).len()).max().unwrap_or(0);
-    let (urls, users) = (width(|line| &line.url), width(|line| line.user));
-    let mut out = format!("\n{:<9} {:<urls$}  {:<users$}  password\n", "dialect", "URL", "user");
-    for DemoLogin { dialect, url, user, .. } in lines {
-        let _ = writeln!(out, "{dialect:<9} {url:<urls$}  {user:<users$}  {password}");
+fn render_table(logins: &[DemoLogin], password: &str) -> String {
+    let column_width = |cell: fn(&DemoLogin) -> &str| logins.iter().map(|login| cell(login).len()).max().unwrap_or(0);
+    let (url_width, user_width) = (column_width(|login| &login.url), column_width(|login| login.user));
+    let mut out = format!("\n{:<9} {:<url_width$}  {:<user_width$}  password\n", "dialect", "URL", "user");
+    for DemoLogin { dialect, url, user, .. } in logins {
+        let _ = writeln!(out, "{dialect:<9} {url:<url_width$}  {user:<user_width$}  {password}");
     }
     out += "\nPaste any of these (each user can log in through every dialect that takes their identifier):\n";
-    for DemoLogin { dialect, curl, .. } in lines {
+    for DemoLogin { dialect, curl, .. } in logins {
         let _ = write!(out, "\n# {dialect}\n{curl}; echo\n");
     }
     out + "\n"

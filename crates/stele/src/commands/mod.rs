@@ -24,7 +24,7 @@ pub(crate) enum CommandError {
     Setup(ConfigError),
     /// The operation was refused or failed: exit code 1.
     Failed(String),
-    /// Standard output is a closed pipe (`| head`), so a listing ends early: exit code 0.
+    /// Standard output is a closed pipe (`| head`), so a listing stops before its last line: exit code 0.
     OutputClosed,
 }
 
@@ -44,7 +44,7 @@ impl OutputFormat {
     }
 }
 
-/// Prints a line on standard output. A closed pipe (`| head`) is not an error and does not stop the work.
+/// Prints a line on standard output. A closed pipe (`| head`) is not an error, so the command completes its work.
 pub(crate) fn print_line(line: &str) -> Result<(), CommandError> {
     match print_listing_line(line) {
         Err(CommandError::OutputClosed) => Ok(()),
@@ -52,7 +52,7 @@ pub(crate) fn print_line(line: &str) -> Result<(), CommandError> {
     }
 }
 
-/// Escapes a stored or received text for a column of a listing: no line breaks, tabs or terminal control sequences.
+/// Escapes line breaks, tabs and terminal control sequences in a stored or received text, for a column of a listing.
 pub(crate) fn escape_cell(text: &str) -> Cow<'_, str> {
     escape_invisible(text, &[])
 }

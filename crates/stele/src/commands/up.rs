@@ -31,11 +31,11 @@ pub(crate) enum CertificateSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DemoUsers {
     Create,
-    /// If the setting `STELE_DEMO` says so.
+    /// They are created if the setting `STELE_DEMO` is true.
     FromSettings,
 }
 
-/// Runs until SIGTERM or SIGINT ends it.
+/// Runs until SIGTERM or SIGINT, then shuts down gracefully.
 pub(crate) async fn run(
     settings: Settings,
     demo: DemoUsers,
@@ -92,10 +92,10 @@ pub(crate) async fn run(
     actix_web::rt::spawn(background::wrap_earlier_hashes(context.clone()));
 
     let gateway = actix_web::rt::spawn(server);
-    let stopped = signals::graceful_shutdown_on_signal(handles, context.drain.clone(), drain_time);
+    let shutdown = signals::graceful_shutdown_on_signal(handles, context.drain.clone(), drain_time);
     HashingConfig::from_settings(&context.settings)?.log_summary();
     print_endpoints(&context, listen, admin_listen, demo, endpoint).await?;
-    stopped.await;
+    shutdown.await;
     context.use_cases.drain_deliveries().await;
     context.audit_log.drain().await;
     let result = gateway.await.map_err(|e| ConfigError::new(format!("the gateway stopped: {e}")))?;
@@ -104,10 +104,10 @@ pub(crate) async fn run(
 
 /// A new self-signed certificate for loopback and `listen`, and its key, as PEM.
 fn self_signed_certificate(listen: IpAddr) -> Result<(String, Zeroizing<String>), ConfigError> {
-    let failed = |error: rcgen::Error| ConfigError::new(format!("--tls-self-signed: {error}"));
+    let certificate_error = |error: rcgen::Error| ConfigError::new(format!("--tls-self-signed: {error}"));
     let names =
         ["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string(), Ipv6Addr::LOCALHOST.to_string(), listen.to_string()];
-    let certified = rcgen::generate_simple_self_signed(names).map_err(failed)?;
+    let certified = rcgen::generate_simple_self_signed(names).map_err(certificate_error)?;
     Ok((certified.cert.pem(), Zeroizing::new(certified.signing_key.serialize_pem())))
 }
 
@@ -128,9 +128,9 @@ impl RunningServices {
     fn start(context: &Context) -> Result<Self, ConfigError> {
         let (mut addresses, mut handles) = (Vec::new(), Vec::new());
         for service in services::ALL {
-            let failed = |e| ConfigError::new(format!("no free port on loopback for {}: {e}", service.name));
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
-            addresses.push((service.name, listener.local_addr().map_err(failed)?));
+            let bind_error = |e| ConfigError::new(format!("no free port on loopback for {}: {e}", service.name));
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(bind_error)?;
+            addresses.push((service.name, listener.local_addr().map_err(bind_error)?));
             let server: Server = service.start(context, listener)?;
             handles.push(server.handle());
             actix_web::rt::spawn(server);

@@ -63,7 +63,7 @@ async fn a_sealing_key_is_rotated_while_two_servers_serve_logins() {
         })
         .into();
     let output = installation.run(&["keys", "rotate", "--lead", "1s"]).assert_success().stdout.clone();
-    assert!(output.starts_with("seal-2 is in service") && output.ends_with("resealed 2 of 2\n"), "{output}");
+    assert!(output.starts_with("seal-2 is registered") && output.ends_with("resealed 2 of 2\n"), "{output}");
     let logins_before = logins.load(Ordering::SeqCst);
     eventually("logins go on", || (logins.load(Ordering::SeqCst) > logins_before + 2).then_some(()));
     stopped.store(true, Ordering::SeqCst);
@@ -105,7 +105,7 @@ fn a_key_that_is_not_yet_active_can_be_retired() {
     assert_eq!(listed_key(&installation, "seal-1").unwrap()["state"], "seals");
     let pending = listed_key(&installation, "seal-2").unwrap();
     assert!(pending["state"].as_str().unwrap().starts_with("seals from 20"), "{pending}");
-    installation.run(&["keys", "retire", "2"]).assert_failed(1, "seal-2 is the active key");
+    installation.run(&["keys", "retire", "2"]).assert_failed(1, "seal-2 is the newest key");
     // A key that is not active yet can be retired once its file is removed.
     std::fs::remove_file(installation.data().join("keys/seal-2.key")).unwrap();
     installation.run(&["keys", "retire", "2"]).assert_success();

@@ -50,7 +50,7 @@ fn a_wrong_or_missing_key_is_reported_at_startup() {
         fs::copy(other_home.data().join("keys").join(&file), &own).unwrap();
         installation.run(&UP_ARGS).assert_failed(2, &format!("this is not the key jwt-eddsa-{number}"));
         fs::remove_file(&own).unwrap();
-        installation.run(&UP_ARGS).assert_failed(2, &format!("the key jwt-eddsa-{number} is in service, but missing"));
+        installation.run(&UP_ARGS).assert_failed(2, &format!("the key jwt-eddsa-{number} is registered, but missing"));
         restore_key(&own, &good);
     }
     installation.run(&["check"]).assert_success();
@@ -80,7 +80,7 @@ async fn a_running_server_without_a_key_returns_a_server_error_and_counts_no_fai
         client.json(CLOUDBOX_LOGIN, &[], &salted_login_body("mark", password)).await.assert_is(500, "1009");
     }
     for message in
-        ["the sealing key seal-2 is missing here", "seal-2.key: the key seal-2 is in service, but missing here"]
+        ["the sealing key seal-2 is missing here", "seal-2.key: the key seal-2 is registered, but missing here"]
     {
         eventually(message, || server.log().contains(message).then_some(()));
     }

@@ -1,4 +1,4 @@
-//! `stele keys list`: the registered keys, their states, and how many rows are sealed under each.
+//! `stele keys list`: the registered keys, with their states, the rows that are sealed under them, and their files.
 
 use serde_json::json;
 use stele_core::ports::KeyRecord;
@@ -12,15 +12,15 @@ pub(super) async fn run(key_admin: &KeyAdmin, format: OutputFormat) -> Result<()
     let records = key_admin.administration.keys().await?;
     let usages = key_admin.administration.count_rows_by_key().await?;
     for record in &records {
-        let state = key_state(key_admin, &records, record);
-        let file = file_state(key_admin, record);
-        let number = record.number(SEALING_KEYS.name);
-        let sealed = number
-            .map(|id| usages.iter().find(|usage| usage.key == id).map_or((0, 0), |usage| (usage.users, usage.apps)));
+        let state = describe_state(key_admin, &records, record);
+        let file = check_file(key_admin, record);
+        let sealed_rows = record.number(SEALING_KEYS.name).map(|number| {
+            usages.iter().find(|usage| usage.key == number).map_or((0, 0), |usage| (usage.users, usage.apps))
+        });
         let since = (record.added_at > Timestamp::from_secs(0)).then(|| record.added_at.to_rfc3339(Offset::UTC));
         match format {
             OutputFormat::Json => {
-                let (users, apps) = sealed.unzip();
+                let (users, apps) = sealed_rows.unzip();
                 let active_from = record.active_from.to_rfc3339(Offset::UTC);
                 print_listing_line(
                     &json!({ "key": record.name, "state": state, "in_service_since": since, "works_from": active_from,
@@ -30,7 +30,7 @@ pub(super) async fn run(key_admin: &KeyAdmin, format: OutputFormat) -> Result<()
             }
             OutputFormat::Text => {
                 let sealed =
-                    sealed.map_or_else(|| "-".to_owned(), |(users, apps)| format!("{users} users, {apps} apps"));
+                    sealed_rows.map_or_else(|| "-".to_owned(), |(users, apps)| format!("{users} users, {apps} apps"));
                 let (name, since) = (&record.name, since.as_deref().unwrap_or("before 0.2"));
                 print_listing_line(&format!("{name}\t{state}\tsince {since}\t{sealed}\t{file}"))?;
             }
@@ -39,8 +39,8 @@ pub(super) async fn run(key_admin: &KeyAdmin, format: OutputFormat) -> Result<()
     Ok(())
 }
 
-/// What the key is used for now, or from when on.
-fn key_state(key_admin: &KeyAdmin, records: &[KeyRecord], record: &KeyRecord) -> String {
+/// The key's use: now, or from the time on at which it becomes active.
+fn describe_state(key_admin: &KeyAdmin, records: &[KeyRecord], record: &KeyRecord) -> String {
     let now = key_admin.now();
     let Some((kind, number)) = key_admin.kind_of(record) else {
         return if record.name == MAC_KEY_NAME { "hashes codes" } else { "of another algorithm" }.to_owned();
@@ -52,8 +52,9 @@ fn key_state(key_admin: &KeyAdmin, records: &[KeyRecord], record: &KeyRecord) ->
     if active_number(records, &kind, now) == Some(number) { active } else { inactive }.to_owned()
 }
 
-/// Checks the key's file: `here` if it is present and the right one, otherwise the error.
-fn file_state(key_admin: &KeyAdmin, record: &KeyRecord) -> String {
+/// Checks the key's file. Returns `here` if it is present and has the registered fingerprint, otherwise the error; the
+/// file of an algorithm that is not configured here is not looked for.
+fn check_file(key_admin: &KeyAdmin, record: &KeyRecord) -> String {
     let result = match key_admin.kind_of(record) {
         Some((kind, number)) => kind.read_verified(&key_admin.folder, record, number).map(drop),
         None if record.name == MAC_KEY_NAME => {

@@ -1,5 +1,5 @@
-//! `stele keys`: key rotation of sealing keys and JWT signing keys. The commands change the database and the key
-//! folder; running instances notice the change and reload their keys.
+//! `stele keys`: lists, rotates and retires sealing keys and JWT signing keys (key rotation). The commands change the
+//! database and the key folder; running instances notice the change and reload their keys.
 
 mod list;
 mod retire;
@@ -21,7 +21,7 @@ use super::{CommandError, OutputFormat, admin};
 use crate::args::KeysCommand;
 use crate::services;
 
-/// The stores and the key folder that the key commands work on.
+/// The database, the audit log and the key folder that the key commands work on.
 struct KeyAdmin {
     administration: Administration,
     audit_log: Arc<AuditLogWriter>,
@@ -43,7 +43,7 @@ impl KeyAdmin {
         self.administration.now()
     }
 
-    /// Records the action in the audit log with the outcome that `result` stands for.
+    /// Records the action in the audit log with the outcome that corresponds to `result`.
     async fn record_action<T>(
         &self,
         action: Action,
@@ -53,14 +53,15 @@ impl KeyAdmin {
         admin::record_action(&self.administration, &self.audit_log, action, subject, result).await
     }
 
-    /// The kind and the number of a registered key; `None` for a key of no kind that is configured here.
+    /// The kind and the number of a registered key; `None` for the key of keyed hashes, and for a signing key of an
+    /// algorithm that is not configured here.
     fn kind_of(&self, record: &KeyRecord) -> Option<(KeyKind, u32)> {
         let mut kinds = std::iter::once(SEALING_KEYS).chain(self.signing_kinds.iter().copied());
         kinds.find_map(|kind| Some((kind, record.number(kind.name)?)))
     }
 }
 
-/// The number of the active key of a kind at `now`: the newest whose start time is past.
+/// The number of the active key of a kind: the newest key that is active at `now`.
 fn active_number(records: &[KeyRecord], kind: &KeyKind, now: Timestamp) -> Option<u32> {
     let started = records.iter().filter(|record| record.active_from <= now);
     started.filter_map(|record| record.number(kind.name)).max()
@@ -74,10 +75,10 @@ pub(crate) async fn run(settings: &Settings, command: KeysCommand) -> Result<(),
             let format = OutputFormat::from_json_flag(json);
             let kind = if jwt { key_admin.signing_kinds.first().copied() } else { Some(SEALING_KEYS) };
             let kind = kind.ok_or_else(|| ConfigError::new("--jwt: no dialect here signs tokens with a key file"))?;
-            let added = rotate::activate_next_key(&key_admin, &kind, lead).await;
-            let subject = added.as_ref().ok().map(Subject::from);
-            let record = key_admin.record_action(Action::AddKey, subject, added).await?;
-            rotate::print_activation(&record, format)?;
+            let result = rotate::register_next_key(&key_admin, &kind, lead).await;
+            let subject = result.as_ref().ok().map(Subject::from);
+            let record = key_admin.record_action(Action::AddKey, subject, result).await?;
+            rotate::print_registered_key(&record, format)?;
             if jwt || no_reseal {
                 return Ok(());
             }

@@ -1,4 +1,4 @@
-//! `stele keys retire`: retires an old key, unless stored rows or live tokens still need it.
+//! `stele keys retire`: retires an old key, unless stored rows or unexpired tokens still need it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -16,20 +16,20 @@ use zeroize::Zeroizing;
 use super::{KeyAdmin, active_number};
 use crate::commands::{CommandError, print_line};
 
-/// Greatest difference between the clocks of two instances.
+/// The greatest difference between the clocks of two instances that is allowed for.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(key_admin: &KeyAdmin, settings: &Settings, key: &str) -> Result<(), CommandError> {
     let name = if key.parse::<u32>().is_ok() { format!("{}-{key}", SEALING_KEYS.name) } else { key.to_owned() };
     let records = key_admin.administration.keys().await?;
     let record = records.iter().find(|record| record.name == name);
-    let record = record.ok_or_else(|| CommandError::Failed(not_in_service(&name)))?;
+    let record = record.ok_or_else(|| CommandError::Failed(not_registered_message(&name)))?;
     let result = retire(key_admin, settings, &records, record).await;
     key_admin.record_action(Action::RetireKey, Some(record.into()), result).await
 }
 
-fn not_in_service(name: &str) -> String {
-    format!("no key {name} is in service; `stele keys list` lists those that are")
+fn not_registered_message(name: &str) -> String {
+    format!("no key {name} is registered; `stele keys list` lists the registered keys")
 }
 
 async fn retire(
@@ -45,10 +45,10 @@ async fn retire(
             ensure_tokens_expired(key_admin, settings, records, &kind, number)?;
         }
     }
-    let key_file = SetAsideKeyFile::prepare(key_admin, name)?;
+    let key_file = BackedUpKeyFile::back_up(key_admin, name)?;
     let error = match key_admin.administration.retire_key(name).await {
         Ok(KeyRetirement::Retired) => return remove_key_file(name, key_file),
-        Ok(KeyRetirement::NotFound) => not_in_service(name),
+        Ok(KeyRetirement::NotFound) => not_registered_message(name),
         Ok(KeyRetirement::InUse(rows)) => {
             format!("{name} is still needed: {rows} rows are sealed under it; run `stele keys reseal` first")
         }
@@ -60,8 +60,8 @@ async fn retire(
     Err(CommandError::Failed(error))
 }
 
-/// Refuses to retire the active or the newest key while its file exists. A key whose file is lost may be retired if no row
-/// is sealed under it, which the store checks.
+/// Refuses to retire the active or the newest key while the key's file exists. A key whose file is lost may be retired
+/// if no row is sealed under it; the store checks that.
 fn ensure_not_active(
     key_admin: &KeyAdmin,
     records: &[KeyRecord],
@@ -70,12 +70,15 @@ fn ensure_not_active(
     number: u32,
 ) -> Result<(), CommandError> {
     let newest = records.iter().filter_map(|record| record.number(kind.name)).max();
-    let in_use = active_number(records, kind, key_admin.now()) == Some(number) || newest == Some(number);
-    if in_use && kind.key_path(&key_admin.folder, number).exists() {
-        let name = &record.name;
-        return Err(CommandError::Failed(format!("{name} is the active key; run `stele keys rotate` first")));
-    }
-    Ok(())
+    let name = &record.name;
+    let error = if active_number(records, kind, key_admin.now()) == Some(number) {
+        format!("{name} is the active key; run `stele keys rotate` first")
+    } else if newest == Some(number) {
+        format!("{name} is the newest key; once it is active, run `stele keys rotate` first")
+    } else {
+        return Ok(());
+    };
+    if kind.key_path(&key_admin.folder, number).exists() { Err(CommandError::Failed(error)) } else { Ok(()) }
 }
 
 /// Refuses to retire a signing key while a token that it signed can still be valid.
@@ -88,28 +91,29 @@ fn ensure_tokens_expired(
 ) -> Result<(), CommandError> {
     let newer = records.iter().filter(|record| record.number(kind.name).is_some_and(|other| other > number));
     let Some(last_use) = newer.map(|record| record.active_from).min() else { return Ok(()) };
-    let until = last_use.saturating_add(settings::build_policy(settings)?.session_ttl + MAX_CLOCK_SKEW);
-    if until > key_admin.now() {
-        let (key, until) = (kind.key_name(number), until.to_rfc3339(Offset::UTC));
+    let expires_at = last_use.saturating_add(settings::build_policy(settings)?.session_ttl + MAX_CLOCK_SKEW);
+    if expires_at > key_admin.now() {
+        let (key, expires_at) = (kind.key_name(number), expires_at.to_rfc3339(Offset::UTC));
         return Err(CommandError::Failed(format!(
-            "{key} is still needed: tokens that it signed are valid until {until}; retry then"
+            "{key} is still needed: tokens that it signed are valid until {expires_at}; retry then"
         )));
     }
     Ok(())
 }
 
-/// The file of a key to retire, and its copy under a name that no instance reads: older backups need the key.
-struct SetAsideKeyFile {
+/// The file of a key to retire, and a copy of it under a name that no instance reads. Older backups of the database need
+/// the key.
+struct BackedUpKeyFile {
     file: PathBuf,
     backup: PathBuf,
     /// Whether this command created the copy.
-    created_backup: bool,
+    is_backup_new: bool,
 }
 
-impl SetAsideKeyFile {
+impl BackedUpKeyFile {
     /// Creates the copy, so that an unwritable folder is reported while the key is still registered. `None` if the key
-    /// has no file here, or if its file must stay.
-    fn prepare(key_admin: &KeyAdmin, name: &str) -> Result<Option<Self>, CommandError> {
+    /// has no file here, and for the key of keyed hashes, whose file is not removed.
+    fn back_up(key_admin: &KeyAdmin, name: &str) -> Result<Option<Self>, CommandError> {
         let mut kinds = [SEALING_KEYS].into_iter().chain(key_admin.signing_kinds.iter().copied());
         let extension = kinds.find(|kind| name.starts_with(kind.name)).map_or("key", |kind| kind.extension);
         let file = key_admin.folder.join(format!("{name}.{extension}"));
@@ -117,46 +121,47 @@ impl SetAsideKeyFile {
         if name == MAC_KEY_NAME || !file.exists() {
             return Ok(None);
         }
-        let failed = |reason: &str| {
+        let backup_error = |reason: &str| {
             let text = format!(
-                "{}: {reason}, so {name} is still in service; run this where the key folder is writable: as its \
-                 owner, or on the machine that the other instances' folders are copied from",
+                "{}: {reason}, so {name} is still registered; run this command where the key folder is writable: as \
+                 the folder's owner, or on the machine from which the key folders of other instances are copied",
                 backup.display()
             );
             Err(ConfigError::new(text).into())
         };
-        let created_backup = match fs::hard_link(&file, &backup) {
+        let is_backup_new = match fs::hard_link(&file, &backup) {
             Ok(()) => true,
             // Left by an interrupted command, or the copy of an earlier key with this number.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let read = |path| fs::read(path).map(Zeroizing::new);
-                match (read(&file), read(&backup)) {
+                let read_key = |path| fs::read(path).map(Zeroizing::new);
+                match (read_key(&file), read_key(&backup)) {
                     (Ok(current), Ok(earlier)) if current == earlier => false,
-                    _ => return failed("a different file has this name"),
+                    _ => return backup_error("a different file has this name"),
                 }
             }
-            Err(error) => return failed(&format!("the key file cannot be set aside ({error})")),
+            Err(error) => return backup_error(&format!("the key file cannot be copied to this name ({error})")),
         };
-        Ok(Some(Self { file, backup, created_backup }))
+        Ok(Some(Self { file, backup, is_backup_new }))
     }
 
     fn rollback(self) {
-        if self.created_backup {
-            // A copy that remains does no harm: the next run finds it identical to the key.
+        if self.is_backup_new {
+            // A remaining copy does no harm: the next run finds that it is identical to the key file.
             let _ = fs::remove_file(&self.backup);
         }
     }
 }
 
-fn remove_key_file(name: &str, key_file: Option<SetAsideKeyFile>) -> Result<(), CommandError> {
-    print_line(&format!("{name} is out of service"))?;
-    let Some(SetAsideKeyFile { file, backup, .. }) = key_file else { return Ok(()) };
+/// Removes the file of a key that has been retired, and says where the copy is.
+fn remove_key_file(name: &str, key_file: Option<BackedUpKeyFile>) -> Result<(), CommandError> {
+    print_line(&format!("{name} is retired"))?;
+    let Some(BackedUpKeyFile { file, backup, .. }) = key_file else { return Ok(()) };
     fs::remove_file(&file).map_err(|error| {
         let (file, backup) = (file.display(), backup.display());
-        ConfigError::new(format!("{file}: cannot be removed ({error}); remove it by hand, {backup} is its copy"))
+        ConfigError::new(format!("{file}: cannot be removed ({error}); remove it by hand: {backup} is a copy of it"))
     })?;
     print_line(&format!(
-        "{} is needed only to restore older backups; delete it on every instance together with them",
+        "{} is needed only to restore older backups; when you delete these backups, delete it on every instance",
         backup.display()
     ))
 }

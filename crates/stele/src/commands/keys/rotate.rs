@@ -1,4 +1,4 @@
-//! `stele keys rotate` and `stele keys reseal`: registers a new key and re-encrypts stored secrets under it.
+//! `stele keys rotate` registers a new key (key rotation), `stele keys reseal` re-encrypts stored secrets under it.
 
 use std::time::Duration;
 
@@ -14,12 +14,13 @@ use super::KeyAdmin;
 use crate::commands::progress::Progress;
 use crate::commands::{CommandError, OutputFormat, print_line};
 
-/// Registers the next key of a kind, active after `lead`. Uses a key file with a higher number if the folder has
-/// one (copied there, or left by an interrupted command), otherwise creates it.
+/// Registers the next key of a kind, which becomes active after `lead`. If the folder has a key file with a higher number
+/// (copied there, or left by an interrupted command), that key is registered; otherwise a file is created.
 ///
 /// # Errors
-/// If no key of the kind is registered, or the newest is not active yet.
-pub(super) async fn activate_next_key(
+/// If no key of the kind is registered, the newest is not active yet, the key's file cannot be created or read, or
+/// another command registers a key of the same number first.
+pub(super) async fn register_next_key(
     key_admin: &KeyAdmin,
     kind: &KeyKind,
     lead: Duration,
@@ -27,15 +28,15 @@ pub(super) async fn activate_next_key(
     let records = key_admin.administration.keys().await?;
     let of_this_kind = records.iter().filter_map(|record| Some((record.number(kind.name)?, record)));
     let Some((newest, record)) = of_this_kind.max_by_key(|(number, _)| *number) else {
-        return Err(CommandError::Failed(format!("no {} key is in service; run `stele migrate`", kind.name)));
+        return Err(CommandError::Failed(format!("no {} key is registered; run `stele migrate`", kind.name)));
     };
     let now = key_admin.now();
     if record.active_from > now {
         let (name, from) = (&record.name, record.active_from.to_rfc3339(Offset::UTC));
         return Err(CommandError::Failed(format!("{name} becomes active at {from}; wait until then")));
     }
-    let existing_file = kind.list_numbers(&key_admin.folder)?.into_iter().find(|number| *number > newest);
-    let number = existing_file.unwrap_or(newest + 1);
+    let existing_number = kind.list_numbers(&key_admin.folder)?.into_iter().find(|number| *number > newest);
+    let number = existing_number.unwrap_or(newest + 1);
     keyring::create_key_file(&key_admin.folder, kind, number, &OsRandom)?;
     let fingerprint = Some(kind.read(&key_admin.folder, number)?.1.to_vec());
     let name = kind.key_name(number);
@@ -45,16 +46,16 @@ pub(super) async fn activate_next_key(
     }
     let file = kind.key_path(&key_admin.folder, number);
     let (file, name) = (file.display(), record.name);
-    let text = "in service meanwhile; if this file is not that key, remove it";
-    Err(CommandError::Failed(format!("{file}: another command put a key {name} {text}")))
+    let text = "meanwhile; if this file is not that key, remove the file";
+    Err(CommandError::Failed(format!("{file}: another command registered a key {name} {text}")))
 }
 
-pub(super) fn print_activation(record: &KeyRecord, format: OutputFormat) -> Result<(), CommandError> {
+pub(super) fn print_registered_key(record: &KeyRecord, format: OutputFormat) -> Result<(), CommandError> {
     let (name, from) = (&record.name, record.active_from.to_rfc3339(Offset::UTC));
     print_line(&match format {
         OutputFormat::Json => json!({ "key": name, "works_from": from }).to_string(),
         OutputFormat::Text => {
-            format!("{name} is in service and becomes active at {from}; until then, copy its file to every instance")
+            format!("{name} is registered and becomes active at {from}; until then, copy its file to every instance")
         }
     })
 }
@@ -86,7 +87,7 @@ pub(super) async fn reseal(
     if let Some(first) = result.unreadable.first() {
         let count = result.unreadable.len();
         return Err(CommandError::Failed(format!(
-            "{count} rows cannot be decrypted with their key, the first is of {first}; set these users' passwords again"
+            "{count} rows cannot be decrypted with their key, the first belongs to {first}; set these users' passwords again"
         )));
     }
     let left = administration.count_pending_reseals(&sealer).await?;
