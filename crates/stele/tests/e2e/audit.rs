@@ -22,11 +22,11 @@ fn audit_entries(installation: &Installation, options: &[&str]) -> Vec<Value> {
     output.assert_success().stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn summaries(entries: &[Value]) -> Vec<String> {
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+fn summarize(entries: &[Value]) -> Vec<String> {
+    let or_dash = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     entries
         .iter()
-        .map(|entry| format!("{} {} {}", text(&entry["dialect"]), text(&entry["act"]), text(&entry["result"])))
+        .map(|entry| format!("{} {} {}", or_dash(&entry["dialect"]), or_dash(&entry["act"]), or_dash(&entry["result"])))
         .collect()
 }
 
@@ -61,29 +61,29 @@ async fn requests_of_every_dialect_are_audited() {
         "portal send_code ok",
         "portal reset_password ok",
     ];
-    let by_clients = eventually("entries in the audit log", || {
+    let client_entries = eventually("entries in the audit log", || {
         let entries: Vec<_> =
             audit_entries(&installation, &[]).into_iter().filter(|entry| !entry["dialect"].is_null()).collect();
         (entries.len() >= expected.len()).then_some(entries)
     });
-    assert_eq!(summaries(&by_clients), expected);
-    let proofs: Vec<_> = by_clients.iter().map(|entry| entry["proof"].as_str().unwrap_or("-")).collect();
+    assert_eq!(summarize(&client_entries), expected);
+    let proofs: Vec<_> = client_entries.iter().map(|entry| entry["proof"].as_str().unwrap_or("-")).collect();
     assert_eq!(proofs, ["salted", "salted", "raw", "raw", "raw", "raw", "raw", "-", "-"]);
-    assert_eq!(by_clients[7]["purpose"], "any");
-    for (index, entry) in by_clients.iter().enumerate() {
+    assert_eq!(client_entries[7]["purpose"], "any");
+    for (index, entry) in client_entries.iter().enumerate() {
         let subject = if index == 6 { json!(null) } else { json!(id) };
         assert_eq!((&entry["subject"], &entry["address"], &entry["times"]), (&subject, &json!("127.0.0.1"), &json!(1)));
         assert_eq!(entry["app"], if entry["dialect"] == "mefp" { json!("melink") } else { json!(null) }, "{entry}");
         assert!(entry["operator"].is_null() && entry["request"].is_string(), "{entry}");
     }
-    let request = by_clients[3]["request"].as_str().unwrap();
-    assert_eq!(audit_entries(&installation, &["--request", request]), by_clients[3..4]);
+    let request = client_entries[3]["request"].as_str().unwrap();
+    assert_eq!(audit_entries(&installation, &["--request", request]), client_entries[3..4]);
 
     let log = server.stop();
     assert!(!log.contains("audit log"), "{log}");
-    let by_admin: Vec<_> =
+    let admin_entries: Vec<_> =
         audit_entries(&installation, &[]).into_iter().filter(|entry| entry["dialect"].is_null()).collect();
-    assert_eq!(summaries(&by_admin), ["- add_app ok", "- add_client_token ok", "- add_user ok"]);
+    assert_eq!(summarize(&admin_entries), ["- add_app ok", "- add_client_token ok", "- add_user ok"]);
 }
 
 #[test]
@@ -145,20 +145,20 @@ fn the_audit_log_is_filtered_by_the_given_options() {
     installation
         .run_with(&["user", "add", "--username", "mark", "--password-stdin"], PASSWORD)
         .assert_failed(1, "taken");
-    let actions = |options: &[&str]| {
-        summaries(&audit_entries(&installation, options)).iter().map(|word| word[2..].to_owned()).collect::<Vec<_>>()
+    let list_actions = |options: &[&str]| {
+        summarize(&audit_entries(&installation, options)).iter().map(|word| word[2..].to_owned()).collect::<Vec<_>>()
     };
     for user in ["mark", "mark@example.com", id.as_str()] {
-        assert_eq!(actions(&["--user", user]), ["add_user ok", "disable ok"], "{user}");
+        assert_eq!(list_actions(&["--user", user]), ["add_user ok", "disable ok"], "{user}");
     }
-    assert_eq!(actions(&["--failed"]), ["add_user taken"]);
-    assert_eq!(actions(&["--act", "disable,enable"]), ["disable ok"]);
-    assert_eq!(actions(&["--act", "add_user", "--result", "ok"]), ["add_user ok", "add_user ok"]);
-    assert_eq!(actions(&["--last", "2"]), ["disable ok", "add_user taken"]);
-    assert_eq!(actions(&["--since", "1h", "--until", "30m"]), Vec::<String>::new());
-    assert_eq!(actions(&["--all"]).len(), 4);
+    assert_eq!(list_actions(&["--failed"]), ["add_user taken"]);
+    assert_eq!(list_actions(&["--act", "disable,enable"]), ["disable ok"]);
+    assert_eq!(list_actions(&["--act", "add_user", "--result", "ok"]), ["add_user ok", "add_user ok"]);
+    assert_eq!(list_actions(&["--last", "2"]), ["disable ok", "add_user taken"]);
+    assert_eq!(list_actions(&["--since", "1h", "--until", "30m"]), Vec::<String>::new());
+    assert_eq!(list_actions(&["--all"]).len(), 4);
     // A deleted user can still be searched for by the id.
-    assert_eq!(actions(&["--user", "00000000-0000-4000-8000-000000000000"]), Vec::<String>::new());
+    assert_eq!(list_actions(&["--user", "00000000-0000-4000-8000-000000000000"]), Vec::<String>::new());
     installation.run(&["audit", "--user", "unknown"]).assert_failed(1, "user");
     installation.run(&["audit", "--act", "logn"]).assert_failed(2, "the actions are login, change_password");
     installation.run(&["audit", "--result", "bad"]).assert_failed(2, "the results are ok, invalid");
@@ -170,7 +170,7 @@ fn the_audit_log_is_filtered_by_the_given_options() {
     assert!(fields[3].starts_with("uid:"), "{lines}");
 }
 
-/// The promised bound: a killed process loses only entries that are younger than this.
+/// The documented bound: a killed process loses only entries that are younger than this.
 const MAX_LOSS: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -185,12 +185,12 @@ async fn sigkill_loses_at_most_one_second_of_the_audit_log() {
         answered_at.push(Instant::now());
         assert!(started_at.elapsed() < TEST_TIMEOUT);
     }
-    let killed = Instant::now();
+    let killed_at = Instant::now();
     server.kill();
     let written = audit_entries(&installation, &["--act", "login"]).len();
     assert!(written <= answered_at.len(), "{written} of {}", answered_at.len());
     // Entries are written in the order of their events.
-    let oldest_lost = answered_at.get(written).map(|at| killed - *at);
+    let oldest_lost = answered_at.get(written).map(|at| killed_at - *at);
     println!("lost: {} of {}; age of the oldest: {oldest_lost:?}", answered_at.len() - written, answered_at.len());
     assert!(oldest_lost.unwrap_or_default() <= MAX_LOSS, "{oldest_lost:?}: {written} of {}", answered_at.len());
 }
@@ -217,7 +217,7 @@ async fn repeated_rejections_are_merged_into_counted_entries() {
     let app = MefpApp::new("none", Default::default());
     let client = DialectClient::new(&server, app, "");
     let id = installation.add_user("mark", PASSWORD, &["--email", "mark@example.com"]);
-    // 300 addresses of one /64: five guesses at an existing account, then rate limited at any account.
+    // From 300 addresses of one /64: five guesses at an existing account, then rate-limited guesses at other accounts.
     for n in 0..300 {
         let account = if n < 5 { "mark@example.com".to_owned() } else { format!("{n}@example.com") };
         client.with_address(&format!("2001:db8:0:1::{n:x}")).login_as(DialectKind::Portal, &account, "wrong").await;
@@ -241,33 +241,33 @@ async fn repeated_rejections_are_merged_into_counted_entries() {
             .await;
     }
     eventually("an entry for the first failure of each kind", || {
-        let single = |entry: &Value| entry["times"] == 1 && entry["first"].is_null();
-        (audit_entries(&installation, &["--failed"]).into_iter().filter(single).count() >= 4).then_some(())
+        let is_single = |entry: &Value| entry["times"] == 1 && entry["first"].is_null();
+        (audit_entries(&installation, &["--failed"]).into_iter().filter(is_single).count() >= 4).then_some(())
     });
     server.stop();
     let entries = audit_entries(&installation, &["--failed"]);
     assert!(entries.len() <= 16, "a few entries, and some more for each minute that the test took: {entries:?}");
-    let counted = |result: &str| {
+    let count_events = |result: &str| {
         entries
             .iter()
             .filter(|entry| entry["result"] == result)
             .map(|entry| entry["times"].as_i64().unwrap())
             .sum::<i64>()
     };
-    assert_eq!(["wrong_password", "unknown_user", "too_many"].map(counted), [5, 5, 590], "{entries:?}");
-    assert_eq!(summaries(&audit_entries(&installation, &["--act", "logout"])), [""; 0]);
+    assert_eq!(["wrong_password", "unknown_user", "too_many"].map(count_events), [5, 5, 590], "{entries:?}");
+    assert_eq!(summarize(&audit_entries(&installation, &["--act", "logout"])), [""; 0]);
 
     let network = audit_entries(&installation, &["--failed", "--address", "2001:db8:0:1::ffff"]);
-    let repeated =
+    let find_merged =
         |result: &str| network.iter().find(|entry| entry["result"] == result && entry["times"] != 1).unwrap();
-    let (guesses, refusals) = (repeated("wrong_password"), repeated("too_many"));
+    let (guesses, refusals) = (find_merged("wrong_password"), find_merged("too_many"));
     assert_eq!(
         (&guesses["subject"], &refusals["subject"], &refusals["act"]),
         (&json!(id), &json!(null), &json!("login"))
     );
     assert!(refusals["address"].as_str().unwrap().starts_with("2001:db8:0:1::"), "{refusals}");
-    let at = |key: &str| refusals[key].as_str().unwrap().to_owned();
-    assert!(at("first") < at("at"), "{refusals}");
+    let time_of = |key: &str| refusals[key].as_str().unwrap().to_owned();
+    assert!(time_of("first") < time_of("at"), "{refusals}");
     let lines = installation
         .run(&["audit", "--address", "192.0.2.7", "--result", "too_many", "--last", "1"])
         .assert_success()

@@ -59,8 +59,9 @@ async fn responses_and_errors_are_not_cacheable() {
     let server = installation.start_up();
     let (phone, email) = ("13800138000", "mark@example.com");
     let id = installation.add_user("mark", "a-password", &["--phone", phone, "--email", email]);
-    let tms = installation.run(&["token", "add", "kiosk"]).last_stdout_word();
-    let client = DialectClient::new(&server, MefpApp::new("melink", installation.add_app("melink", "melink")), &tms);
+    let client_token = installation.run(&["token", "add", "kiosk"]).last_stdout_word();
+    let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
+    let client = DialectClient::new(&server, app, &client_token);
     let person = TestUser { id, name: "mark".into(), phone: phone.into(), email: email.into() };
 
     // Successful responses: tokens, cookies, codes.
@@ -88,10 +89,10 @@ async fn responses_and_errors_are_not_cacheable() {
 
     // Error responses of the services and of the gateway.
     for path in POST_PATHS {
-        let json = [("content-type", "application/json"), ("authorization", tms.as_str())];
-        assert_not_cacheable(path, 400, &client.send(Method::POST, path, &json, "{\"a\":".to_owned()).await);
+        let headers = [("content-type", "application/json"), ("authorization", client_token.as_str())];
+        assert_not_cacheable(path, 400, &client.send(Method::POST, path, &headers, "{\"a\":".to_owned()).await);
         assert_not_cacheable(path, 405, &client.send(Method::DELETE, path, &[], String::new()).await);
-        assert_not_cacheable(path, 413, &client.send(Method::POST, path, &json, "x".repeat(70_000)).await);
+        assert_not_cacheable(path, 413, &client.send(Method::POST, path, &headers, "x".repeat(70_000)).await);
         assert_not_cacheable(
             path,
             404,
@@ -108,12 +109,12 @@ async fn responses_and_errors_are_not_cacheable() {
         assert_not_cacheable(path, response.status, &response);
     }
     for dialect in DialectKind::ALL {
-        let mut wrong = client.login(dialect, &person, "wrong").await;
+        let mut response = client.login(dialect, &person, "wrong").await;
         for _ in 0..5 {
-            assert_not_cacheable("a wrong password", wrong.status, &wrong);
-            wrong = client.login(dialect, &person, "wrong").await;
+            assert_not_cacheable("a wrong password", response.status, &response);
+            response = client.login(dialect, &person, "wrong").await;
         }
-        assert_not_cacheable("a rate limit", 429, &wrong);
+        assert_not_cacheable("a rate limit", 429, &response);
     }
     server.stop();
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::client::{DialectClient, DialectKind, MefpApp, TestUser, md5_hex};
 use crate::support::{Installation, TEST_TIMEOUT};
 
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 24] = [
     &[],
     &["up"],
     &["user"],
@@ -21,6 +21,7 @@ const COMMANDS: [&[&str]; 22] = [
     &["user", "passwd"],
     &["app"],
     &["app", "add"],
+    &["token"],
     &["token", "add"],
     &["keys"],
     &["keys", "list"],
@@ -30,6 +31,7 @@ const COMMANDS: [&[&str]; 22] = [
     &["challenge"],
     &["challenge", "off"],
     &["challenge", "on"],
+    &["audit"],
     &["migrate"],
     &["check"],
 ];
@@ -42,7 +44,7 @@ fn help_documents_every_command() {
         let help = &outcome.assert_success().stdout;
         assert!(help.contains(&format!("Usage: {}", [&["stele"], command].concat().join(" "))), "{help}");
         assert!(help.lines().next().unwrap().split(' ').count() > 1, "the help begins with a sentence: {help}");
-        // Every option is explained on its own line or on the next.
+        // Every option is explained on the option's line or on the next line.
         let lines: Vec<_> = help.lines().collect();
         for pair in lines.windows(2).filter(|pair| pair[0].trim_start().starts_with("--")) {
             let explained = pair[0].trim_start().split("  ").nth(1).is_some() || pair[1].starts_with("          ");
@@ -57,7 +59,7 @@ fn help_documents_every_command() {
     assert!(!installation.data().exists(), "--help creates no files");
 }
 
-fn columns(line: &str) -> Vec<&str> {
+fn split_columns(line: &str) -> Vec<&str> {
     line.split('\t').collect()
 }
 
@@ -88,7 +90,7 @@ fn users_are_added_shown_and_listed() {
     installation.run(&["user", "disable", "other"]).assert_success();
     installation.run(&["user", "disable", "other"]).assert_success();
     let listed = installation.run(&["user", "list"]).assert_success().stdout.clone();
-    let lines: Vec<_> = listed.lines().map(columns).collect();
+    let lines: Vec<_> = listed.lines().map(split_columns).collect();
     assert_eq!(lines[0], [&id, "100001", "Mark", "+8613800138000", "Mark@Example.com", "user", "active"]);
     assert_eq!(lines[1], [&other_id, "100002", "other", "-", "-", "admin", "disabled"]);
     installation.run(&["user", "enable", "other"]).assert_success();
@@ -114,8 +116,8 @@ async fn commands_run_concurrently_with_a_server() {
     let outcome =
         installation.run_with(&["app", "add", "late", "--secret-stdin", "--may-token", "a,b"], "0123456789abcdef");
     assert_eq!(outcome.last_stdout_word(), "0123456789abcdef");
-    let shared = outcome.stdout.split_whitespace().nth(1).unwrap().to_owned();
-    let app = MefpApp::new("late", (shared, outcome.last_stdout_word()));
+    let shared_secret = outcome.stdout.split_whitespace().nth(1).unwrap().to_owned();
+    let app = MefpApp::new("late", (shared_secret, outcome.last_stdout_word()));
     let client = DialectClient::new(&server, app, &installation.run(&["token", "add", "late"]).last_stdout_word());
     for dialect in DialectKind::ALL {
         client.login(dialect, &person, "a-password").await.assert_success();
@@ -127,8 +129,8 @@ async fn commands_run_concurrently_with_a_server() {
         assert!(!client.login(dialect, &person, "a-password").await.is_success(), "{dialect:?}");
         client.login(dialect, &person, "another").await.assert_success();
     }
-    let healthy = client.send(reqwest::Method::GET, "/readyz", &[], String::new()).await;
-    assert_eq!(healthy.status, 200, "{healthy:?}");
+    let readiness = client.send(reqwest::Method::GET, "/readyz", &[], String::new()).await;
+    assert_eq!(readiness.status, 200, "{readiness:?}");
     installation.run(&["migrate"]).assert_success();
     installation.run(&["check"]).assert_success();
     server.stop();
@@ -171,18 +173,18 @@ fn migrate_is_idempotent_and_safe_to_run_concurrently() {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     }
-    let keys = || {
+    let read_keys = || {
         let entries = std::fs::read_dir(installation.data().join("keys")).unwrap().map(|entry| entry.unwrap().path());
         let mut keys: Vec<_> = entries.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
         keys.sort();
         keys
     };
-    let before = keys();
+    let before = read_keys();
     assert!(before.len() >= 3, "{before:?}");
     installation.add_user("mark", "a-password", &[]);
     let output = installation.run(&["migrate"]).assert_success().stdout.clone();
     assert_eq!(output, installation.run(&["migrate"]).assert_success().stdout);
-    assert_eq!(keys(), before);
+    assert_eq!(read_keys(), before);
     assert_eq!(installation.run(&["user", "list"]).assert_success().stdout.lines().count(), 1);
     #[cfg(unix)]
     for (path, _) in before {
@@ -193,11 +195,11 @@ fn migrate_is_idempotent_and_safe_to_run_concurrently() {
 }
 
 #[test]
-fn check_prints_settings_and_probes_dependencies() {
+fn check_prints_settings_and_reports_missing_keys_and_invalid_values() {
     let mut installation = Installation::new();
-    let missing = installation.run(&["check"]);
-    assert_eq!(missing.code, Some(2), "{missing:?}");
-    assert!(missing.stderr.starts_with("error: ") && missing.stderr.lines().count() == 1, "{missing:?}");
+    let without_keys = installation.run(&["check"]);
+    assert_eq!(without_keys.code, Some(2), "{without_keys:?}");
+    assert!(without_keys.stderr.starts_with("error: ") && without_keys.stderr.lines().count() == 1, "{without_keys:?}");
     installation.run(&["migrate"]).assert_success();
     installation.set("STELE_MEFP_SECRET", "0123456789abcdef0123456789ABCDEF");
     installation.set("STELE_UNHEARD_OF", "1");

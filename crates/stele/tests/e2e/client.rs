@@ -58,8 +58,8 @@ impl Response {
     pub(crate) fn code(&self) -> String {
         let json = &self.json;
         let candidates = [&json["code"], &json["status"]["status_code"], &json["errors"]["code"], &json["result"]];
-        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        candidates.into_iter().find(|value| !value.is_null()).map(text).unwrap_or_default()
+        let to_text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        candidates.into_iter().find(|value| !value.is_null()).map(to_text).unwrap_or_default()
     }
 
     /// Whether the response reports success, in any dialect.
@@ -70,7 +70,7 @@ impl Response {
             && self.json["result"] != 0
     }
 
-    /// The token in the body, at the place where the dialect has it.
+    /// The session token, one-time token or JWT in the body; panics if the body has none.
     pub(crate) fn token(&self) -> String {
         [&self.json["data"]["user_token"], &self.json["token"]].into_iter().find_map(Value::as_str).unwrap().to_owned()
     }
@@ -138,7 +138,7 @@ impl DialectClient {
         Self { http, url: server.url.clone(), app, client_token: client_token.to_owned(), default_headers: Vec::new() }
     }
 
-    /// The same client behind a proxy that reports `address` as the client's.
+    /// A copy of this client whose requests report `address` as the client address, as a proxy does.
     pub(crate) fn with_address(&self, address: &str) -> Self {
         Self { default_headers: vec![("x-forwarded-for", address.to_owned())], ..self.clone() }
     }
@@ -265,12 +265,13 @@ pub(crate) fn md5_hex(text: &str) -> String {
     Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A timestamp that was not used before: within the allowed skew, and not older than a new state store.
+/// A timestamp that the last 279 calls did not return: up to 279 s in the future, which is within the allowed skew and
+/// not older than a new state store.
 pub(crate) fn fresh_timestamp() -> u64 {
-    static USED: AtomicU64 = AtomicU64::new(0);
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
     #[expect(clippy::disallowed_methods, reason = "a client has a clock of its own")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    now + USED.fetch_add(1, Ordering::Relaxed) % 280
+    now + COUNTER.fetch_add(1, Ordering::Relaxed) % 280
 }
 
 /// `md5(md5(password) + timestamp)`.

@@ -23,17 +23,17 @@ fn closed_pipe() -> Stdio {
     writer.into()
 }
 
-/// Collects every command without subcommands, as the words that name it and its definition.
+/// Collects every command that has no subcommands: the words that name the command, and its definition.
 fn collect_commands(
     definition: &CommandDefinition,
     words: &[String],
     found: &mut Vec<(Vec<String>, CommandDefinition)>,
 ) {
-    let mut below = definition.get_subcommands().filter(|command| command.get_name() != "help").peekable();
-    if below.peek().is_none() {
+    let mut subcommands = definition.get_subcommands().filter(|command| command.get_name() != "help").peekable();
+    if subcommands.peek().is_none() {
         found.push((words.to_vec(), definition.clone()));
     }
-    for command in below {
+    for command in subcommands {
         collect_commands(command, &[words, &[command.get_name().to_owned()]].concat(), found);
     }
 }
@@ -55,7 +55,7 @@ fn required_arguments(definition: &CommandDefinition) -> Vec<String> {
         required.extend(definition.get_arguments().find(|arg| arg.get_id() == first).cloned());
     }
     let mut words: Vec<_> = required.iter().flat_map(argument_values).collect();
-    // Makes a new key active at once, so that the test need not wait.
+    // A new key then becomes active at once, so that the test need not wait.
     if definition.get_arguments().any(|arg| arg.get_id() == "lead") {
         words.extend(["--lead", "0"].map(str::to_owned));
     }

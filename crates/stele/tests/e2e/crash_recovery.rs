@@ -12,7 +12,8 @@ use crate::support::{Installation, Server, TEST_TIMEOUT};
 const ROUNDS: usize = 50;
 const CONCURRENCY: usize = 4;
 
-/// A user and the passwords that may be valid: one after an acknowledged change, two if the server died before.
+/// A user and the passwords that may be valid: one after an acknowledged change, two if the server was killed before the
+/// last change was acknowledged.
 #[derive(Debug)]
 struct RegisteredUser {
     phone: String,
@@ -24,7 +25,7 @@ struct Round {
     number: usize,
     client: DialectClient,
     server: Server,
-    /// Number of requests sent so far; the server is killed at a certain number.
+    /// Number of requests sent so far. The server is killed when it reaches the round's number of requests.
     sent: AtomicUsize,
     stopped: AtomicBool,
 }
@@ -34,7 +35,7 @@ impl Round {
         self.sent.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The code for `to` after the first `already_sent`; `None` once the server is killed.
+    /// Waits for the code for `to` that follows the first `already_sent` codes; `None` once the server is killed.
     async fn next_code(&self, to: &str, already_sent: usize) -> Option<String> {
         while !self.stopped.load(Ordering::SeqCst) {
             if let Some(code) = self.server.codes(to).into_iter().nth(already_sent) {
@@ -54,15 +55,15 @@ impl Round {
     /// Registers one user at the portal and changes the password; records what was acknowledged in `users`.
     async fn register(&self, phone: &str, users: &mut Vec<RegisteredUser>) -> Option<()> {
         let passwords = [format!("first-{phone}"), format!("second-{phone}")];
-        for (turn, (path, password)) in ["/i/register", "/i/resetpwd"].into_iter().zip(&passwords).enumerate() {
+        for (step, (path, password)) in ["/i/register", "/i/resetpwd"].into_iter().zip(&passwords).enumerate() {
             assert_eq!(self.portal_code("/code/send", &[("username", phone)]).await?, "200");
-            let code = base64(&self.next_code(phone, turn).await?);
+            let code = base64(&self.next_code(phone, step).await?);
             let fields = [("username", phone), ("password", &base64(password)), ("code", &code)];
-            if turn == 1 {
+            if step == 1 {
                 users.last_mut().unwrap().passwords.push(password.clone());
             }
             assert_eq!(self.portal_code(path, &fields).await?, "200", "{path} {phone}");
-            match turn {
+            match step {
                 0 => users.push(RegisteredUser { phone: phone.to_owned(), passwords: vec![password.clone()] }),
                 _ => users.last_mut().unwrap().passwords = vec![password.clone()],
             }
@@ -86,8 +87,8 @@ impl Round {
     /// Registers users until the server is killed.
     async fn register_until_killed(&self, task: usize) -> Vec<RegisteredUser> {
         let mut users = Vec::new();
-        for turn in 0.. {
-            let phone = format!("13{:02}{task:02}{turn:05}", self.number);
+        for index in 0.. {
+            let phone = format!("13{:02}{task:02}{index:05}", self.number);
             let result = match task {
                 0 => self.register_mefp(&phone, &mut users).await,
                 _ => self.register(&phone, &mut users).await,

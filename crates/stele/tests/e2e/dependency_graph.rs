@@ -17,7 +17,7 @@ fn repository_root() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn cargo(arguments: &[&str]) -> String {
+fn run_cargo(arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO"));
     // With features unified over the workspace, a member's tree would contain dependencies that other members enable.
     command.env_remove("CARGO_RESOLVER_FEATURE_UNIFICATION");
@@ -36,14 +36,15 @@ fn documented_dependencies() -> DependencyGraph {
     let page = read_to_string(repository_root().join("docs/ARCHITECTURE.md")).unwrap();
     let block = page.split("```").find(|block| block.starts_with("dependencies")).expect("a block ```dependencies");
     let lines = block.lines().filter_map(|line| line.split_once('→'));
-    let names =
+    let split_names =
         |text: &str| text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    lines.map(|(name, others)| (name.trim().to_owned(), names(others))).collect()
+    lines.map(|(name, others)| (name.trim().to_owned(), split_names(others))).collect()
 }
 
 /// The dependencies in the manifests; dev-dependencies are those of `NAME (tests)`.
 fn actual_dependencies() -> DependencyGraph {
-    let metadata: Value = serde_json::from_str(&cargo(&["metadata", "--no-deps", "--format-version", "1"])).unwrap();
+    let metadata: Value =
+        serde_json::from_str(&run_cargo(&["metadata", "--no-deps", "--format-version", "1"])).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     let members: BTreeSet<_> = packages.iter().map(|package| package["name"].as_str().unwrap()).collect();
     let mut graph = DependencyGraph::new();
@@ -72,7 +73,7 @@ fn crate_dependencies_match_the_architecture_document() {
 
 #[test]
 fn the_gateway_does_not_depend_on_login_crates() {
-    let tree = cargo(&["tree", "--package", "gateway", "--edges", "normal", "--prefix", "none"]);
+    let tree = run_cargo(&["tree", "--package", "gateway", "--edges", "normal", "--prefix", "none"]);
     let names: BTreeSet<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(names.contains("stele-service"), "{tree}");
     for name in FORBIDDEN_IN_GATEWAY {

@@ -1,4 +1,5 @@
-//! Lists of the dialects agree with `dialects.toml`, and the gateway's error pages equal those of the service behind.
+//! Lists of the dialects agree with `dialects.toml`, and the gateway's error pages equal the error responses of the
+//! service behind it.
 
 use std::fs::read_to_string;
 use std::path::Path;
@@ -19,7 +20,7 @@ fn read_repository_file(file: &str) -> String {
     read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file)).unwrap()
 }
 
-fn documented_routes() -> Vec<Value> {
+fn read_routes() -> Vec<Value> {
     let table: toml::Table = read_repository_file("gateway/routes.toml").parse().unwrap();
     table["route"].as_array().unwrap().clone()
 }
@@ -46,7 +47,7 @@ fn every_dialect_runs_the_conformance_suite() {
 /// The differences between the gateway's error pages and the service's bodies for the same errors.
 async fn gateway_error_differences(errors: &[(&str, Rejection, RequestRejection)]) -> String {
     let mut differences = Vec::new();
-    for route in documented_routes() {
+    for route in read_routes() {
         let service = ALL.into_iter().find(|service| route["service"].as_str() == Some(service.name)).unwrap();
         for (name, by_gateway, by_service) in errors {
             let response = (service.render_rejection)(by_service);
@@ -88,7 +89,7 @@ async fn gateway_and_service_errors_are_indistinguishable() {
     let server = installation.start_up();
     let keys = (String::new(), String::new());
     let client = DialectClient::new(&server, MefpApp::new("none", keys), "");
-    for route in documented_routes() {
+    for route in read_routes() {
         let prefixes = match &route["prefix"] {
             Value::Array(list) => list.iter().map(|prefix| prefix.as_str().unwrap().to_owned()).collect(),
             single => vec![single.as_str().unwrap().to_owned()],

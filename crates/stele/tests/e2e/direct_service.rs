@@ -1,4 +1,4 @@
-//! Size limits of a service that is reached without the gateway.
+//! Size limits of heads and bodies: of a service that is reached without the gateway, and of the gateway.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -41,44 +41,45 @@ fn a_64_kib_header_name_is_rejected_without_a_panic() {
 /// The content type and the body of a login with this text as password.
 type LoginEncoding = fn(&str) -> (&'static str, String);
 
-fn multipart(value: &str) -> (&'static str, String) {
+fn encode_multipart(value: &str) -> (&'static str, String) {
     let part = |name: &str, value: &str| {
         format!("--limit\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
     };
     let body = format!("{}{}--limit--\r\n", part("username", "13800138000"), part("password", value));
-    ("multipart/form-data; boundary=limit", body)
+    ("encode_multipart/form-data; boundary=limit", body)
 }
 
-fn json(value: &str) -> (&'static str, String) {
+fn encode_json(value: &str) -> (&'static str, String) {
     ("application/json", format!(r#"{{"username":"13800138000","password":"{value}"}}"#))
 }
 
-fn urlencoded(value: &str) -> (&'static str, String) {
+fn encode_urlencoded(value: &str) -> (&'static str, String) {
     ("application/x-www-form-urlencoded", format!("username=13800138000&password={value}"))
 }
 
-/// The setting applies through the gateway and directly, in every format and framing.
+/// `STELE_BODY_LIMIT` applies through the gateway and directly, in every format and framing.
 #[test]
 fn the_body_size_limit_applies_to_service_and_gateway() {
     let mut installation = Installation::new();
     installation.set("STELE_BODY_LIMIT", "300000");
     let server = installation.start_up();
     let portal = RunningProgram::start(&installation, "svc-portal", &[]);
-    let forms: [LoginEncoding; 3] = [json, urlencoded, multipart];
+    let encodings: [LoginEncoding; 3] = [encode_json, encode_urlencoded, encode_multipart];
     for address in [server.address(), portal.address.as_str()] {
-        for form in forms {
+        for encode in encodings {
             for (length, expected) in [(1_000, "HTTP/1.1 200 "), (200_000, "HTTP/1.1 200 "), (300_001, "HTTP/1.1 413 ")]
             {
                 // Valid base64 of about this length.
-                let (kind, body) = form(&"cGFzc3dvcmQ/".repeat(length / 12 + 1));
-                let head =
-                    format!("POST /i/login HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: {kind}\r\n");
+                let (content_type, body) = encode(&"cGFzc3dvcmQ/".repeat(length / 12 + 1));
+                let head = format!(
+                    "POST /i/login HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: {content_type}\r\n"
+                );
                 let with_length = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
                 let chunked =
                     format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
                 for request in [with_length, chunked] {
                     let response = send_raw(address, request.as_bytes());
-                    assert!(response.starts_with(expected), "{kind} {length}: {response:.300}");
+                    assert!(response.starts_with(expected), "{content_type} {length}: {response:.300}");
                 }
             }
         }

@@ -1,5 +1,5 @@
 //! Error messages of the command: one line on standard error that begins with `error: ` and names the fault. The exit
-//! code is 2 for an invalid command line, setting, key, file or port, and 1 for an operation that was refused.
+//! code is 2 for an invalid command line, setting, key, file or port, and 1 for an operation that was refused or failed.
 
 use std::fs::{read, read_dir, write};
 use std::net::TcpListener;
@@ -269,15 +269,18 @@ fn execute_sql(file: &std::path::Path, statement: &str) {
 #[test]
 fn unreadable_and_newer_databases_are_rejected() {
     for file in ["users.db", "state.db"] {
-        // `migrate` opens only the user store; the state store is created by whatever opens it first.
+        // `migrate` opens only the user store. The state store is created by the first command that opens it.
         let commands: [&[&str]; 4] = [&["user", "list"], &["check"], &UP_ARGS, &["migrate"]];
         let commands = if file == "users.db" { &commands[..] } else { &commands[..3] };
         let installation = initialized_installation();
         write(installation.data().join(file), "no database, but a text longer than a header\n".repeat(99)).unwrap();
         for command in commands {
             let outcome = installation.run(command);
-            let one_line = outcome.stderr.starts_with("error: ") && outcome.stderr.lines().count() == 1;
-            assert!(one_line && outcome.code == Some(2) && outcome.stderr.contains(file), "{command:?}: {outcome:?}");
+            let is_one_line = outcome.stderr.starts_with("error: ") && outcome.stderr.lines().count() == 1;
+            assert!(
+                is_one_line && outcome.code == Some(2) && outcome.stderr.contains(file),
+                "{command:?}: {outcome:?}"
+            );
         }
         // A database with the schema of a newer version.
         let installation = initialized_installation();
@@ -288,9 +291,9 @@ fn unreadable_and_newer_databases_are_rejected() {
         );
         for command in commands {
             let outcome = installation.run(command);
-            let one_line = outcome.stderr.starts_with("error: ") && outcome.stderr.lines().count() == 1;
+            let is_one_line = outcome.stderr.starts_with("error: ") && outcome.stderr.lines().count() == 1;
             assert!(
-                one_line && outcome.code == Some(2) && outcome.stderr.contains("newer"),
+                is_one_line && outcome.code == Some(2) && outcome.stderr.contains("newer"),
                 "{command:?}: {outcome:?}"
             );
         }

@@ -113,10 +113,10 @@ fn stored_control_characters_are_escaped_in_output() {
     let text = "\u{202e}\u{1b}\u{9b}";
     let bytes = fs::read(installation.data().join("users.db")).unwrap();
     // Replaces six bytes by six: U+202E has three, ESC one, U+009B two.
-    let places: Vec<_> = bytes.windows(6).enumerate().filter(|(_, w)| *w == b"MARKER").map(|(at, _)| at).collect();
-    assert!(!places.is_empty(), "the WAL was checkpointed into the file when the command ended");
+    let offsets: Vec<_> = bytes.windows(6).enumerate().filter(|(_, w)| *w == b"MARKER").map(|(at, _)| at).collect();
+    assert!(!offsets.is_empty(), "the WAL was checkpointed into the file when the command ended");
     let mut changed = bytes;
-    for at in places {
+    for at in offsets {
         changed[at..at + 6].copy_from_slice(text.as_bytes());
     }
     fs::write(installation.data().join("users.db"), changed).unwrap();

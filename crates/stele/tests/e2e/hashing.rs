@@ -1,5 +1,5 @@
-//! Password hashing: the configured cost applies to commands and servers, rehash on login raises it and never lowers
-//! it, and a full hash queue is reported in each dialect while salted logins continue.
+//! Password hashing: the configured cost applies to commands and servers, a rehash on login raises the cost of a stored
+//! hash, and a full hash queue is reported in each dialect while salted logins continue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,12 +39,12 @@ async fn commands_and_servers_use_the_configured_hash_cost() {
     installation.run(&["migrate"]).assert_success();
     installation.add_user("mark", "a-password", &[]);
     assert!(has_stored_hash(&installation, "m=7168,t=5,p=1"));
-    let dearer = on_same_data(&installation, "9216,4,1");
-    dearer.run_with(&["user", "passwd", "mark", "--password-stdin"], "b-password").assert_success();
+    let raised = on_same_data(&installation, "9216,4,1");
+    raised.run_with(&["user", "passwd", "mark", "--password-stdin"], "b-password").assert_success();
     assert!(has_stored_hash(&installation, "m=9216,t=4,p=1"));
-    let output = dearer.run(&["check"]).assert_success().stdout.clone();
+    let output = raised.run(&["check"]).assert_success().stdout.clone();
     assert!(output.contains("ok: passwords are hashed by argon2id with 9216 KiB, 4 passes"), "{output}");
-    let server = dearer.start_up();
+    let server = raised.start_up();
     client_of(&server).login_as(DialectKind::Jwt, "mark", "b-password").await.assert_success();
     let log = server.stop();
     assert!(log.contains("passwords are hashed by argon2id with 9216 KiB, 4 passes and 1 lanes"), "{log}");
@@ -82,7 +82,7 @@ async fn a_raised_hash_cost_is_applied_on_the_next_login() {
     server.stop();
     assert!(has_stored_hash(&installation, "m=128,t=2,p=1"));
 
-    // With the lower cost again, both passwords still work.
+    // With the lower cost again, hashes of either cost are still accepted.
     let lowered = on_same_data(&installation, CHEAP_COST);
     let server = lowered.start_up();
     let client = client_of(&server);
@@ -99,8 +99,12 @@ async fn saturate_hashing(client: DialectClient, stopped: Arc<AtomicBool>) {
     }
 }
 
-/// Makes a call that computes a hash, in each dialect.
-async fn call_that_hashes(client: &DialectClient, dialect: DialectKind, person: &TestUser) -> crate::client::Response {
+/// Sends a request of the dialect for which the server computes a hash.
+async fn send_hashing_request(
+    client: &DialectClient,
+    dialect: DialectKind,
+    person: &TestUser,
+) -> crate::client::Response {
     match dialect {
         DialectKind::Cloudbox => {
             let body = password_change_body(&person.id, "a-password", "a-password");
@@ -127,8 +131,9 @@ async fn a_full_hash_queue_is_reported_in_each_dialect_and_salted_logins_continu
     let email = "mark@example.com".to_owned();
     let id = installation.add_user("mark", "a-password", &["--phone", PHONE, "--email", &email]);
     installation.add_user("salted", "a-password", &[]);
-    let tms = installation.run(&["token", "add", "kiosk"]).last_stdout_word();
-    let client = DialectClient::new(&server, MefpApp::new("melink", installation.add_app("melink", "melink")), &tms);
+    let client_token = installation.run(&["token", "add", "kiosk"]).last_stdout_word();
+    let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
+    let client = DialectClient::new(&server, app, &client_token);
     let person = TestUser { id, name: "mark".to_owned(), phone: PHONE.to_owned(), email };
     let stopped = Arc::new(AtomicBool::new(false));
     let busy: Vec<_> = (0..6).map(|_| tokio::spawn(saturate_hashing(client.clone(), stopped.clone()))).collect();
@@ -136,7 +141,7 @@ async fn a_full_hash_queue_is_reported_in_each_dialect_and_salted_logins_continu
     for dialect in DialectKind::ALL {
         let started_at = Instant::now();
         let response = loop {
-            let response = call_that_hashes(&client, dialect, &person).await;
+            let response = send_hashing_request(&client, dialect, &person).await;
             if response.status == 503 {
                 break response;
             }
@@ -153,7 +158,7 @@ async fn a_full_hash_queue_is_reported_in_each_dialect_and_salted_logins_continu
     for task in busy {
         task.await.unwrap();
     }
-    // None of this was counted as a failure, and all logins work afterwards.
+    // The rejected requests were not counted as failures: all logins succeed afterwards.
     for dialect in DialectKind::ALL {
         let started_at = Instant::now();
         while !client.login(dialect, &person, "a-password").await.is_success() {

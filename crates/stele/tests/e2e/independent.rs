@@ -28,7 +28,7 @@ fn every_documented_call_matches_its_document_on_postgresql_and_redis() {
 
 fn run_every_call(installation: &Installation) {
     let server = installation.start_up();
-    let person = |name: &str, phone: &str, options: &[&str]| -> Value {
+    let add_person = |name: &str, phone: &str, options: &[&str]| -> Value {
         let (email, password) = (format!("{name}@example.com"), format!("{name}-secret"));
         let id = installation.add_user(name, &password, &[&["--phone", phone, "--email", &email], options].concat());
         let shown: Value =
@@ -37,9 +37,10 @@ fn run_every_call(installation: &Installation) {
         json!({ "id": id, "number": number, "name": name, "phone": phone, "email": email, "password": password })
     };
     let enterprise = ["--enterprise", "e8d3bc38-beb0-11e7-888f-525400d25920", "--group", "rentuser"];
-    let cloudbox = [&["--real-name", "fff", "--gender", "男"], &enterprise[..]].concat();
-    let jwt = ["--real-name", "钱七", "--gender", "男", "--organization", "组织", "--department", "部门"];
-    let jwt = [&jwt[..], &["--description", "说明", "--avatar-url", "https://example.com/a.png"]].concat();
+    let cloudbox_options = [&["--real-name", "fff", "--gender", "男"], &enterprise[..]].concat();
+    let jwt_options = ["--real-name", "钱七", "--gender", "男", "--organization", "组织", "--department", "部门"];
+    let jwt_options =
+        [&jwt_options[..], &["--description", "说明", "--avatar-url", "https://example.com/a.png"]].concat();
     let (mefp_secret, melink) = installation.add_app("melink", "wlfz,unheard-of");
     let (_, wlfz) = installation.add_app("wlfz", "wlfz");
     let input = json!({
@@ -48,10 +49,10 @@ fn run_every_call(installation: &Installation) {
         "client_token": installation.run(&["token", "add", "independent"]).last_stdout_word(),
         "mefp_secret": mefp_secret,
         "apps": { "melink": melink, "wlfz": wlfz },
-        "cloudbox": person("dddddd", "12312312312", &cloudbox),
-        "admin": person("boss", "13800000001", &["--role", "admin"]),
-        "tms": person("mark", "1548736484", &[]),
-        "jwt": person("a", "13800000002", &jwt),
+        "cloudbox": add_person("dddddd", "12312312312", &cloudbox_options),
+        "admin": add_person("boss", "13800000001", &["--role", "admin"]),
+        "tms": add_person("mark", "1548736484", &[]),
+        "jwt": add_person("a", "13800000002", &jwt_options),
     });
     let file = installation.path("input.json");
     std::fs::write(&file, input.to_string()).unwrap();

@@ -25,7 +25,7 @@ fn on_same_data(installation: &Installation) -> Installation {
 }
 
 /// The line of `stele keys list` for a key.
-fn listed_key(installation: &Installation, key: &str) -> Option<Value> {
+fn find_listed_key(installation: &Installation, key: &str) -> Option<Value> {
     let output = installation.run(&["keys", "list", "--json"]).assert_success().stdout.clone();
     output.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).find(|line| line["key"] == key)
 }
@@ -70,7 +70,8 @@ async fn a_sealing_key_is_rotated_while_two_servers_serve_logins() {
     for task in login_tasks {
         task.await.unwrap();
     }
-    let (old, new) = (listed_key(&installation, "seal-1").unwrap(), listed_key(&installation, "seal-2").unwrap());
+    let (old, new) =
+        (find_listed_key(&installation, "seal-1").unwrap(), find_listed_key(&installation, "seal-2").unwrap());
     assert_eq!((&old["state"], &old["users"], &old["apps"]), (&"opens".into(), &0.into(), &0.into()));
     assert_eq!((&new["state"], &new["users"], &new["apps"]), (&"seals".into(), &1.into(), &1.into()));
 
@@ -97,13 +98,13 @@ async fn a_sealing_key_is_rotated_while_two_servers_serve_logins() {
 }
 
 #[test]
-fn a_key_that_is_not_yet_active_can_be_retired() {
+fn a_key_that_is_not_yet_active_can_be_retired_once_its_file_is_removed() {
     let installation = Installation::new();
     installation.run(&["migrate"]).assert_success();
     installation.run(&["keys", "rotate", "--no-reseal", "--lead", "1h"]).assert_success();
     installation.run(&["keys", "rotate"]).assert_failed(1, "seal-2 becomes active at");
-    assert_eq!(listed_key(&installation, "seal-1").unwrap()["state"], "seals");
-    let pending = listed_key(&installation, "seal-2").unwrap();
+    assert_eq!(find_listed_key(&installation, "seal-1").unwrap()["state"], "seals");
+    let pending = find_listed_key(&installation, "seal-2").unwrap();
     assert!(pending["state"].as_str().unwrap().starts_with("seals from 20"), "{pending}");
     installation.run(&["keys", "retire", "2"]).assert_failed(1, "seal-2 is the newest key");
     // A key that is not active yet can be retired once its file is removed.
@@ -115,31 +116,31 @@ fn a_key_that_is_not_yet_active_can_be_retired() {
     std::fs::copy(foreign_installation.data().join("keys/seal-1.key"), installation.data().join("keys/seal-5.key"))
         .unwrap();
     installation.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
-    assert_eq!(listed_key(&installation, "seal-5").unwrap()["state"], "seals");
-    assert_eq!(listed_key(&installation, "seal-1").unwrap()["state"], "opens");
+    assert_eq!(find_listed_key(&installation, "seal-5").unwrap()["state"], "seals");
+    assert_eq!(find_listed_key(&installation, "seal-1").unwrap()["state"], "opens");
     installation.run(&["keys", "retire", "1"]).assert_success();
     installation.run(&["check"]).assert_success();
 }
 
 #[test]
-fn a_key_whose_file_cannot_be_moved_stays_active() {
+fn a_key_whose_file_cannot_be_copied_stays_registered() {
     let installation = Installation::new();
     installation.run(&["migrate"]).assert_success();
     installation.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
     let backup = installation.data().join("keys/seal-1.key.retired");
     std::fs::write(&backup, "an earlier key with this number").unwrap();
     installation.run(&["keys", "retire", "1"]).assert_failed(2, "seal-1.key.retired: a different file has this name");
-    assert_eq!(listed_key(&installation, "seal-1").unwrap()["here"], "here");
+    assert_eq!(find_listed_key(&installation, "seal-1").unwrap()["here"], "here");
     // An identical file, left by a killed command, does no harm.
     std::fs::copy(installation.data().join("keys/seal-1.key"), &backup).unwrap();
     installation.run(&["keys", "retire", "1"]).assert_success();
     assert!(
-        listed_key(&installation, "seal-1").is_none()
+        find_listed_key(&installation, "seal-1").is_none()
             && backup.exists()
             && !installation.data().join("keys/seal-1.key").exists()
     );
 
-    // A key that is refused for another reason is not set aside.
+    // The file of a key that is refused for another reason is not copied.
     installation.add_user("mark", "a-password", &[]);
     installation.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
     installation.run(&["keys", "retire", "2"]).assert_failed(1, "1 rows are sealed under it");
@@ -170,8 +171,8 @@ async fn tokens_of_the_old_and_new_signing_key_are_accepted() {
     }
     installation.run(&["keys", "retire", "jwt-eddsa-1"]).assert_failed(1, "tokens that it signed are valid until");
     installation.run(&["keys", "retire", "jwt-eddsa-2"]).assert_failed(1, "jwt-eddsa-2 is the active key");
-    assert_eq!(listed_key(&installation, "jwt-eddsa-1").unwrap()["state"], "verifies");
-    assert_eq!(listed_key(&installation, "jwt-eddsa-2").unwrap()["state"], "signs");
+    assert_eq!(find_listed_key(&installation, "jwt-eddsa-1").unwrap()["state"], "verifies");
+    assert_eq!(find_listed_key(&installation, "jwt-eddsa-2").unwrap()["state"], "signs");
 }
 
 /// Registers users at the portal, all with the same password; returns their phones.
@@ -198,7 +199,8 @@ async fn an_interrupted_reseal_is_resumed() {
     }
     let server = installation.start_up();
     let phones = register_users(&server, count).await;
-    let rows = |key: u32| listed_key(&installation, &format!("seal-{key}")).unwrap()["users"].as_u64().unwrap();
+    let count_rows =
+        |key: u32| find_listed_key(&installation, &format!("seal-{key}")).unwrap()["users"].as_u64().unwrap();
     let mut delay = Duration::from_millis(100);
     let mut key = 1;
     let mut tries = 0;
@@ -211,7 +213,7 @@ async fn an_interrupted_reseal_is_resumed() {
         tokio::time::sleep(delay).await;
         child.kill().unwrap();
         child.wait().unwrap();
-        match rows(key) {
+        match count_rows(key) {
             0 => delay = delay * 3 / 2,
             done if done == count as u64 => delay = delay * 2 / 3,
             resealed => {
@@ -219,7 +221,7 @@ async fn an_interrupted_reseal_is_resumed() {
                 break;
             }
         }
-        // The next round reseals the remaining rows, whichever key they are under.
+        // Reseals the remaining rows before the next rotation.
         installation.run(&["keys", "reseal"]).assert_success();
     }
     installation.run(&["keys", "retire", &(key - 1).to_string()]).assert_failed(1, "rows are sealed under it");
@@ -230,7 +232,7 @@ async fn an_interrupted_reseal_is_resumed() {
     let output = installation.run(&["keys", "reseal", "--json"]).assert_success().stdout.clone();
     let last: Value = serde_json::from_str(output.lines().last().unwrap()).unwrap();
     assert!(last["resealed"].as_u64().is_some_and(|resealed| resealed > 0 && resealed < count as u64), "{output}");
-    assert_eq!(rows(key), count as u64);
+    assert_eq!(count_rows(key), count as u64);
     for old in 1..key {
         installation.run(&["keys", "retire", &old.to_string()]).assert_success();
     }
@@ -254,7 +256,7 @@ async fn salted_logins_are_disabled_and_enabled_in_running_servers() {
     let person = TestUser { id, name: "mark".into(), phone: String::new(), email: "mark".into() };
     let client = client_of(&server);
     client.login(DialectKind::Cloudbox, &person, "a-password").await.assert_success();
-    // The use is recorded asynchronously, soon after the login.
+    // The salted login is recorded asynchronously, soon after the response.
     let output = eventually("the salted login is recorded", || {
         let output = installation.run(&["challenge", "off"]);
         assert_eq!(output.code, Some(2), "{output:?}");

@@ -78,6 +78,33 @@ fn owned_labels(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
     expected
 }
 
+fn sum_samples(samples: &[(String, u64)], part: &str) -> u64 {
+    samples.iter().filter(|(labels, _)| labels.contains(part)).map(|(_, value)| value).sum()
+}
+
+/// Asserts the request counts after the requests of `every_login_is_counted_once_with_its_labels`.
+fn assert_request_counts(after: &BTreeMap<String, f64>) {
+    // The gateway and the services have seen the same requests.
+    let http = nonzero_samples(after, "stele_http_requests_total");
+    let gateway = nonzero_samples(after, "stele_gateway_requests_total");
+    for (service, requests) in [("cloudbox", 2), ("tms", 2), ("portal", 6), ("mefp", 2), ("jwt", 3)] {
+        let service = format!("service={service},");
+        assert_eq!(
+            (sum_samples(&http, &service), sum_samples(&gateway, &service)),
+            (requests, requests),
+            "{http:?} {gateway:?}"
+        );
+    }
+    assert_eq!(sum_samples(&gateway, "service=none,method=POST,status=404"), 1);
+    assert_eq!(sum_samples(&http, "service=portal,method=POST,route=none,status=404"), 1, "{http:?}");
+    assert_eq!(
+        sum_samples(&http, "route=/api/v1/Auth/Login"),
+        0,
+        "the route label is the pattern, not the path: {http:?}"
+    );
+    assert!(sum_samples(&http, "route=/api/v[1i]/auth/Login") == 3, "{http:?}");
+}
+
 #[tokio::test]
 async fn every_login_is_counted_once_with_its_labels() {
     let installation = Installation::with_settings(&[
@@ -89,8 +116,8 @@ async fn every_login_is_counted_once_with_its_labels() {
     let phone = "13800138000";
     let id = installation.add_user("mark", "the-password", &["--phone", phone, "--email", "mark@example.com"]);
     let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
-    let tms = installation.run(&["token", "add", "e2e"]).last_stdout_word();
-    let client = DialectClient::new(&server, app, &tms);
+    let client_token = installation.run(&["token", "add", "e2e"]).last_stdout_word();
+    let client = DialectClient::new(&server, app, &client_token);
     let person = TestUser { id, name: "mark".into(), phone: phone.into(), email: "mark@example.com".into() };
 
     let before = scrape_samples(&server).await;
@@ -143,20 +170,7 @@ async fn every_login_is_counted_once_with_its_labels() {
         );
     }
 
-    // The gateway and the services have seen the same requests.
-    let http = nonzero_samples(&after, "stele_http_requests_total");
-    let total = |samples: &[(String, u64)], part: &str| {
-        samples.iter().filter(|(l, _)| l.contains(part)).map(|(_, n)| n).sum::<u64>()
-    };
-    let gateway = nonzero_samples(&after, "stele_gateway_requests_total");
-    for (service, requests) in [("cloudbox", 2), ("tms", 2), ("portal", 6), ("mefp", 2), ("jwt", 3)] {
-        let service = format!("service={service},");
-        assert_eq!((total(&http, &service), total(&gateway, &service)), (requests, requests), "{http:?} {gateway:?}");
-    }
-    assert_eq!(total(&gateway, "service=none,method=POST,status=404"), 1);
-    assert_eq!(total(&http, "service=portal,method=POST,route=none,status=404"), 1, "{http:?}");
-    assert_eq!(total(&http, "route=/api/v1/Auth/Login"), 0, "the route label is the pattern, not the path: {http:?}");
-    assert!(total(&http, "route=/api/v[1i]/auth/Login") == 3, "{http:?}");
+    assert_request_counts(&after);
     let finds = "stele_store_operation_duration_seconds_count{store=\"users\",system=\"sqlite\",operation=\"find\"}";
     assert!(after[finds] >= 14.0 && after["stele_hashes_computed_total"] >= 8.0, "{after:#?}");
     assert_eq!(nonzero_samples(&after, "stele_store_errors_total"), []);

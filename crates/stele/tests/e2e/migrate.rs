@@ -1,4 +1,5 @@
-//! `stele migrate`: concurrent runs, commands that need it first, and wrapping of imported hashes.
+//! `stele migrate`: concurrent runs, commands that fail until it has run, and wrapping of imported hashes (also by
+//! `stele up`).
 
 use std::process::{Child, Command};
 

@@ -22,23 +22,24 @@ fn restore_key(file: &Path, key: &[u8]) {
 
 #[test]
 fn a_wrong_or_missing_key_is_reported_at_startup() {
-    let (installation, other_home) = (installation_without_warnings(), installation_without_warnings());
-    for installation in [&installation, &other_home] {
+    let (installation, other_installation) = (installation_without_warnings(), installation_without_warnings());
+    for installation in [&installation, &other_installation] {
         installation.run(&["migrate"]).assert_success();
         installation.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
         installation.run(&["keys", "rotate", "--no-reseal", "--lead", "0", "--jwt"]).assert_success();
     }
-    let starts: [&[&str]; 4] = [&UP_ARGS, &["migrate"], &["user", "list"], &["app", "add", "x"]];
+    let commands: [&[&str]; 4] = [&UP_ARGS, &["migrate"], &["user", "list"], &["app", "add", "x"]];
     for (key, file) in [("seal-1", "seal-1.key"), ("seal-2", "seal-2.key"), ("mac", "mac.key")] {
-        let (own, foreign) = (installation.data().join("keys").join(file), other_home.data().join("keys").join(file));
+        let (own, foreign) =
+            (installation.data().join("keys").join(file), other_installation.data().join("keys").join(file));
         let good = fs::read(&own).unwrap();
         fs::copy(foreign, &own).unwrap();
-        for start in starts {
-            installation.run(start).assert_failed(2, &format!("keys/{file}: this is not the key {key}"));
+        for command in commands {
+            installation.run(command).assert_failed(2, &format!("keys/{file}: this is not the key {key}"));
         }
         fs::remove_file(&own).unwrap();
-        for start in starts {
-            installation.run(start).assert_failed(2, file);
+        for command in commands {
+            installation.run(command).assert_failed(2, file);
         }
         assert!(!own.exists(), "no command recreates a lost key");
         restore_key(&own, &good);
@@ -47,7 +48,7 @@ fn a_wrong_or_missing_key_is_reported_at_startup() {
         let file = format!("jwt-eddsa-{number}.pem");
         let own = installation.data().join("keys").join(&file);
         let good = fs::read(&own).unwrap();
-        fs::copy(other_home.data().join("keys").join(&file), &own).unwrap();
+        fs::copy(other_installation.data().join("keys").join(&file), &own).unwrap();
         installation.run(&UP_ARGS).assert_failed(2, &format!("this is not the key jwt-eddsa-{number}"));
         fs::remove_file(&own).unwrap();
         installation.run(&UP_ARGS).assert_failed(2, &format!("the key jwt-eddsa-{number} is registered, but missing"));

@@ -1,5 +1,5 @@
-//! Password changes and disabled accounts apply to all five dialects: only the new password is accepted, and sessions,
-//! codes and tokens from before are revoked.
+//! Password changes and disabled accounts apply to all five dialects: only the new password is accepted, and earlier
+//! sessions, codes and tokens are revoked.
 
 use serde_json::json;
 
@@ -45,19 +45,19 @@ impl PasswordChangeTest {
         TestUser { id, name: name.to_owned(), phone: phone.to_owned(), email }
     }
 
-    async fn portal_code(&self, to: &str) -> String {
+    async fn request_portal_code(&self, to: &str) -> String {
         let already_sent = self.server.codes(to).len();
         self.client.form("/code/send", &[], &[("username", to)]).await.assert_success();
         self.server.next_code(to, already_sent)
     }
 
-    async fn mefp_code(&self, phone: &str) -> String {
+    async fn request_mefp_code(&self, phone: &str) -> String {
         let already_sent = self.server.codes(phone).len();
         self.client.mefp("/auth/captcha", &json!({ "login_name": phone, "usage": 2 })).await.assert_success();
         self.server.next_code(phone, already_sent)
     }
 
-    async fn reset_token(&self, person: &TestUser) -> String {
+    async fn request_reset_token(&self, person: &TestUser) -> String {
         let already_sent = self.server.codes(&person.email).len();
         let request = [("account", person.name.as_str()), ("email", &person.email)];
         self.client.form("/api/vi/Auth/ForgetPassword", &[], &request).await.assert_success();
@@ -66,7 +66,7 @@ impl PasswordChangeTest {
         self.client.form("/api/vi/Auth/validatePhone", &[], &fields).await.assert_success().token()
     }
 
-    async fn mefp_token(&self, person: &TestUser) -> String {
+    async fn request_mefp_token(&self, person: &TestUser) -> String {
         let request = json!({ "login_name": person.phone, "app_to": "melink" });
         self.client.mefp("/auth/token", &request).await.assert_success().token()
     }
@@ -81,18 +81,24 @@ impl PasswordChangeTest {
             }
         }
         for dialect in [DialectKind::Cloudbox, DialectKind::Jwt] {
-            // The check ends the session, so it is done on a spare one: it proves that the check detects valid
-            // sessions.
+            // A control for `assert_all_revoked`: the check detects a valid session. Because it ends the session, it
+            // uses a spare one.
             let spare = self.client.login(dialect, person, OLD_PASSWORD).await.assert_success().token();
             assert_eq!(self.client.is_session_alive(dialect, &spare).await, Some(true), "{dialect:?}");
         }
         let tms = tokens.iter().find(|(dialect, _)| *dialect == DialectKind::Tms).unwrap();
         assert_eq!(self.client.is_session_alive(DialectKind::Tms, &tms.1).await, Some(true));
         // The portal's code comes last, because a newer code for the same address replaces it.
-        let reset_token = self.reset_token(person).await;
-        let portal_code = self.portal_code(&person.email).await;
-        let mefp_code = self.mefp_code(&person.phone).await;
-        IssuedCredentials { tokens, mefp_token: self.mefp_token(person).await, reset_token, portal_code, mefp_code }
+        let reset_token = self.request_reset_token(person).await;
+        let portal_code = self.request_portal_code(&person.email).await;
+        let mefp_code = self.request_mefp_code(&person.phone).await;
+        IssuedCredentials {
+            tokens,
+            mefp_token: self.request_mefp_token(person).await,
+            reset_token,
+            portal_code,
+            mefp_code,
+        }
     }
 
     /// Asserts that every session, code and token is revoked.
@@ -151,12 +157,12 @@ impl PasswordChangeTest {
                     .assert_success();
             }
             "portal" => {
-                let (code, new) = (base64(&self.portal_code(&person.phone).await), base64(NEW_PASSWORD));
+                let (code, new) = (base64(&self.request_portal_code(&person.phone).await), base64(NEW_PASSWORD));
                 let fields = [("username", person.phone.as_str()), ("password", &new), ("code", &code)];
                 self.client.form("/i/resetpwd", &[], &fields).await.assert_success();
             }
             "mefp" => {
-                let code = self.mefp_code(&person.phone).await;
+                let code = self.request_mefp_code(&person.phone).await;
                 let message = json!({ "login_name": person.phone, "new_password": NEW_PASSWORD, "captcha": code });
                 self.client.mefp("/auth/forgot", &message).await.assert_success();
             }
@@ -215,7 +221,7 @@ async fn a_password_set_by_the_cli_applies_to_all_dialects() {
 }
 
 #[tokio::test]
-async fn an_unused_reset_token_and_portal_code_are_accepted() {
+async fn an_unused_reset_token_and_mefp_token_are_accepted() {
     // Control for `assert_all_revoked`: the same calls succeed while the password is unchanged.
     let fixture = PasswordChangeTest::new();
     let person = fixture.add_user("mark", "13800138000");

@@ -57,7 +57,7 @@ async fn failures_are_counted_across_dialects() {
         let response = fixture.client.login(dialect, &person, "guess-1").await;
         assert!(!response.is_success() && response.status == 200, "{dialect:?}: {response:?}");
     }
-    // Five failures are free. The sixth is still verified, and starts the lockout.
+    // Five failures cause no lockout. The sixth attempt is still verified, and its failure starts the lockout.
     fixture.client.login(DialectKind::Cloudbox, &person, "guess-2").await.assert_is(200, "1002");
     for dialect in DialectKind::ALL {
         for password in ["guess-3", PASSWORD] {
@@ -66,7 +66,7 @@ async fn failures_are_counted_across_dialects() {
         fixture.client.login(dialect, &other, PASSWORD).await.assert_success();
     }
     fixture.server.stop();
-    // A restarted server still knows the lockout.
+    // The lockout is still in effect after a restart.
     let restarted = fixture.installation.start_up();
     let client = DialectClient::new(&restarted, fixture.client.app.clone(), &fixture.client.client_token);
     for dialect in DialectKind::ALL {
@@ -100,8 +100,8 @@ async fn all_identifiers_of_an_account_share_one_failure_count() {
 #[tokio::test]
 async fn unknown_identifiers_are_rate_limited_like_known_ones() {
     let fixture = RateLimitTest::new(&[]);
-    for turn in 0..6 {
-        let dialect = [DialectKind::Cloudbox, DialectKind::Tms, DialectKind::Mefp][turn % 3];
+    for index in 0..6 {
+        let dialect = [DialectKind::Cloudbox, DialectKind::Tms, DialectKind::Mefp][index % 3];
         fixture.client.login_as(dialect, "13800138099", "guess").await;
     }
     for dialect in DialectKind::ALL {
@@ -114,13 +114,13 @@ async fn a_successful_login_resets_the_failure_count_in_every_dialect() {
     let fixture = RateLimitTest::new(&[]);
     let person = fixture.add_user("mark", "13800138000");
     // A success resets the failures of its own origin: the app's for MeFP, the address's for the others.
-    let direct = [DialectKind::Cloudbox, DialectKind::Tms, DialectKind::Portal, DialectKind::Jwt];
-    for turn in 0..20 {
-        let dialect = if turn < 16 { direct[turn % 4] } else { DialectKind::Mefp };
+    let address_dialects = [DialectKind::Cloudbox, DialectKind::Tms, DialectKind::Portal, DialectKind::Jwt];
+    for index in 0..20 {
+        let dialect = if index < 16 { address_dialects[index % 4] } else { DialectKind::Mefp };
         let response = fixture.client.login(dialect, &person, "typo").await;
         assert_eq!(response.status, 200, "{response:?}");
-        if turn % 4 == 3 {
-            let dialect = if turn < 16 { direct[turn / 4] } else { dialect };
+        if index % 4 == 3 {
+            let dialect = if index < 16 { address_dialects[index / 4] } else { dialect };
             fixture.client.login(dialect, &person, PASSWORD).await.assert_success();
         }
     }
@@ -146,8 +146,8 @@ async fn failures_of_strangers_do_not_lock_the_owner_out() {
     let person = fixture.add_user("mark", "13800138000");
     let owner = fixture.client.with_address("198.51.100.7");
     owner.login(DialectKind::Jwt, &person, PASSWORD).await.assert_success();
-    for turn in 0..6 {
-        let stranger = fixture.client.with_address(&format!("203.0.113.{turn}"));
+    for index in 0..6 {
+        let stranger = fixture.client.with_address(&format!("203.0.113.{index}"));
         stranger.login(DialectKind::Cloudbox, &person, "guess").await.assert_is(200, "1002");
     }
     for dialect in DialectKind::ALL {
@@ -166,12 +166,12 @@ async fn x_forwarded_for_of_an_untrusted_peer_is_ignored() {
     let fixture = RateLimitTest::new(&[("STELE_LIMIT_ADDRESS", "4")]);
     let person = fixture.add_user("mark", "13800138000");
     let headers = ["x-forwarded-for", "forwarded", "x-real-ip", "x_forwarded_for", "x-client-ip", "true-client-ip"];
-    for (turn, header) in headers.iter().enumerate() {
+    for (index, header) in headers.iter().enumerate() {
         let mut spoofed = fixture.client.clone();
-        let dialect = [DialectKind::Cloudbox, DialectKind::Tms, DialectKind::Jwt][turn % 3];
-        spoofed.default_headers = vec![(header, format!("203.0.113.{turn}")), ("x-stele-hop", "0".repeat(32))];
-        let response = spoofed.login_as(dialect, &format!("unknown-{turn}"), "guess").await;
-        assert_eq!(response.status, if turn < 4 { 200 } else { 429 }, "{turn}: {response:?}");
+        let dialect = [DialectKind::Cloudbox, DialectKind::Tms, DialectKind::Jwt][index % 3];
+        spoofed.default_headers = vec![(header, format!("203.0.113.{index}")), ("x-stele-hop", "0".repeat(32))];
+        let response = spoofed.login_as(dialect, &format!("unknown-{index}"), "guess").await;
+        assert_eq!(response.status, if index < 4 { 200 } else { 429 }, "{index}: {response:?}");
     }
     for dialect in [DialectKind::Cloudbox, DialectKind::Tms, DialectKind::Portal, DialectKind::Jwt] {
         assert_rate_limited(
@@ -188,11 +188,11 @@ async fn only_the_address_added_by_the_trusted_proxy_is_used() {
     let settings = [("STELE_LIMIT_ADDRESS", "2"), ("STELE_TRUSTED_PROXIES", "127.0.0.0/8, 10.0.0.0/8")];
     let fixture = RateLimitTest::new(&settings);
     let person = fixture.add_user("mark", "13800138000");
-    for turn in 0..4 {
+    for index in 0..4 {
         // The client sends a forged first element; each proxy appends the address of its peer.
-        let guesser = fixture.client.with_address(&format!("198.51.100.{turn}, 203.0.113.5, 10.1.2.3"));
-        let response = guesser.login_as(DialectKind::Jwt, &format!("unknown-{turn}"), "guess").await;
-        assert_eq!(response.status, if turn < 2 { 200 } else { 429 }, "{turn}: {response:?}");
+        let guesser = fixture.client.with_address(&format!("198.51.100.{index}, 203.0.113.5, 10.1.2.3"));
+        let response = guesser.login_as(DialectKind::Jwt, &format!("unknown-{index}"), "guess").await;
+        assert_eq!(response.status, if index < 2 { 200 } else { 429 }, "{index}: {response:?}");
     }
     fixture.client.with_address("203.0.113.6").login(DialectKind::Jwt, &person, PASSWORD).await.assert_success();
     assert_rate_limited(

@@ -62,7 +62,7 @@ impl SecretTracker {
     }
 
     /// Records a command's standard error; returns the last word of its standard output.
-    fn command_output(&mut self, outcome: &CommandOutput) -> String {
+    fn record_output(&mut self, outcome: &CommandOutput) -> String {
         assert_eq!(outcome.code, Some(0), "{outcome:?}");
         self.stderr_output.extend(outcome.stderr.as_bytes());
         outcome.stdout.split_whitespace().last().unwrap_or_default().to_owned()
@@ -75,23 +75,23 @@ impl SecretTracker {
         }
         for (kind, codes) in &self.codes {
             assert!(codes.len() > 2, "too few codes of {kind} to look for");
-            let found = |code: &String| {
-                let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
+            let contains_code = |code: &String| {
+                let is_digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
                 let mut at = (0..bytes.len().saturating_sub(5)).filter(|at| &bytes[*at..*at + 6] == code.as_bytes());
-                at.any(|at| !digit(at.checked_sub(1)) && !digit(Some(at + 6)))
+                at.any(|at| !is_digit(at.checked_sub(1)) && !is_digit(Some(at + 6)))
             };
-            assert!(!codes.iter().all(found), "codes of {kind} are in {place}: {codes:?}");
+            assert!(!codes.iter().all(contains_code), "codes of {kind} are in {place}: {codes:?}");
         }
     }
 
     /// Searches every file below `folder`, except for the outbox and the keys; returns the number of files.
-    fn assert_not_below(&self, folder: &Path) -> usize {
+    fn assert_not_in_files(&self, folder: &Path) -> usize {
         let mut searched = 0;
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             match path.file_name().unwrap().to_str().unwrap() {
                 "outbox.jsonl" | "keys" => {}
-                _ if path.is_dir() => searched += self.assert_not_below(&path),
+                _ if path.is_dir() => searched += self.assert_not_in_files(&path),
                 _ => {
                     self.assert_not_in(&path.display().to_string(), &std::fs::read(&path).unwrap());
                     searched += 1;
@@ -107,9 +107,9 @@ async fn exercise_portal(client: &DialectClient, server: &Server, secrets: &mut 
         client.form("/code/send", &[], &[("username", "13900139000")]).await.assert_success();
         server.next_code("13900139000", already_sent)
     };
-    for (turn, path) in ["/i/register", "/i/resetpwd", "/i/resetpwd"].into_iter().enumerate() {
-        let code = secrets.track_code("the portal", send_code(turn).await);
-        let password = base64(&secrets.track_password("a password at the portal", &format!("portal-secret-{turn}")));
+    for (index, path) in ["/i/register", "/i/resetpwd", "/i/resetpwd"].into_iter().enumerate() {
+        let code = secrets.track_code("the portal", send_code(index).await);
+        let password = base64(&secrets.track_password("a password at the portal", &format!("portal-secret-{index}")));
         let fields = [("username", "13900139000"), ("password", &password), ("code", &base64(&code))];
         client.form(path, &[], &fields).await.assert_success();
         let login = [("username", "13900139000"), ("password", &password)];
@@ -122,11 +122,11 @@ async fn exercise_portal(client: &DialectClient, server: &Server, secrets: &mut 
 
 async fn exercise_mefp(client: &DialectClient, server: &Server, secrets: &mut SecretTracker) {
     let phone = "13900139001";
-    for (turn, (path, usage)) in [("register", 1), ("forgot", 2), ("forgot", 2)].into_iter().enumerate() {
+    for (index, (path, usage)) in [("register", 1), ("forgot", 2), ("forgot", 2)].into_iter().enumerate() {
         client.mefp("/auth/captcha", &json!({ "login_name": phone, "usage": usage })).await.assert_success();
-        let code = secrets.track_code("MeFP", server.next_code(phone, turn));
+        let code = secrets.track_code("MeFP", server.next_code(phone, index));
         client.mefp("/auth/check/captcha", &json!({ "login_name": phone, "captcha": code })).await;
-        let password = secrets.track_password("a password at MeFP", &format!("mefp-secret-{turn}"));
+        let password = secrets.track_password("a password at MeFP", &format!("mefp-secret-{index}"));
         let message = json!({ "login_name": phone, "password": password, "new_password": password, "captcha": code });
         client.mefp(&format!("/auth/{path}"), &message).await.assert_success();
     }
@@ -144,7 +144,7 @@ async fn exercise_salted(
     secrets: &mut SecretTracker,
 ) -> String {
     let mut password = password.to_owned();
-    for (turn, path) in [CLOUDBOX_CHANGE_PASSWORD, TMS_CHANGE_PASSWORD].into_iter().enumerate() {
+    for (index, path) in [CLOUDBOX_CHANGE_PASSWORD, TMS_CHANGE_PASSWORD].into_iter().enumerate() {
         let at = fresh_timestamp();
         let salted = secrets.track_token("a salted digest", &salted_proof(&password, at));
         let body = json!({ "username": person.name, "password": salted, "timestamp": at });
@@ -154,7 +154,7 @@ async fn exercise_salted(
         let token =
             client.json(TMS_LOGIN, &[("authorization", &client.client_token)], &digest).await.assert_success().token();
         secrets.track_token("a TMS token", &token);
-        let new = secrets.track_password("a changed password", &format!("changed-secret-{turn}"));
+        let new = secrets.track_password("a changed password", &format!("changed-secret-{index}"));
         let body = password_change_body(&person.id, &password, &new);
         secrets.track_token("a salted digest", body["orig_password"].as_str().unwrap());
         let fresh = client.json(path, &[("authorization", &token)], &body).await.assert_success().token();
@@ -172,7 +172,7 @@ async fn exercise_jwt(
     mut password: String,
     secrets: &mut SecretTracker,
 ) {
-    for turn in 0..3 {
+    for index in 0..3 {
         let jwt = client.login(DialectKind::Jwt, person, &password).await.assert_success().token();
         secrets.track("a JWT", &jwt);
         secrets.track("a JWT's signature", jwt.rsplit_once('.').unwrap().1);
@@ -180,19 +180,19 @@ async fn exercise_jwt(
             .form("/api/vi/Auth/ForgetPassword", &[], &[("account", &person.name), ("phone", PHONE)])
             .await
             .assert_success();
-        let code = secrets.track_code("JWT", server.next_code(PHONE, turn));
+        let code = secrets.track_code("JWT", server.next_code(PHONE, index));
         // In the query, as in the API document.
         let path = format!("/api/vi/Auth/validatePhone?account={}&identifyCode={code}", person.name);
         let reset = client.send(Method::POST, &path, &[], String::new()).await.assert_success().token();
         secrets.track_token("a reset token", &reset);
-        password = secrets.track_password("an updated password", &format!("updated-secret-{turn}"));
+        password = secrets.track_password("an updated password", &format!("updated-secret-{index}"));
         let fields = [("account", person.name.as_str()), ("password", &password)];
         client.form("/api/vi/Auth/updatePassword", &[("authorization", &reset)], &fields).await.assert_success();
         client.send(Method::GET, "/api/v1/Auth/Logout", &[("token", &jwt)], String::new()).await.assert_is(401, "-1");
     }
 }
 
-/// Sends secrets in wrong places: in unreadable bodies, queries, headers and field names.
+/// Sends secrets where they do not belong: in malformed bodies, queries, headers and field names.
 async fn send_misplaced_secrets(client: &DialectClient, person: &TestUser, secrets: &mut SecretTracker) {
     let paths = [
         CLOUDBOX_LOGIN,
@@ -206,8 +206,8 @@ async fn send_misplaced_secrets(client: &DialectClient, person: &TestUser, secre
     ];
     let more_paths =
         ["/code/send", "/auth/login", "/auth/check/token", "/api/v1/Auth/Login", "/api/vi/Auth/updatePassword"];
-    for (turn, path) in paths.into_iter().chain(more_paths).enumerate() {
-        let secret = &secrets.track_password("a misplaced secret", &format!("misplaced-secret-{turn}"));
+    for (index, path) in paths.into_iter().chain(more_paths).enumerate() {
+        let secret = &secrets.track_password("a misplaced secret", &format!("misplaced-secret-{index}"));
         let bodies = [
             ("application/json", format!("{{\"username\":\"mark\",\"password\":\"{secret}")),
             ("application/json", format!("{{\"password\":[\"{secret}\"],\"encrypt\":{{\"a\":\"{secret}\"}}}}")),
@@ -256,43 +256,44 @@ async fn no_secret_is_logged_or_stored() {
     let password = secrets.track_password("a provisioned password", "provisioned-secret");
     let args =
         ["user", "add", "--username", "mark", "--phone", PHONE, "--email", "mark@example.com", "--password-stdin"];
-    let id = secrets.command_output(&installation.run_with(&args, &password));
+    let id = secrets.record_output(&installation.run_with(&args, &password));
     let app = installation.run(&["app", "add", "melink", "--may-token", "melink"]);
-    let own = secrets.command_output(&app);
-    let shared = app.stdout.split_whitespace().nth(1).unwrap().to_owned();
-    secrets.track("app_secret", &own);
-    secrets.track("mefp_secret", &shared);
-    let tms = secrets.command_output(&installation.run(&["token", "add", "e2e"]));
-    secrets.track_token("a client token", &tms);
-    let foreign = secrets.track_password("an imported password", "imported-secret");
-    // The imported md5 is not stored either: it is as cheap to guess from with its salt as without.
-    let md5 = secrets.track("an imported md5", &md5_hex(&format!("{foreign}pepper")));
+    let app_secret = secrets.record_output(&app);
+    let shared_secret = app.stdout.split_whitespace().nth(1).unwrap().to_owned();
+    secrets.track("app_secret", &app_secret);
+    secrets.track("mefp_secret", &shared_secret);
+    let client_token = secrets.record_output(&installation.run(&["token", "add", "e2e"]));
+    secrets.track_token("a client token", &client_token);
+    let imported_password = secrets.track_password("an imported password", "imported-secret");
+    // The imported md5 is not stored either, because passwords are as cheap to guess from a salted md5 as from a plain
+    // one.
+    let md5 = secrets.track("an imported md5", &md5_hex(&format!("{imported_password}pepper")));
     let hash = format!("$md5ps$706570706572${md5}");
-    secrets.command_output(&installation.run_with(&["user", "add", "--username", "imported", "--hash-stdin"], &hash));
+    secrets.record_output(&installation.run_with(&["user", "add", "--username", "imported", "--hash-stdin"], &hash));
     let unsalted = md5_hex(&secrets.track_password("an imported password without salt", "unsalted-secret"));
     secrets
-        .command_output(&installation.run_with(&["user", "add", "--username", "unsalted", "--hash-stdin"], &unsalted));
-    secrets.assert_not_below(&installation.data());
+        .record_output(&installation.run_with(&["user", "add", "--username", "unsalted", "--hash-stdin"], &unsalted));
+    secrets.assert_not_in_files(&installation.data());
 
-    let client = DialectClient::new(&server, MefpApp::new("melink", (shared, own)), &tms);
+    let client = DialectClient::new(&server, MefpApp::new("melink", (shared_secret, app_secret)), &client_token);
     let person = TestUser { id, name: "mark".into(), phone: PHONE.into(), email: "mark@example.com".into() };
-    client.login_as(DialectKind::Jwt, "imported", &foreign).await.assert_success();
-    client.login_as(DialectKind::Cloudbox, "imported", &foreign).await.assert_success();
+    client.login_as(DialectKind::Jwt, "imported", &imported_password).await.assert_success();
+    client.login_as(DialectKind::Cloudbox, "imported", &imported_password).await.assert_success();
     exercise_portal(&client, &server, &mut secrets).await;
     exercise_mefp(&client, &server, &mut secrets).await;
     let password = exercise_salted(&client, &person, &password, &mut secrets).await;
     exercise_jwt(&client, &server, &person, password, &mut secrets).await;
     send_misplaced_secrets(&client, &person, &mut secrets).await;
-    let set = secrets.track_password("a set password", "set-secret");
-    secrets.command_output(&installation.run_with(&["user", "passwd", "mark", "--password-stdin"], &set));
+    let new_password = secrets.track_password("a set password", "set-secret");
+    secrets.record_output(&installation.run_with(&["user", "passwd", "mark", "--password-stdin"], &new_password));
     for command in [&["user", "list"][..], &["user", "list", "--json"], &["user", "show", "mark"], &["check"]] {
         let outcome = installation.run(command);
-        secrets.command_output(&outcome);
+        secrets.record_output(&outcome);
         secrets.stderr_output.extend(outcome.stdout.as_bytes());
     }
 
     assert!(
-        secrets.assert_not_below(&installation.data()) >= 4,
+        secrets.assert_not_in_files(&installation.data()) >= 4,
         "the databases and their WALs are searched while they are in use"
     );
     let metrics = crate::metrics::scrape(&server).await;
@@ -304,7 +305,7 @@ async fn no_secret_is_logged_or_stored() {
     assert!(log.contains("TRACE") && log.contains("/auth/login"), "the log lacks trace lines");
     secrets.assert_not_in("the log", log.as_bytes());
     secrets.assert_not_in("standard error of the commands", &secrets.stderr_output);
-    secrets.assert_not_below(&installation.data());
+    secrets.assert_not_in_files(&installation.data());
 }
 
 #[test]

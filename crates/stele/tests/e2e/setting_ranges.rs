@@ -9,7 +9,7 @@ use stele::services;
 use crate::support::{Installation, eventually};
 
 /// Name, minimum and maximum of each number.
-const NUMBER_RANGES: [(&str, &str, &str); 21] = [
+const NUMBER_RANGES: [(&str, &str, &str); 18] = [
     ("STELE_PASSWORD_MIN", "1", "128"),
     ("STELE_LIMIT_ACCOUNT", "0", "4294967295"),
     ("STELE_LIMIT_ADDRESS", "0", "4294967295"),
@@ -29,11 +29,12 @@ const NUMBER_RANGES: [(&str, &str, &str); 21] = [
     ("STELE_MAX_CONNECTIONS", "1", "1000000"),
     // At the maximum, each of the six servers has this many threads.
     ("STELE_WORKERS", "1", "512"),
+];
+/// Name, minimum and maximum of each duration.
+const DURATION_RANGES: [(&str, &str, &str); 14] = [
     ("STELE_LIMIT_WINDOW", "1s", "3650d"),
     ("STELE_LIMIT_WAIT", "1s", "3650d"),
     ("STELE_LIMIT_WAIT_MAX", "1s", "3650d"),
-];
-const DURATION_RANGES: [(&str, &str, &str); 11] = [
     ("STELE_REPEAT_WINDOW", "0", "3600"),
     ("STELE_TIMESTAMP_SKEW", "0", "3650d"),
     ("STELE_SESSION_TTL", "1s", "3650d"),
@@ -52,10 +53,10 @@ fn all_ranges() -> impl Iterator<Item = (&'static str, &'static str, &'static st
 }
 
 /// Asserts that `stele up` with each setting at one end of its range serves logins without a panic.
-fn assert_serves_with(value: fn((&'static str, &'static str, &'static str)) -> (&'static str, &'static str)) {
+fn assert_serves_with(select_value: fn((&'static str, &'static str, &'static str)) -> (&'static str, &'static str)) {
     let mut installation = Installation::new();
-    for (name, value) in all_ranges().map(value) {
-        // Tested separately below, because of the number of threads.
+    for (name, value) in all_ranges().map(select_value) {
+        // `the_maximum_number_of_workers_serves` tests this setting separately, because of the number of threads.
         if name != "STELE_WORKERS" {
             installation.set(name, value);
         }
@@ -116,7 +117,7 @@ fn out_of_range_values_are_named_in_the_error() {
     let mut installation = Installation::new();
     installation.set("STELE_LOG", "error");
     installation.run(&["migrate"]).assert_success();
-    let beyond = |name: &'static str, minimum: &str, maximum: &str| {
+    let out_of_range_values = |name: &'static str, minimum: &str, maximum: &str| {
         let is_duration = maximum == "3650d";
         let above = if is_duration { "3651d".to_owned() } else { (maximum.parse::<u64>().unwrap() + 1).to_string() };
         let below = match minimum {
@@ -127,7 +128,7 @@ fn out_of_range_values_are_named_in_the_error() {
         let huge = "99999999999999999999";
         [(name, above), (name, below.to_owned()), (name, huge.to_owned()), (name, "-0.5".to_owned())]
     };
-    for (name, value) in all_ranges().flat_map(|(name, minimum, maximum)| beyond(name, minimum, maximum)) {
+    for (name, value) in all_ranges().flat_map(|(name, minimum, maximum)| out_of_range_values(name, minimum, maximum)) {
         installation.set(name, &value);
         let outcome = installation.run(&["up", "--listen", "127.0.0.1:0"]);
         let line = outcome.stderr.clone();
@@ -137,7 +138,7 @@ fn out_of_range_values_are_named_in_the_error() {
     }
 }
 
-/// Every setting whose default is a number or a duration must be in a list above.
+/// Every setting whose default is a number or a duration must be in [`NUMBER_RANGES`] or [`DURATION_RANGES`].
 #[test]
 fn every_numeric_setting_is_covered() {
     let covered: Vec<_> = all_ranges().map(|(name, ..)| name).collect();

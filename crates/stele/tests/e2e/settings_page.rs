@@ -51,12 +51,12 @@ fn programs_reading(name: &str) -> String {
 }
 
 fn render_page() -> String {
-    let cell = |text: String| text.replace('|', "\\|");
-    let row = |(name, setting): (&&str, &&dyn AnySetting)| {
-        let (takes, default) = (cell(setting.value_format()), cell(setting.default_text()));
-        format!("| `{name}` | {} | {takes} | {default} | {} |\n", programs_reading(name), cell(setting.help()))
+    let escape_cell = |text: String| text.replace('|', "\\|");
+    let format_row = |(name, setting): (&&str, &&dyn AnySetting)| {
+        let (takes, default) = (escape_cell(setting.value_format()), escape_cell(setting.default_text()));
+        format!("| `{name}` | {} | {takes} | {default} | {} |\n", programs_reading(name), escape_cell(setting.help()))
     };
-    PAGE_HEADER.to_owned() + &all_settings().iter().map(row).collect::<String>()
+    PAGE_HEADER.to_owned() + &all_settings().iter().map(format_row).collect::<String>()
 }
 
 #[test]
@@ -77,19 +77,19 @@ fn every_default_is_valid() {
     }
 }
 
-/// Collects the files below `folder` whose path ends with `ending`.
-fn files_with_extension(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+/// Collects the files below `folder` whose path ends with `ending`, except for files of unit tests.
+fn collect_files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     for entry in read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files_with_extension(&path, ending, found);
+            collect_files(&path, ending, found);
         } else if path.to_str().is_some_and(|name| name.ends_with(ending) && !name.ends_with("_tests.rs")) {
             found.push(path);
         }
     }
 }
 
-/// A setting that is read by its name could have another default there.
+/// A setting that is read by its name, and not through its declaration, could have another default there.
 #[test]
 fn settings_are_read_only_through_their_declaration() {
     let (root, mut sources) = (repository_root(), Vec::new());
@@ -97,7 +97,7 @@ fn settings_are_read_only_through_their_declaration() {
         let folder = folder.unwrap().path();
         let is_test_crate = folder.to_str().is_some_and(|name| name.contains("/crates/test"));
         if !is_test_crate && folder.join("Cargo.toml").exists() && folder.join("src").exists() {
-            files_with_extension(&folder.join("src"), ".rs", &mut sources);
+            collect_files(&folder.join("src"), ".rs", &mut sources);
         }
     }
     assert!(sources.len() > 100, "{}", sources.len());
@@ -123,12 +123,12 @@ fn default_spellings(default: &str) -> Vec<String> {
     spellings
 }
 
-/// Searches for a default right behind its setting: `STELE_X`, 5 s; `STELE_X` (5 s); `STELE_X=5`.
+/// Searches for a default directly after the setting's name: `STELE_X`, 5 s; `STELE_X` (5 s).
 #[test]
 fn documents_do_not_repeat_default_values() {
     let (root, mut pages) = (repository_root(), Vec::new());
     for folder in ["docs", "deploy"] {
-        files_with_extension(&root.join(folder), ".md", &mut pages);
+        collect_files(&root.join(folder), ".md", &mut pages);
     }
     pages.extend(["README.md", "README.zh-CN.md", "SECURITY.md", "CONTRIBUTING.md"].map(|name| root.join(name)));
     pages.retain(|path| !path.ends_with(SETTINGS_PAGE) && !path.to_str().unwrap().contains("/adr/"));

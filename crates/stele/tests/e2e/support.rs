@@ -51,8 +51,8 @@ impl CommandOutput {
     #[track_caller]
     pub(crate) fn assert_failed(&self, code: i32, message: &str) {
         assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""), "{self:?}");
-        let one_line = self.stderr.ends_with('\n') && self.stderr.lines().count() == 1;
-        assert!(one_line && self.stderr.starts_with("error: "), "{self:?}");
+        let is_one_line = self.stderr.ends_with('\n') && self.stderr.lines().count() == 1;
+        assert!(is_one_line && self.stderr.starts_with("error: "), "{self:?}");
         assert!(self.stderr.contains(message), "`{message}` is not in {self:?}");
     }
 }
@@ -216,7 +216,7 @@ impl Server {
         std::fs::read_to_string(&self.stdout).unwrap()
     }
 
-    /// The server's log, including those of earlier servers of this installation.
+    /// The log of this server, after the logs of the earlier servers of this installation.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.stderr).unwrap()).into_owned()
     }
@@ -246,7 +246,7 @@ impl Server {
         lines.filter(|line| line["to"] == to).map(|line| line["code"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Waits for the code for `to` after the first `already_sent`.
+    /// Waits for the code for `to` that follows the first `already_sent` codes.
     pub(crate) fn next_code(&self, to: &str, already_sent: usize) -> String {
         eventually(&format!("code {already_sent} for {to}"), || self.codes(to).into_iter().nth(already_sent))
     }

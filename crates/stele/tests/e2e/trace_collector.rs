@@ -23,19 +23,19 @@ impl Span {
     }
 
     pub(crate) fn trace_id(&self) -> String {
-        hex(&self.data.trace_id)
+        encode_hex(&self.data.trace_id)
     }
 
     pub(crate) fn span_id(&self) -> String {
-        hex(&self.data.span_id)
+        encode_hex(&self.data.span_id)
     }
 
     pub(crate) fn parent_span_id(&self) -> String {
-        hex(&self.data.parent_span_id)
+        encode_hex(&self.data.parent_span_id)
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+fn encode_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

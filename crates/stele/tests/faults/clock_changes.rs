@@ -17,7 +17,8 @@ struct ClockTest {
     user: TestUser,
     offset_file: PathBuf,
     offset: i64,
-    last_timestamp: u64,
+    /// Number of timestamps used so far.
+    used_timestamps: u64,
 }
 
 /// The path of libfaketime in Debian's package.
@@ -48,7 +49,7 @@ impl ClockTest {
             ("NO_FAKE_STAT", "1"),
         ]);
         let user = fixture.add_user("mark", "13800138000");
-        Self { fixture, user, offset_file, offset, last_timestamp: 0 }
+        Self { fixture, user, offset_file, offset, used_timestamps: 0 }
     }
 
     fn step_clock(&mut self, seconds: i64) {
@@ -68,8 +69,8 @@ impl ClockTest {
     fn salted_login_body(&mut self) -> Value {
         #[expect(clippy::disallowed_methods, reason = "a client has a clock of its own")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        self.last_timestamp += 1;
-        let at = now.checked_add_signed(self.offset).unwrap() + self.last_timestamp;
+        self.used_timestamps += 1;
+        let at = now.checked_add_signed(self.offset).unwrap() + self.used_timestamps;
         json!({ "username": self.user.name, "password": salted_proof(PASSWORD, at), "timestamp": at })
     }
 
@@ -104,7 +105,7 @@ impl ClockTest {
         self.fixture.client.form("/i/register", &[], &fields).await
     }
 
-    async fn code(&self, phone: &str) -> String {
+    async fn request_code(&self, phone: &str) -> String {
         self.fixture.send_code(DialectKind::Portal, "", phone).await.assert_success();
         self.fixture.server.next_code(phone, 0)
     }
@@ -124,8 +125,8 @@ impl ClockTest {
     }
 }
 
-/// Proofs, sessions and codes from before the clock was set.
-struct IssuedBefore {
+/// Proofs, sessions and codes that were issued before the clock was set.
+struct IssuedCredentials {
     proofs: Vec<(DialectKind, Value)>,
     active_sessions: Vec<(DialectKind, Vec<String>)>,
     ended_sessions: Vec<(DialectKind, String)>,
@@ -134,7 +135,7 @@ struct IssuedBefore {
 }
 
 impl ClockTest {
-    async fn issue_credentials(&mut self) -> IssuedBefore {
+    async fn issue_credentials(&mut self) -> IssuedCredentials {
         let (mut proofs, mut active_sessions, mut ended_sessions) = (Vec::new(), Vec::new(), Vec::new());
         for dialect in [DialectKind::Cloudbox, DialectKind::Tms] {
             let body = self.salted_login_body();
@@ -154,9 +155,9 @@ impl ClockTest {
             ended_sessions.push((dialect, token));
         }
         let (phone, other_phone) = ("13900139001", "13900139002");
-        let (used, unused) = (self.code(phone).await, self.code(other_phone).await);
+        let (used, unused) = (self.request_code(phone).await, self.request_code(other_phone).await);
         self.register(phone, &used).await.assert_success();
-        IssuedBefore {
+        IssuedCredentials {
             proofs,
             active_sessions,
             ended_sessions,
@@ -167,7 +168,7 @@ impl ClockTest {
 
     /// Asserts that used proofs are rejected with the cloudbox code `rejection`, ended sessions and used codes stay
     /// invalid, active sessions stay valid, and every dialect accepts a login.
-    async fn assert_holds(&mut self, before: &mut IssuedBefore, rejection: &str) {
+    async fn assert_holds(&mut self, before: &mut IssuedCredentials, rejection: &str) {
         for (dialect, body) in &before.proofs {
             self.send(*dialect, body).await.assert_is(200, rejection);
         }

@@ -84,7 +84,7 @@ const USE_CASES: [UseCase; 12] = [
 enum KillPoint {
     BeforeWrite,
     AfterWrite,
-    /// After the write, and the response to it is lost.
+    /// After the write; the response to the write is lost.
     ResponseLost,
 }
 
@@ -198,7 +198,7 @@ impl CrashTest {
     async fn run_use_case(&self, use_case: UseCase, account: &TestAccount) -> stele_core::Result<Option<Token>> {
         let (use_cases, caller, new) = (self.lab.use_cases(), request_info(), new_password(NEW_PASSWORD));
         let recipient = sms_recipient(&account.phone);
-        let session = || account.session.as_ref().unwrap();
+        let get_session = || account.session.as_ref().unwrap();
         match use_case {
             UseCase::AddUser => {
                 let request = AddUserRequest {
@@ -223,8 +223,8 @@ impl CrashTest {
                 use_cases.register(request).await.map(|_| None)
             }
             UseCase::Login => self.log_in(&account.name, OLD_PASSWORD).await.map(|session| Some(session.token)),
-            UseCase::UseSession => use_cases.authenticate(DIALECT, session()).await.map(|_| None),
-            UseCase::Logout => use_cases.logout(DIALECT, session()).await.map(|()| None),
+            UseCase::UseSession => use_cases.authenticate(DIALECT, get_session()).await.map(|_| None),
+            UseCase::Logout => use_cases.logout(DIALECT, get_session()).await.map(|()| None),
             UseCase::ChangePassword => {
                 let proof = Proof::Raw(RawPassword::new(OLD_PASSWORD.to_owned()));
                 let Some(UserRef::Id(user)) = account.user else { panic!("the use case needs a user") };
@@ -248,7 +248,7 @@ impl CrashTest {
                 use_cases.set_password(&caller, &account.name, &new, &authorization).await.map(|()| None)
             }
             UseCase::SetPasswordByLogin => {
-                let authorization = SetPasswordAuthorization::RecentLogin(session().clone());
+                let authorization = SetPasswordAuthorization::RecentLogin(get_session().clone());
                 use_cases.set_password(&caller, &account.name, &new, &authorization).await.map(|()| None)
             }
             UseCase::Disable | UseCase::Enable => {

@@ -11,7 +11,7 @@ use crate::provider::FakeProvider;
 use crate::stele_fixture::{PASSWORD, SteleFixture, assert_unavailable};
 use crate::support::eventually;
 
-const GATEWAY_SECRET: &str = "a secret of the gateway";
+const WEBHOOK_SECRET: &str = "a secret of the gateway";
 
 /// The setting for the fake mail server, with the user and password that it accepts.
 fn smtp_url(scheme: &str, port: u16, options: &str) -> String {
@@ -125,26 +125,26 @@ async fn temporarily_rejected_mail_is_retried() {
     eventually("two undelivered codes in the log", || (fixture.undelivered_count() == 2).then_some(()));
     let log = fixture.server.stop();
     let messages = server.remaining_messages();
-    let replies = |to: &str| -> Vec<i64> {
+    let replies_to = |to: &str| -> Vec<i64> {
         let lines = messages.iter().filter(|line| line["to"] == to || line["to"] == json!([to]));
         lines.map(|line| line["answered"].as_i64().unwrap_or(250)).collect()
     };
-    assert_eq!(replies("451.a@example.com"), [451, 250], "{messages:?}");
-    assert_eq!(replies("550.b@example.com"), [550], "{messages:?}");
-    assert_eq!(replies("always452.c@example.com"), [452, 452, 452], "{messages:?}");
-    assert_eq!(replies("d@example.com"), [250], "{messages:?}");
+    assert_eq!(replies_to("451.a@example.com"), [451, 250], "{messages:?}");
+    assert_eq!(replies_to("550.b@example.com"), [550], "{messages:?}");
+    assert_eq!(replies_to("always452.c@example.com"), [452, 452, 452], "{messages:?}");
+    assert_eq!(replies_to("d@example.com"), [250], "{messages:?}");
     assert!(!log.contains("a@example.com\"") && !log.contains("wörd"), "{log}");
 }
 
 #[tokio::test]
 async fn short_messages_are_signed_and_retried() {
-    let gateway = FakeProvider::start("sms.py", &[GATEWAY_SECRET]);
+    let gateway = FakeProvider::start("sms.py", &[WEBHOOK_SECRET]);
     let url = format!("webhook+http://127.0.0.1:{}/send?key=value", gateway.port);
     let texts = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(texts.path(), "[zh]\ntext = \"【碑】{purpose}：{code}\"\n").unwrap();
     let fixture = SteleFixture::with_settings(&[
         ("STELE_DELIVERY", &url),
-        ("STELE_WEBHOOK_SECRET", GATEWAY_SECRET),
+        ("STELE_WEBHOOK_SECRET", WEBHOOK_SECRET),
         ("STELE_DELIVERY_ENGLISH", "mefp"),
         ("STELE_DELIVERY_TEXTS", texts.path().to_str().unwrap()),
     ]);
@@ -185,7 +185,7 @@ async fn short_messages_are_signed_and_retried() {
     let log = fixture.server.stop();
     assert_eq!(gateway.remaining_messages().len(), 1, "a permanent rejection is not retried");
     assert!(
-        log.contains("the gateway responded 400") && !log.contains("13840000001") && !log.contains(GATEWAY_SECRET),
+        log.contains("the gateway responded 400") && !log.contains("13840000001") && !log.contains(WEBHOOK_SECRET),
         "{log}"
     );
 }
@@ -198,9 +198,9 @@ const MAX_NON_BLOCKING: Duration = Duration::from_secs(4);
 #[ignore = "needs aiosmtpd"]
 async fn a_hanging_provider_is_reported_and_does_not_delay_other_calls() {
     let (mail, gateway) =
-        (FakeProvider::start("mail.py", &["plain"]), FakeProvider::start("sms.py", &[GATEWAY_SECRET]));
+        (FakeProvider::start("mail.py", &["plain"]), FakeProvider::start("sms.py", &[WEBHOOK_SECRET]));
     let urls = format!("{},webhook+http://127.0.0.1:{}/", smtp_url("smtp", mail.port, "&tls=none"), gateway.port);
-    let fixture = SteleFixture::with_settings(&[("STELE_DELIVERY", &urls), ("STELE_WEBHOOK_SECRET", GATEWAY_SECRET)]);
+    let fixture = SteleFixture::with_settings(&[("STELE_DELIVERY", &urls), ("STELE_WEBHOOK_SECRET", WEBHOOK_SECRET)]);
     let mark = fixture.add_user("mark", "13800138000");
     mail.hang();
     gateway.hang();

@@ -77,8 +77,8 @@ struct Acknowledged {
 /// Registers users, logs them in and changes their passwords until a call fails because the disk is full.
 async fn load_until_full(client: DialectClient, outbox: PathBuf, task: usize, full: Arc<AtomicBool>) -> Acknowledged {
     let mut acknowledged = Acknowledged::default();
-    for turn in 0.. {
-        let phone = format!("13{task}{turn:08}");
+    for user_index in 0.. {
+        let phone = format!("13{task}{user_index:08}");
         for (index, path) in ["/i/register", "/i/resetpwd"].into_iter().enumerate() {
             let password = format!("{PASSWORD}-{index}");
             let sent = client.form("/code/send", &[], &[("username", &phone)]).await;
@@ -110,7 +110,8 @@ async fn load_until_full(client: DialectClient, outbox: PathBuf, task: usize, fu
     acknowledged
 }
 
-/// Whether a response is 503; asserts that it then has the dialect's format, and records that the disk is full.
+/// Whether a response has the status 503. If so, asserts the dialect's format and records in `full` that the disk is
+/// full.
 fn is_disk_full_response(dialect: DialectKind, response: &crate::client::Response, full: &AtomicBool) -> bool {
     let is_unavailable = response.status == 503;
     if is_unavailable {
@@ -120,7 +121,8 @@ fn is_disk_full_response(dialect: DialectKind, response: &crate::client::Respons
     is_unavailable
 }
 
-/// The code for `phone` after the first `already_sent`; `None` if sending was rejected or the outbox is not writable.
+/// The code for `phone` that follows the first `already_sent` codes; `None` if `sent` is a rejection or the code is not
+/// in the outbox in time.
 async fn next_code(
     sent: &crate::client::Response,
     outbox: &Path,
@@ -249,7 +251,7 @@ async fn a_full_disk_is_reported_loses_no_data_and_recovers_without_restart() {
     drop(disk);
 }
 
-/// Sends two requests that any client can have rejected for free: a stale proof and a logout without a session.
+/// Sends two requests that are always rejected, at no cost to the client: a stale proof and a logout without a session.
 async fn send_rejected_requests(client: &DialectClient, address: String) {
     let client = client.with_address(&address);
     let stale = json!({ "username": "mark", "password": md5_hex("x"), "timestamp": 1_000_000_000 });
@@ -295,7 +297,7 @@ async fn rejected_requests_do_not_fill_the_disk() {
     // Merged entries are written within a second.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let grown = disk.used_bytes() - before;
-    println!("4,800 refused requests: {grown} bytes");
+    println!("4,800 rejected requests: {grown} bytes");
     assert!(grown < 256 * 1_024, "{grown} bytes");
     for dialect in DialectKind::ALL {
         fixture.client.login(dialect, &mark, PASSWORD).await.assert_success();
@@ -306,7 +308,7 @@ async fn rejected_requests_do_not_fill_the_disk() {
 }
 
 #[test]
-fn a_key_is_retired_only_if_its_file_can_be_moved_aside() {
+fn a_key_is_retired_only_if_its_file_can_be_copied() {
     let mut installation = Installation::new();
     let keys = installation.path("keys");
     installation.set("STELE_KEYS", keys.to_str().unwrap());
@@ -317,7 +319,7 @@ fn a_key_is_retired_only_if_its_file_can_be_moved_aside() {
     assert!(run_as_root("mount", &["-o", "remount,ro"], &disk.folder));
     installation
         .run(&["keys", "retire", "1"])
-        .assert_failed(2, "seal-1.key.retired: the key file cannot be set aside (Read-only");
+        .assert_failed(2, "seal-1.key.retired: the key file cannot be copied to this name (Read-only");
     let listed = installation.run(&["keys", "list"]).assert_success().stdout.clone();
     assert!(listed.lines().any(|line| line.starts_with("seal-1\topens") && line.ends_with("here")), "{listed}");
     installation.run(&["check"]).assert_success();

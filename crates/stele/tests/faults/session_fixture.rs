@@ -23,15 +23,15 @@ pub(crate) struct SessionFixture {
     user: TestUser,
 }
 
-/// In which state the state store is after the outage.
+/// What the state store still has after the outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StateStoreRecovery {
-    /// It was only unreachable.
+    /// All data: the store was only unreachable.
     Intact,
-    /// It restarted with its data from disk, or a replica took over: sessions are valid, older proofs and codes are
+    /// All data, after a restart from disk or a failover to a replica: sessions stay valid, earlier proofs and codes do
     /// not.
     Restored,
-    /// It lost all data.
+    /// No data.
     Empty,
 }
 
@@ -60,7 +60,7 @@ async fn set_password(client: &DialectClient, person: &TestUser, ticket: &str) -
     client.form("/api/v1/Auth/updatePassword", &[("authorization", ticket)], &fields).await
 }
 
-/// The response to a logout, which shows whether a session is valid. It ends a valid session.
+/// Logs out of a session; the response shows whether the session was valid.
 async fn check_session(client: &DialectClient, dialect: DialectKind, token: &str) -> Response {
     match dialect {
         DialectKind::Cloudbox => client.json(CLOUDBOX_LOGOUT, &[("authorization", token)], &json!({})).await,
@@ -72,7 +72,7 @@ async fn check_session(client: &DialectClient, dialect: DialectKind, token: &str
 }
 
 impl SessionFixture {
-    /// Adds user number `number`, who logs in and out, and obtains codes and a reset token.
+    /// Adds the user with this number, logs them in and out, and requests codes and a reset token.
     pub(crate) async fn new(fixture: &SteleFixture, number: usize) -> Self {
         let client = &fixture.client;
         let person = fixture.add_user(&format!("person{number}"), &format!("137{number:08}"));

@@ -1,4 +1,4 @@
-//! A running `stele up` with a client, and the response of each dialect while it is unavailable.
+//! A running `stele up` with a client, and the response of each dialect while a store or a provider is unavailable.
 
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,8 @@ impl SteleFixture {
         }
     }
 
-    /// Waits until `/readyz` at the admin port begins with `reason`, and at the public address has the status for it.
+    /// Waits until the response of `/readyz` at the admin port begins with `reason`, and `/readyz` at the public address
+    /// has the status that corresponds to it.
     pub(crate) async fn wait_for_readiness_reason(&self, reason: &str) {
         let printed = self.server.stdout();
         let url = printed.split("(health: ").nth(1).unwrap().split(',').next().unwrap();

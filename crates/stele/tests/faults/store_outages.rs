@@ -11,7 +11,7 @@ use crate::stele_fixture::{PASSWORD, SteleFixture};
 
 fn start_fixture(postgres: u16, redis: &str) -> SteleFixture {
     let users = format!("postgres://stele@127.0.0.1:{postgres}/postgres");
-    // Proofs that are not newer than the state store are stale, so the fixture retries its first logins.
+    // Proofs that are not newer than the state store are stale, so `SessionFixture::new` retries its first logins.
     SteleFixture::with_settings(&[("STELE_DATABASE_URL", &users), ("STELE_REDIS_URL", redis)])
 }
 
@@ -64,14 +64,14 @@ async fn a_redis_failover_is_reported_until_the_replica_takes_over() {
     let sentinel = Redis::start_mode(RedisMode::Sentinel(master.port()));
     let fixture = start_fixture(postgres.port(), &sentinel.url());
     let before = SessionFixture::new(&fixture, 1).await;
-    let offset = |server: &Redis, field: &str| {
+    let replication_offset = |server: &Redis, field: &str| {
         let info = server.command("INFO replication");
         info.lines().find_map(|line| line.strip_prefix(field)?.trim().parse::<u64>().ok())
     };
     // Every acknowledged write has reached the replica, and the sentinel knows the replica.
     assert!(eventually(|| {
-        let replicated = offset(&replica, "slave_repl_offset:");
-        replicated.is_some() && replicated == offset(&master, "master_repl_offset:")
+        let replicated = replication_offset(&replica, "slave_repl_offset:");
+        replicated.is_some() && replicated == replication_offset(&master, "master_repl_offset:")
     }));
     assert!(eventually(|| sentinel.command("SENTINEL replicas main").contains("name")));
     master.kill();
@@ -128,17 +128,17 @@ async fn a_read_only_postgresql_fails_the_readiness_check() {
 
     // Read-only for every connection, as after a failover to a standby or on a full disk.
     let other_database = format!("postgres://stele@127.0.0.1:{}/template1", postgres.port());
-    let read_only = |value: &str| {
+    let set_read_only = |value: &str| {
         let set = format!("ALTER DATABASE postgres SET default_transaction_read_only = {value}");
         servers::execute(&other_database, &set);
         let disconnect_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'";
         servers::execute(&other_database, disconnect_all);
     };
-    read_only("on");
+    set_read_only("on");
     // This login writes only the audit log to PostgreSQL.
     fixture.client.login(cloudbox, &mark, PASSWORD).await;
     fixture.wait_for_readiness_reason("not ready: the audit log cannot be written").await;
-    read_only("off");
+    set_read_only("off");
     fixture.wait_for_readiness_reason("ready").await;
     fixture.client.login(cloudbox, &mark, PASSWORD).await.assert_success();
     fixture.log_line_containing("the audit log is written again; no entry is missing");
@@ -165,7 +165,7 @@ async fn concurrent_logins_all_fail_within_two_seconds() {
         for login in logins.collect::<Vec<_>>() {
             let (dialect, response, elapsed) = login.await.unwrap();
             crate::stele_fixture::assert_unavailable(dialect, &response);
-            // One second more than promised, because the tests themselves load the machine.
+            // One second more than documented, because the tests themselves load the machine.
             assert!(elapsed < Duration::from_secs(3), "{dialect:?}: {elapsed:?}");
         }
         paused.resume();
@@ -215,23 +215,23 @@ async fn a_redis_eviction_policy_fails_the_readiness_check_with_a_reason() {
     let fixture = SteleFixture::with_settings(&[("STELE_REDIS_URL", &redis.url())]);
     fixture.wait_for_readiness(200).await;
     fixture.installation.run(&["check"]).assert_success();
-    let set = |policy: &str| {
+    let set_policy = |policy: &str| {
         assert!(redis.command(&format!("CONFIG SET maxmemory-policy {policy}")).contains("OK"));
         // The policy is checked once a minute and on each new connection.
         redis.command("CLIENT KILL TYPE normal");
     };
-    set("allkeys-lru");
+    set_policy("allkeys-lru");
     fixture.wait_for_readiness(503).await;
-    let named = "Redis has the maxmemory-policy allkeys-lru";
-    assert!(fixture.log_line_containing(named).contains("set it to noeviction"));
+    let reason = "Redis has the maxmemory-policy allkeys-lru";
+    assert!(fixture.log_line_containing(reason).contains("set it to noeviction"));
     let admin = fixture.server.stdout();
     let admin = admin.split("health: ").nth(1).unwrap().split(',').next().unwrap().to_owned();
     let body = reqwest::get(&admin).await.unwrap().text().await.unwrap();
-    assert!(body.contains(named), "{body}");
+    assert!(body.contains(reason), "{body}");
     let metrics = reqwest::get(admin.replace("/readyz", "/metrics")).await.unwrap().text().await.unwrap();
     assert!(metrics.contains("stele_state_store_defective 1"), "{metrics}");
     let check = fixture.installation.run(&["check"]);
-    assert!(check.code == Some(2) && check.stderr.contains(named), "{check:?}");
-    set("noeviction");
+    assert!(check.code == Some(2) && check.stderr.contains(reason), "{check:?}");
+    set_policy("noeviction");
     fixture.wait_for_readiness(200).await;
 }

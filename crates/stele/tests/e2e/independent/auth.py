@@ -6,7 +6,7 @@ import re
 import time
 import urllib.parse
 
-from wire import ANY, BODIES, UUID, once, same
+from wire import ANY, BODIES, UUID, assert_same
 
 V1, VI = "/api/v1/Auth/", "/api/vi/Auth/"
 JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
@@ -20,7 +20,7 @@ def failed(message=ANY):
     return {"code": -1, "message": message}
 
 
-def claims(token, issued_to):
+def check_claims(token, issued_to):
     head, body, _ = (json.loads(base64.urlsafe_b64decode(part + "==")) if n < 2 else part
                      for n, part in enumerate(token.split(".")))  # fmt: skip
     assert head["alg"] == "EdDSA" and head["kid"], head
@@ -48,7 +48,7 @@ def auth(wire):
     tokens = [login(password, form) for form in BODIES]
     tokens += [login(password, path=path) for path in (VI + "Login", "/api/v1/auth/login", "/API/V1/AUTH/LOGIN")]
     tokens += [login(password, name=name) for name in (person["phone"], person["email"], account.upper())]
-    assert len({claims(token, person["id"])["jti"] for token in tokens}) == len(tokens)
+    assert len({check_claims(token, person["id"])["jti"] for token in tokens}) == len(tokens)
     wrong = wire.expect(wire.post("jquery", V1 + "Login", {"account": account, "password": "wrong-1"}), failed())
     wire.expect(wire.post("jquery", V1 + "Login", {"account": "unknown", "password": "wrong-1"}), failed(wrong["message"]))
     wire.expect(wire.post("jquery", V1 + "Login", {"account": account}), failed(), status=400)
@@ -78,23 +78,23 @@ def auth(wire):
     forget({"account": account, "phone": "13700000000"})
     forget({"account": "unknown", "phone": "13700000001"})
     requests = [(person["phone"], reset_request, VI, "query"), (person["email"], {"account": account, "email": person["email"]}, V1, "jquery")]
-    for turn, (to, fields, path, form) in enumerate(requests):
+    for index, (to, fields, path, form) in enumerate(requests):
         code = wire.code(to, lambda: forget(fields, path))
         bad = {"account": account, "identifyCode": "1230"}
         wire.expect(wire.post(form, VI + "validatePhone", bad), failed("验证码错误"))
-        token, secret = validate(code, form), f"123456-{turn}"
+        token, secret = validate(code, form), f"123456-{index}"
         wire.expect(wire.post(form, VI + "validatePhone", {**bad, "identifyCode": code}), failed("验证码错误"))
         for invalid in (None, "0" * 32):
             wire.expect(update(invalid, secret), failed("更新密码失败"), status=401)
         other = {"account": wire.settings["cloudbox"]["name"], "password": secret}
         refused = wire.post("jquery", VI + "updatePassword", other, {"Authorization": token})
-        same(refused.json(), failed("更新密码失败"), "another's account")
-        wire.expect(update("Bearer " + token if turn else token, secret), succeeded("更新密码成功"))
+        assert_same(refused.json(), failed("更新密码失败"), "another user's account")
+        wire.expect(update("Bearer " + token if index else token, secret), succeeded("更新密码成功"))
         wire.expect(update(token, secret), failed("更新密码失败"), status=401)
     assert wire.codes("13700000000") == wire.codes("13700000001") == [], "a code was sent to a stranger"
     wire.expect(wire.call("GET", V1 + "Logout", headers={"token": tokens[4]}), failed("注销失败"), status=401)
 
-    # The token of a recent login may change the password, too, also in the `token` header.
+    # The token of a recent login also authorizes a password change, in either header.
     wire.expect(update(login("123456-1"), "123456-2", "json"), succeeded("更新密码成功"))
     fields = {"account": account, "password": "123456-3"}
     response = wire.post("form", VI + "updatePassword", fields, {"token": login("123456-2")})

@@ -4,7 +4,7 @@ import base64
 import json
 import re
 
-from wire import ANY, aes, once, same
+from wire import ANY, aes, assert_same, parse_unique_names
 
 ERRORS = {
     40001: "用户名已存在", 40002: "验证码错误", 40003: "用户名或密码错误", 40004: "电话号码错误", 40005: "用户名不存在",
@@ -18,23 +18,23 @@ def failed(code):
     return {"result": 0, "errors": {"code": code, "message": ERRORS[code]}}
 
 
-def pkcs7(data):
+def pad_pkcs7(data):
     size = 16 - len(data) % 16
     return data + bytes([size]) * size
 
 
-def zeros(data):
+def pad_zeros(data):
     return data + b"\0" * (-len(data) % 16)
 
 
-def spaces(data):
+def pad_spaces(data):
     return data + b" " * (-len(data) % 16)
 
 
-def unpadded(data, padding):
-    """Removes the padding of a response, which must be that of its request."""
-    text = data[: -data[-1]] if padding is pkcs7 else data.rstrip(b"\0 ")
-    assert padding(text) == data, f"not padded by {padding.__name__}: {data!r}"
+def remove_padding(data, pad):
+    """Removes the padding of a response, which must be of the same kind as the padding of its request."""
+    text = data[: -data[-1]] if pad is pad_pkcs7 else data.rstrip(b"\0 ")
+    assert pad(text) == data, f"not padded by {pad.__name__}: {data!r}"
     return text
 
 
@@ -44,18 +44,18 @@ class App:
         self.shared, self.own = wire.settings["mefp_secret"], wire.settings["apps"][name]
         assert (len(self.shared), len(self.own)) == (32, 16), "mefp_secret has 32 characters, app_secret 16"
 
-    def call(self, path, message, expected, padding=pkcs7):
+    def call(self, path, message, expected, pad=pad_pkcs7):
         """Sends an encrypted message and compares the decrypted response."""
         plain = json.dumps(message).encode()
-        encrypted = aes("-e", padding(plain), self.shared, self.own)
+        encrypted = aes("-e", pad(plain), self.shared, self.own)
         envelope = {"encrypt": base64.b64encode(encrypted).decode(), "app_from": self.name}
         response = self.wire.post("json", path, envelope)
         outer = self.wire.expect(response, {"encrypt": ANY})
         text = aes("-d", base64.b64decode(outer["encrypt"], validate=True), self.shared, self.own)
         # A request that needs no padding gets a PKCS#7 response.
-        text = unpadded(text, pkcs7 if padding(plain) == plain else padding)
-        got = json.loads(text.decode(), object_pairs_hook=once)
-        same(got, expected, f"{path} {message}")
+        text = remove_padding(text, pad_pkcs7 if pad(plain) == plain else pad)
+        got = json.loads(text.decode(), object_pairs_hook=parse_unique_names)
+        assert_same(got, expected, f"{path} {message}")
         return got
 
 
@@ -76,8 +76,8 @@ def mefp(wire):
     if first != code:
         melink.call("/auth/check/captcha", {**user, "captcha": first}, failed(40002))
     # Checking a code does not consume it.
-    melink.call("/auth/check/captcha", {**user, "captcha": code}, DONE, zeros)
-    melink.call("/auth/check/captcha", {**user, "captcha": code}, DONE, spaces)
+    melink.call("/auth/check/captcha", {**user, "captcha": code}, DONE, pad_zeros)
+    melink.call("/auth/check/captcha", {**user, "captcha": code}, DONE, pad_spaces)
     melink.call("/auth/register", {**user, "password": password, "captcha": code}, DONE)
     melink.call("/auth/check/captcha", {**user, "captcha": code}, failed(40002))
     melink.call("/auth/captcha", {"login_name": phone, "usage": 1}, failed(40001))
@@ -85,8 +85,8 @@ def mefp(wire):
     response = melink.call("/auth/check/loginname", user, registered)
     assert wlfz.call("/auth/check/loginname", user, registered) == response
 
-    for padding in (pkcs7, zeros, spaces):
-        melink.call("/auth/login", {**user, "password": password}, DONE, padding)
+    for pad in (pad_pkcs7, pad_zeros, pad_spaces):
+        melink.call("/auth/login", {**user, "password": password}, DONE, pad)
     melink.call("/auth/login", {"login_name": int(phone), "password": int(password)}, DONE)
     melink.call("/auth/login", {**user, "password": "wrong-1"}, failed(40003))
     melink.call("/auth/login", {"login_name": "15068880259", "password": password}, failed(40003))
@@ -110,9 +110,9 @@ def mefp(wire):
 
     # Every envelope that cannot be decrypted gets the same response, byte for byte.
     plain = {"result": 0, "errors": {"code": 40000, "message": "请求无法解密"}}
-    encrypted = base64.b64encode(aes("-e", pkcs7(b"{}"), melink.shared, melink.own)).decode()
+    encrypted = base64.b64encode(aes("-e", pad_pkcs7(b"{}"), melink.shared, melink.own)).decode()
     unpadded = base64.b64encode(aes("-e", b"\x11" * 16, melink.shared, melink.own)).decode()
-    no_json = base64.b64encode(aes("-e", pkcs7(b"{"), melink.shared, melink.own)).decode()
+    no_json = base64.b64encode(aes("-e", pad_pkcs7(b"{"), melink.shared, melink.own)).decode()
     undecryptable = [("unknown", encrypted), ("melink", "***"), ("melink", encrypted[:-4]), ("melink", unpadded), ("melink", no_json)]
     undecryptable += [("melink", base64.b64encode(b"\0" * size).decode()) for size in (1, 15, 16, 17, 32)]
     responses = [wire.post("json", "/auth/login", {"encrypt": text, "app_from": name}) for name, text in undecryptable]

@@ -67,11 +67,11 @@ def cloudbox(wire):
 
     secret, latest = password, tokens[2]
     ids = (person["id"], person["id"].replace("-", ""), person["id"].upper(), person["id"].replace("-", "").upper())
-    for turn, user_id in enumerate(ids):
-        new, at = f"changed-{turn}", wire.timestamp()
-        digest = md5(new).upper() if turn % 2 else md5(new)
+    for index, user_id in enumerate(ids):
+        new, at = f"changed-{index}", wire.timestamp()
+        digest = md5(new).upper() if index % 2 else md5(new)
         body = {"user_id": user_id, "orig_password": salted(secret, at), "new_password": digest, "timestamp": at}
-        response = wire.expect(wire.post(BODIES[turn % 4], RESET, body), succeeded(user))
+        response = wire.expect(wire.post(BODIES[index % 4], RESET, body), succeeded(user))
         assert response["data"]["user_alias_id"] == alias, "user_alias_id changed"
         wire.expect(wire.call("POST", LOGOUT, headers={"Authorization": latest}), failed("1005"), status=401)
         secret, latest = new, response["data"]["user_token"]
@@ -124,13 +124,13 @@ def tms(wire):
     own = wire.expect(wire.post("json", TMS + "authsalt", proof(person), authorization), succeeded(the_user))
     token, secret = own["data"]["user_token"], person["password"]
     assert UUID.fullmatch(own["data"]["user_id"])
-    for turn, user_id in enumerate((person["number"], person["id"], int(person["number"]))):
-        new, at = f"tms-changed-{turn}", wire.timestamp()
-        before = md5(secret) if turn == 1 else salted(secret, at)
+    for index, user_id in enumerate((person["number"], person["id"], int(person["number"]))):
+        new, at = f"tms-changed-{index}", wire.timestamp()
+        before = md5(secret) if index == 1 else salted(secret, at)
         body = {"user_id": user_id, "orig_password": before, "new_password": md5(new), "timestamp": at}
         wire.expect(wire.post("json", TMS + "pwdreset", body), failed("1005"), status=401)
         wire.expect(wire.post("json", TMS + "pwdreset", body, authorization), failed("1005"), status=401)
-        response = wire.expect(wire.post(BODIES[turn], TMS + "pwdreset", body, {"Authorization": token}), succeeded(the_user))
+        response = wire.expect(wire.post(BODIES[index], TMS + "pwdreset", body, {"Authorization": token}), succeeded(the_user))
         wire.expect(wire.post("json", TMS + "pwdreset", body, {"Authorization": token}), failed("1005"), status=401)
         token, secret = response["data"]["user_token"], new
     wire.expect(wire.post("json", TMS + "authsalt", proof(person), authorization), rejected)

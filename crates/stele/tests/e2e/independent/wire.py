@@ -25,24 +25,24 @@ class Response:
     def json(self):
         kind = self.headers.get("content-type", "")
         assert kind.startswith("application/json"), f"content type {kind!r}: {self.body!r}"
-        return json.loads(self.body.decode("utf-8"), object_pairs_hook=once)
+        return json.loads(self.body.decode("utf-8"), object_pairs_hook=parse_unique_names)
 
 
-def once(pairs):
-    """Parses an object in the order in which it was sent; a name may occur once only."""
+def parse_unique_names(pairs):
+    """Parses a JSON object in the order in which it was sent. Each name may occur only once."""
     names = [name for name, _ in pairs]
     assert len(names) == len(set(names)), f"a name twice: {names}"
     return dict(pairs)
 
 
-def same(got, expected, where):
+def assert_same(got, expected, where):
     """Compares a value with the document: same names in the same order, same types, same texts. In `expected`, a pattern
     stands for any text that it matches, and a type for any value of that type."""
     if isinstance(expected, dict):
         assert type(got) is dict, f"{where}: not an object: {got!r}"
         assert list(got) == list(expected), f"{where}: fields {list(got)}, documented {list(expected)}"
         for name in expected:
-            same(got[name], expected[name], f"{where}.{name}")
+            assert_same(got[name], expected[name], f"{where}.{name}")
     elif isinstance(expected, re.Pattern):
         assert type(got) is str and expected.fullmatch(got), f"{where}: {got!r} is not {expected.pattern}"
     elif isinstance(expected, type):
@@ -77,11 +77,11 @@ class Wire:
         CHECKS += 1
         assert response.status == status, f"status {response.status}, not {status}: {response.body.decode()!r}"
         got = response.json()
-        same(got, expected, "response")
+        assert_same(got, expected, "response")
         return got
 
     def timestamp(self):
-        """Seconds since 1970, never the same twice, because a proof is accepted once."""
+        """A timestamp in seconds since 1970. Every call returns another one, because a proof is accepted only once."""
         self.used += 1
         return int(time.time()) + self.used
 
@@ -91,7 +91,7 @@ class Wire:
         with open(self.settings["outbox"], encoding="utf-8") as lines:
             sent = [json.loads(line) for line in lines if line.endswith("\n")]
         for line in sent:
-            same(line, {"at": ANY, "channel": ANY, "to": ANY, "purpose": ANY, "code": re.compile("[0-9]{6}")}, "outbox")
+            assert_same(line, {"at": ANY, "channel": ANY, "to": ANY, "purpose": ANY, "code": re.compile("[0-9]{6}")}, "outbox")
         return [line["code"] for line in sent if line["to"] == to]
 
     def code(self, to, send):
@@ -147,7 +147,7 @@ def b64(text):
 
 
 def aes(direction, data, key, iv):
-    """Runs AES-256-CBC through openssl; the caller adds and removes the padding."""
+    """Encrypts (`-e`) or decrypts (`-d`) with AES-256-CBC through openssl; the caller adds and removes the padding."""
     hexed = [binascii.hexlify(part.encode("ascii")).decode() for part in (key, iv)]
     command = ["openssl", "enc", "-aes-256-cbc", direction, "-K", hexed[0], "-iv", hexed[1], "-nopad", "-nosalt"]
     return subprocess.run(command, input=data, capture_output=True, check=True).stdout

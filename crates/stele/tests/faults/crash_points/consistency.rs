@@ -1,4 +1,4 @@
-//! The states that are allowed after a kill, and that a retry completes the operation.
+//! Assertions after a kill: the state is one of the allowed states, and a retry completes the operation.
 
 use super::*;
 
@@ -93,14 +93,14 @@ impl CrashTest {
         );
         assert!(accepts_old != accepts_new, "exactly one password is accepted: {context}");
         assert!(accepts_new || !result.is_acknowledged(), "acknowledged, but lost: {context}");
-        let alive = self.is_session_alive(session).await;
+        let is_alive = self.is_session_alive(session).await;
         // The session that set the password survives the change, unless its new epoch could not be written.
-        let is_allowed = if accepts_new { !alive || use_case == UseCase::SetPasswordByLogin } else { alive };
-        assert!(is_allowed, "session alive: {alive}: {context}");
+        let is_allowed = if accepts_new { !is_alive || use_case == UseCase::SetPasswordByLogin } else { is_alive };
+        assert!(is_allowed, "session alive: {is_alive}: {context}");
         match result {
             CallResult::Succeeded { token: Some(token) } => assert!(self.is_session_alive(token).await, "{context}"),
             CallResult::Succeeded { token: None } if use_case == UseCase::SetPasswordByLogin => {
-                assert!(alive, "{context}");
+                assert!(is_alive, "{context}");
             }
             _ => {}
         }
@@ -126,8 +126,8 @@ impl CrashTest {
                 && self.accepts_password(&account.name, NEW_PASSWORD).await,
             "{context}"
         );
-        let alive = self.is_session_alive(session).await;
-        assert!(!alive || use_case == UseCase::SetPasswordByLogin, "{context}");
+        let is_alive = self.is_session_alive(session).await;
+        assert!(!is_alive || use_case == UseCase::SetPasswordByLogin, "{context}");
     }
 
     async fn assert_status_consistent(
@@ -159,27 +159,27 @@ impl CrashTest {
         context: &str,
     ) {
         let session = account.session.as_ref().unwrap();
-        let alive = self.is_session_alive(session).await;
+        let is_alive = self.is_session_alive(session).await;
         match (use_case, result) {
             (UseCase::Logout, CallResult::Succeeded { .. }) => {
-                assert!(!alive, "acknowledged, but the session is valid: {context}");
+                assert!(!is_alive, "acknowledged, but the session is valid: {context}");
             }
             (UseCase::Logout, CallResult::Failed) => {
                 match self.run_use_case(use_case, account).await {
-                    Ok(_) => assert!(alive, "{context}"),
-                    Err(Error::NotAuthenticated) => assert!(!alive, "{context}"),
+                    Ok(_) => assert!(is_alive, "{context}"),
+                    Err(Error::NotAuthenticated) => assert!(!is_alive, "{context}"),
                     Err(other) => panic!("{context}: {other}"),
                 }
                 assert!(!self.is_session_alive(session).await, "{context}");
             }
             (UseCase::Login, CallResult::Succeeded { token: Some(token) }) => {
-                assert!(alive && self.is_session_alive(token).await, "{context}");
+                assert!(is_alive && self.is_session_alive(token).await, "{context}");
             }
             (UseCase::Login, _) => {
-                assert!(alive && self.accepts_password(&account.name, OLD_PASSWORD).await, "{context}");
+                assert!(is_alive && self.accepts_password(&account.name, OLD_PASSWORD).await, "{context}");
             }
             _ => {
-                assert!(alive, "{context}");
+                assert!(is_alive, "{context}");
                 self.run_use_case(use_case, account).await.expect(context);
             }
         }

@@ -13,12 +13,13 @@ enum KilledServer {
 }
 
 impl CrashTest {
-    fn kill(&self, victim: KilledServer) -> Arc<dyn Fn() + Send + Sync> {
+    /// A function that kills the server.
+    fn kill_function(&self, victim: KilledServer) -> Arc<dyn Fn() + Send + Sync> {
         let (postgres, redis) = (self.postgres.clone(), self.redis.clone());
         Arc::new(move || match victim {
             KilledServer::Postgres => postgres.kill(),
             KilledServer::Redis => {
-                // Its data survives, as with persistence on disk.
+                // The data survives, as with Redis persistence on disk.
                 redis.command("SAVE");
                 redis.kill();
             }
@@ -42,20 +43,20 @@ impl CrashTest {
         }
     }
 
-    /// Runs the use case with the server killed at write number `nth`; returns whether there was such a write.
+    /// Runs the use case and kills the server at the write with index `nth`; returns whether there was such a write.
     async fn run_with_kill(
         &self,
         use_case: UseCase,
         victim: KilledServer,
         number: usize,
         nth: usize,
-        when: KillPoint,
+        kill_point: KillPoint,
     ) -> bool {
         let account = self.create_account(use_case, number).await;
-        // Past the interval at which the use of a session is written, so that it is a write, too.
+        // Past the interval at which uses of a session are written, so that `UseSession` writes, too.
         self.lab.clock().advance(Duration::from_secs(120));
         let (count, killed) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
-        let (kill, already_killed) = (self.kill(victim), killed.clone());
+        let (kill, already_killed) = (self.kill_function(victim), killed.clone());
         self.lab.set_store_observer(Some(Arc::new(move |operation, phase| {
             if !WRITE_CALLS.contains(&operation) {
                 return ResponseDelivery::Delivered;
@@ -64,10 +65,10 @@ impl CrashTest {
                 CallPhase::Before => count.fetch_add(1, Ordering::SeqCst),
                 CallPhase::After => count.load(Ordering::SeqCst) - 1,
             };
-            let is_kill_point = (write, phase == CallPhase::Before) == (nth, when == KillPoint::BeforeWrite);
+            let is_kill_point = (write, phase == CallPhase::Before) == (nth, kill_point == KillPoint::BeforeWrite);
             if is_kill_point && !already_killed.swap(true, Ordering::SeqCst) {
                 kill();
-                if when == KillPoint::ResponseLost {
+                if kill_point == KillPoint::ResponseLost {
                     return ResponseDelivery::Lost;
                 }
             }
@@ -79,10 +80,13 @@ impl CrashTest {
             self.restart(victim);
             self.wait_until_recovered().await;
             if let Err(error) = &outcome {
-                assert!(matches!(error, Error::Unavailable(_)), "{use_case:?} {victim:?} {nth} {when:?}: {error}");
+                assert!(
+                    matches!(error, Error::Unavailable(_)),
+                    "{use_case:?} {victim:?} {nth} {kill_point:?}: {error}"
+                );
             }
         }
-        let context = format!("{use_case:?}, {victim:?} killed {when:?} write {nth}: {outcome:?}");
+        let context = format!("{use_case:?}, {victim:?} killed {kill_point:?} write {nth}: {outcome:?}");
         let result = outcome.map_or(CallResult::Failed, |token| CallResult::Succeeded { token });
         self.assert_consistent(use_case, &account, &result, &context).await;
         killed.load(Ordering::SeqCst)
@@ -93,10 +97,10 @@ async fn run_all_kill_points(use_cases: &[UseCase], victim: KilledServer) {
     let test = CrashTest::new().await;
     let (mut number, mut kills) = (0, 0);
     for &use_case in use_cases {
-        for when in [KillPoint::BeforeWrite, KillPoint::AfterWrite, KillPoint::ResponseLost] {
+        for kill_point in [KillPoint::BeforeWrite, KillPoint::AfterWrite, KillPoint::ResponseLost] {
             for nth in 0.. {
                 number += 1;
-                if !test.run_with_kill(use_case, victim, number, nth, when).await {
+                if !test.run_with_kill(use_case, victim, number, nth, kill_point).await {
                     break;
                 }
                 kills += 1;

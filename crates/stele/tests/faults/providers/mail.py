@@ -2,9 +2,9 @@
 
     mail.py plain|starttls|tls [CERTIFICATE KEY]
 
-The first line is the port. It requires AUTH, and TLS before it unless the mode is `plain`. A recipient such as
-`451.mark@example.com` gets the reply 451 the first time, and `always452.mark@…` gets 452 every time; each reply other
-than 250 is printed, too. It exits at the end of its standard input.
+The first line is the port. The server requires AUTH and, unless the mode is `plain`, TLS before AUTH. A recipient such
+as `451.mark@example.com` gets the reply 451 the first time, and `always452.mark@…` gets 452 every time; each reply
+other than 250 is printed, too. The server exits at the end of its standard input.
 """
 
 import asyncio
@@ -68,15 +68,15 @@ async def main(mode, *identity):
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(*identity)
     handler = Handler()
-    start = mode == "starttls"
+    require_starttls = mode == "starttls"
     protocol = lambda: SMTP(
         handler,
         hostname="localhost",
-        tls_context=context if start else None,
-        require_starttls=start,
+        tls_context=context if require_starttls else None,
+        require_starttls=require_starttls,
         authenticator=authenticate,
         auth_required=True,
-        auth_require_tls=start,
+        auth_require_tls=require_starttls,
     )
     loop = asyncio.get_running_loop()
     server = await loop.create_server(protocol, "127.0.0.1", 0, ssl=context if mode == "tls" else None)

@@ -3,7 +3,7 @@
     sms.py SECRET
 
 The first line is the port. The middle digits of a phone select the status of the first response: 138 503 12345 gets
-503, with a `Retry-After` of two seconds, and then 200. It exits at the end of its standard input.
+503, with a `Retry-After` of two seconds, and then 200. The gateway exits at the end of its standard input.
 """
 
 import hashlib
