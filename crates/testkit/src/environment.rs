@@ -45,12 +45,12 @@ impl Clock for ManualClock {
     }
 }
 
-/// A deterministic random source, the same in every run: SHA-256 of a counter. For tests only.
+/// A deterministic random source, with the same bytes in every run: SHA-256 of a counter. For tests only.
 #[derive(Debug, Default)]
 pub struct SeededRandom(AtomicU64);
 
 impl SeededRandom {
-    /// The `n`-th sequence. Sequences do not overlap; the default is number 0.
+    /// The random sequence with number `n`. Sequences do not overlap; the default has number 0.
     pub fn stream(n: u64) -> Self {
         Self(AtomicU64::new(n << 32))
     }
@@ -68,7 +68,7 @@ impl Random for SeededRandom {
 /// A verification code that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentCode {
-    /// The recipient's phone or e-mail address, as given.
+    /// The recipient's phone or e-mail address, as the client wrote it.
     pub to: String,
     /// The purpose of the code.
     pub purpose: &'static str,

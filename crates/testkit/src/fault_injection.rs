@@ -1,4 +1,5 @@
-//! Fault injection: decorators of the stores that simulate an outage, and report every call to an observer.
+//! Fault injection: decorators of the stores that simulate outages and lost responses, record every call, and notify an
+//! observer of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ use stele_core::time::Timestamp;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result};
 
-/// The error of a store that is down. No part of it may reach a client.
+/// The error source of a simulated outage. No part of this text may reach a client.
 const OUTAGE_ERROR: &str = "simulated outage: postgres://user:secret@db";
 
 /// Simulates outages of the stores that it wraps. Clones share their state; at first every store is up.
@@ -58,7 +59,7 @@ pub enum ResponseDelivery {
     Lost,
 }
 
-/// Called before and after each call of a store with the operation's name. Its result counts only after the call.
+/// Called with the operation's name before and after each call of a store. The result is used only after the call.
 pub type StoreCallObserver = Arc<dyn Fn(&'static str, CallPhase) -> ResponseDelivery + Send + Sync>;
 
 /// Records the calls of one store and notifies the observer.
@@ -93,7 +94,7 @@ impl DownFlag {
         self.0.store(state == StoreState::Down, Ordering::SeqCst);
     }
 
-    /// The store, or the outage's error while it is down.
+    /// The store, or an error while the flag is set.
     fn get<'a, S: ?Sized>(&self, store: &'a Arc<S>) -> Result<&'a S> {
         if self.0.load(Ordering::SeqCst) { Err(Error::unavailable(OUTAGE_ERROR)) } else { Ok(store) }
     }
@@ -123,7 +124,7 @@ impl FaultInjector {
         CallRecorder { observer: self.observer.clone(), calls: calls.clone() }
     }
 
-    /// Returns and clears the recorded calls of the user store and of the state store, in their order.
+    /// Returns and clears the recorded calls of the user store and of the state store, each in the order of the calls.
     pub(crate) fn take_calls(&self) -> [Vec<&'static str>; 2] {
         [&self.user_store_calls, &self.state_store_calls].map(|calls| std::mem::take(&mut *calls.lock().unwrap()))
     }
@@ -158,7 +159,7 @@ struct FaultInjectingUserStore {
 }
 
 impl FaultInjectingUserStore {
-    fn available(&self) -> Result<&dyn UserStore> {
+    fn store_if_up(&self) -> Result<&dyn UserStore> {
         self.accounts.get(&self.store)
     }
 }
@@ -166,53 +167,53 @@ impl FaultInjectingUserStore {
 #[async_trait]
 impl UserStore for FaultInjectingUserStore {
     async fn find_by_identifier(&self, key: &str) -> Result<Option<Account>> {
-        self.recorder.record_call("find", self.available()?.find_by_identifier(key)).await
+        self.recorder.record_call("find", self.store_if_up()?.find_by_identifier(key)).await
     }
     async fn find_by_ref(&self, user: UserRef) -> Result<Option<Account>> {
-        self.recorder.record_call("find_ref", self.available()?.find_by_ref(user)).await
+        self.recorder.record_call("find_ref", self.store_if_up()?.find_by_ref(user)).await
     }
     async fn add(&self, new: &NewUser) -> Result<Option<User>> {
-        self.recorder.record_call("add", self.available()?.add(new)).await
+        self.recorder.record_call("add", self.store_if_up()?.add(new)).await
     }
     async fn change_credential(&self, user: UserId, epoch: i64, next: i64, new: &Credential) -> Result<bool> {
         self.recorder
-            .record_call("change_credential", self.available()?.change_credential(user, epoch, next, new))
+            .record_call("change_credential", self.store_if_up()?.change_credential(user, epoch, next, new))
             .await
     }
     async fn upgrade_credential(&self, user: UserId, epoch: i64, old: &str, new: &Credential) -> Result<bool> {
         self.recorder
-            .record_call("upgrade_credential", self.available()?.upgrade_credential(user, epoch, old, new))
+            .record_call("upgrade_credential", self.store_if_up()?.upgrade_credential(user, epoch, old, new))
             .await
     }
     async fn set_status(&self, user: UserId, status: UserStatus, next: i64) -> Result<bool> {
-        self.recorder.record_call("set_status", self.available()?.set_status(user, status, next)).await
+        self.recorder.record_call("set_status", self.store_if_up()?.set_status(user, status, next)).await
     }
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>> {
-        self.recorder.record_call("list", self.available()?.list(after, limit)).await
+        self.recorder.record_call("list", self.store_if_up()?.list(after, limit)).await
     }
     async fn find_app(&self, name: &str) -> Result<Option<App>> {
         self.recorder.record_call("app", self.apps.get(&self.store)?.find_app(name)).await
     }
     async fn add_app(&self, app: &App) -> Result<bool> {
-        self.recorder.record_call("add_app", self.available()?.add_app(app)).await
+        self.recorder.record_call("add_app", self.store_if_up()?.add_app(app)).await
     }
     async fn find_client_token(&self, hash: &[u8; 32]) -> Result<Option<ClientToken>> {
-        self.recorder.record_call("client_token", self.available()?.find_client_token(hash)).await
+        self.recorder.record_call("client_token", self.store_if_up()?.find_client_token(hash)).await
     }
     async fn add_client_token(&self, token: &ClientToken) -> Result<bool> {
-        self.recorder.record_call("add_client_token", self.available()?.add_client_token(token)).await
+        self.recorder.record_call("add_client_token", self.store_if_up()?.add_client_token(token)).await
     }
     async fn mark_proof_used(&self, proof: &UsedProof) -> Result<bool> {
-        self.recorder.record_call("use_proof", self.available()?.mark_proof_used(proof)).await
+        self.recorder.record_call("use_proof", self.store_if_up()?.mark_proof_used(proof)).await
     }
     async fn unmark_proof_used(&self, proof: &UsedProof) -> Result<()> {
-        self.recorder.record_call("release_proof", self.available()?.unmark_proof_used(proof)).await
+        self.recorder.record_call("release_proof", self.store_if_up()?.unmark_proof_used(proof)).await
     }
     async fn delete_expired_proofs(&self, now: Timestamp, limit: u32) -> Result<u64> {
-        self.recorder.record_call("forget_proofs", self.available()?.delete_expired_proofs(now, limit)).await
+        self.recorder.record_call("forget_proofs", self.store_if_up()?.delete_expired_proofs(now, limit)).await
     }
     async fn ping(&self) -> Result<()> {
-        self.recorder.record_call("ping", self.available()?.ping()).await
+        self.recorder.record_call("ping", self.store_if_up()?.ping()).await
     }
 }
 
@@ -223,7 +224,7 @@ struct FaultInjectingStateStore {
 }
 
 impl FaultInjectingStateStore {
-    fn available(&self) -> Result<&dyn StateStore> {
+    fn store_if_up(&self) -> Result<&dyn StateStore> {
         self.down.get(&self.store)
     }
 }
@@ -231,16 +232,16 @@ impl FaultInjectingStateStore {
 #[async_trait]
 impl StateStore for FaultInjectingStateStore {
     async fn created_at(&self) -> Result<Timestamp> {
-        self.recorder.record_call("birth", self.available()?.created_at()).await
+        self.recorder.record_call("birth", self.store_if_up()?.created_at()).await
     }
     async fn check_rate_limit(&self, attempt: &LoginAttempt) -> Result<RateLimitDecision> {
-        self.recorder.record_call("admit", self.available()?.check_rate_limit(attempt)).await
+        self.recorder.record_call("admit", self.store_if_up()?.check_rate_limit(attempt)).await
     }
     async fn record_login_attempt(&self, attempt: &LoginAttempt, result: &ProofResult) -> Result<AttemptOutcome> {
-        self.recorder.record_call("settle", self.available()?.record_login_attempt(attempt, result)).await
+        self.recorder.record_call("settle", self.store_if_up()?.record_login_attempt(attempt, result)).await
     }
     async fn verify_code(&self, attempt: &LoginAttempt, guess: &CodeVerification) -> Result<CodeVerificationResult> {
-        self.recorder.record_call("guess_code", self.available()?.verify_code(attempt, guess)).await
+        self.recorder.record_call("guess_code", self.store_if_up()?.verify_code(attempt, guess)).await
     }
     async fn consume_quotas(
         &self,
@@ -248,25 +249,25 @@ impl StateStore for FaultInjectingStateStore {
         code: Option<&NewCode>,
         now: Timestamp,
     ) -> Result<Option<QuotaExceeded>> {
-        self.recorder.record_call("send_code", self.available()?.consume_quotas(uses, code, now)).await
+        self.recorder.record_call("send_code", self.store_if_up()?.consume_quotas(uses, code, now)).await
     }
     async fn find_session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>> {
-        self.recorder.record_call("session", self.available()?.find_session(key, now)).await
+        self.recorder.record_call("session", self.store_if_up()?.find_session(key, now)).await
     }
     async fn open_session(&self, new: &NewSession) -> Result<()> {
-        self.recorder.record_call("open_session", self.available()?.open_session(new)).await
+        self.recorder.record_call("open_session", self.store_if_up()?.open_session(new)).await
     }
     async fn touch_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
-        self.recorder.record_call("touch_session", self.available()?.touch_session(key, session)).await
+        self.recorder.record_call("touch_session", self.store_if_up()?.touch_session(key, session)).await
     }
     async fn set_session_epoch(&self, key: &TokenKey, epoch: i64) -> Result<()> {
-        self.recorder.record_call("restamp_session", self.available()?.set_session_epoch(key, epoch)).await
+        self.recorder.record_call("restamp_session", self.store_if_up()?.set_session_epoch(key, epoch)).await
     }
     async fn end_session(&self, key: &TokenKey, user: UserId) -> Result<bool> {
-        self.recorder.record_call("end_session", self.available()?.end_session(key, user)).await
+        self.recorder.record_call("end_session", self.store_if_up()?.end_session(key, user)).await
     }
     async fn store_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {
-        self.recorder.record_call("put_ticket", self.available()?.store_ticket(key, ticket)).await
+        self.recorder.record_call("put_ticket", self.store_if_up()?.store_ticket(key, ticket)).await
     }
     async fn redeem_ticket(
         &self,
@@ -275,22 +276,22 @@ impl StateStore for FaultInjectingStateStore {
         audience: &str,
         now: Timestamp,
     ) -> Result<Option<Ticket>> {
-        self.recorder.record_call("redeem_ticket", self.available()?.redeem_ticket(key, kind, audience, now)).await
+        self.recorder.record_call("redeem_ticket", self.store_if_up()?.redeem_ticket(key, kind, audience, now)).await
     }
     async fn store_captcha(&self, id: u64, expires: Timestamp) -> Result<()> {
-        self.recorder.record_call("put_captcha", self.available()?.store_captcha(id, expires)).await
+        self.recorder.record_call("put_captcha", self.store_if_up()?.store_captcha(id, expires)).await
     }
     async fn count_captcha_view(&self, id: u64, most: u32, now: Timestamp) -> Result<bool> {
-        self.recorder.record_call("view_captcha", self.available()?.count_captcha_view(id, most, now)).await
+        self.recorder.record_call("view_captcha", self.store_if_up()?.count_captcha_view(id, most, now)).await
     }
     async fn consume_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
-        self.recorder.record_call("take_captcha", self.available()?.consume_captcha(id, now)).await
+        self.recorder.record_call("take_captcha", self.store_if_up()?.consume_captcha(id, now)).await
     }
     async fn delete_expired(&self, now: Timestamp) -> Result<()> {
-        self.recorder.record_call("sweep", self.available()?.delete_expired(now)).await
+        self.recorder.record_call("sweep", self.store_if_up()?.delete_expired(now)).await
     }
     async fn ping(&self) -> Result<()> {
-        self.recorder.record_call("ping", self.available()?.ping()).await
+        self.recorder.record_call("ping", self.store_if_up()?.ping()).await
     }
     fn misconfiguration(&self) -> Option<String> {
         self.store.misconfiguration()

@@ -2,8 +2,8 @@
 //!
 //! A file contains exchanges, separated by lines of `=====`: a raw request (head, empty line, body), a line of `-----`,
 //! and the expected response: status line, headers without `date` (lowercase, sorted), empty line, body. Each exchange
-//! must also conform to the service's OpenAPI document. `content-length` and `connection: close` are added to requests.
-//! `UPDATE_GOLDEN=1` rewrites the responses.
+//! must also conform to the service's OpenAPI document. `host`, `connection: close` and, for a body, `content-length`
+//! are added to requests. `UPDATE_GOLDEN=1` rewrites the responses.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub async fn assert_golden(service: &RunningService, path: &str) {
     let mut actual = Vec::new();
     for exchange in text.trim_end().split(EXCHANGE_SEPARATOR) {
         let request = exchange.split(RESPONSE_SEPARATOR).next().unwrap_or_default().trim_end_matches('\n');
-        let response = normalize_response(&raw_http::send_raw(service.address(), &request_bytes(request)).await);
+        let response = normalize_response(&raw_http::send_raw(service.address(), &to_raw_request(request)).await);
         openapi::assert_conforms(&document, request, &response);
         actual.push(format!("{request}{RESPONSE_SEPARATOR}{}", response.trim_end()));
     }
@@ -38,7 +38,7 @@ pub async fn assert_golden(service: &RunningService, path: &str) {
     assert_eq!(actual, text, "{path} differs in whitespace; UPDATE_GOLDEN=1 rewrites it");
 }
 
-fn request_bytes(request: &str) -> Vec<u8> {
+fn to_raw_request(request: &str) -> Vec<u8> {
     let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
     let mut out = head.trim_end().replace('\n', "\r\n");
     out += "\r\nhost: stele.test\r\nconnection: close\r\n";

@@ -1,6 +1,7 @@
 //! Test support for the services: a user base with a manual clock, a deterministic random source, recorded codes and
-//! fault injection into the stores ([`TestLab`]); services on free ports; real PostgreSQL and Redis servers; golden
-//! transcripts; and the conformance suite that every dialect runs ([`mod@conformance`]).
+//! fault injection into the stores ([`TestLab`]); services on free ports ([`TestApp`]); the cost of requests; real
+//! PostgreSQL and Redis servers ([`servers`]); golden transcripts ([`assert_golden`]); and the conformance suite that
+//! every dialect runs ([`mod@conformance`]).
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test's set-up may panic")]
 

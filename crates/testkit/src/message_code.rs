@@ -2,7 +2,7 @@
 
 use crate::TestResponse;
 
-/// The fields of such a response.
+/// Accessors of a response of the form `{"message", "code", "data"}`.
 pub trait MessageCode {
     /// The response's code.
     fn code(&self) -> String;

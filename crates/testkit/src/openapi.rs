@@ -7,39 +7,45 @@ use crate::conformance::openapi::served_methods;
 
 /// Whether `value` is valid under the schema `name` of `document`.
 pub fn matches_schema(document: &Value, name: &str, value: &Value) -> bool {
-    schema_errors(document, &json!({ "$ref": format!("#/components/schemas/{name}") }), value).is_empty()
+    validate_schema(document, &json!({ "$ref": format!("#/components/schemas/{name}") }), value).is_empty()
 }
 
-/// Asserts that an exchange conforms to the document: the request's body is valid unless it was rejected with 400, and
-/// the response is one of those documented. A request that is answered with 404 or 405 need not be documented.
+/// Asserts that an exchange conforms to the document: the request's body is valid unless the request was rejected with
+/// 400, and the response is documented. A request that is rejected with 404 or 405 need not be documented.
 pub(crate) fn assert_conforms(document: &Value, request: &str, response: &str) {
     let (head, body) = response.split_once("\n\n").unwrap_or((response, ""));
     let status = head.split(' ').nth(1).unwrap_or_default();
     let mut start = request.split(' ');
     let (method, path) = (start.next().unwrap_or_default(), start.next().unwrap_or_default());
-    let Some(operation) = operation(document, method, path) else {
+    let Some(operation) = find_operation(document, method, path) else {
         assert!(matches!(status, "404" | "405"), "{method} {path} is answered with {status} but not documented");
         return;
     };
     if let (false, Some((_, sent))) = (status == "400", request.split_once("\n\n")) {
         let sent = serde_json::from_str(sent).unwrap_or_else(|_| parse_form(sent));
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
-        let errors = schema_errors(document, schema, &sent);
-        assert!(errors.is_empty(), "{method} {path} accepts {sent}, which its document does not: {errors:?}");
+        let errors = validate_schema(document, schema, &sent);
+        assert!(
+            errors.is_empty(),
+            "{method} {path} accepts {sent}, which is invalid according to the OpenAPI document: {errors:?}"
+        );
     }
     let documented = resolve_ref(document, &operation["responses"][status]);
     assert!(documented.is_object(), "{method} {path}: {status} is not documented");
-    let kind = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap_or_default();
-    let content = &documented["content"][kind.split(';').next().unwrap_or_default()];
-    assert!(content.is_object(), "{method} {path}: {status} with {kind} is not documented");
+    let content_type = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap_or_default();
+    let content = &documented["content"][content_type.split(';').next().unwrap_or_default()];
+    assert!(content.is_object(), "{method} {path}: {status} with {content_type} is not documented");
     if let Ok(body) = serde_json::from_str::<Value>(body) {
-        let errors = schema_errors(document, &content["schema"], &body);
-        assert!(errors.is_empty(), "{method} {path} returns {body}, which its document does not describe: {errors:?}");
+        let errors = validate_schema(document, &content["schema"], &body);
+        assert!(
+            errors.is_empty(),
+            "{method} {path} returns {body}, which is invalid according to the OpenAPI document: {errors:?}"
+        );
     }
 }
 
-/// The operation that serves `path`. Case-insensitive, and `vi` equals `v1`, as in the JWT dialect.
-fn operation<'a>(document: &'a Value, method: &str, path: &str) -> Option<&'a Value> {
+/// The operation that serves `path`. Paths are compared case-insensitively, and `vi` equals `v1`, as in the JWT dialect.
+fn find_operation<'a>(document: &'a Value, method: &str, path: &str) -> Option<&'a Value> {
     let canonical = path.replace("/api/vi/", "/api/v1/");
     let found = document["paths"].as_object()?.iter().find(|(path, _)| match path.split_once('{') {
         Some((start, _)) => canonical.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start)),
@@ -62,7 +68,7 @@ fn parse_form(text: &str) -> Value {
     fields.text_fields().collect()
 }
 
-fn schema_errors(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
+fn validate_schema(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let mut schema = schema.clone();
     assert!(schema.is_object(), "no schema");
     schema["components"] = document["components"].clone();

@@ -31,7 +31,7 @@ pub struct TestResponse {
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body; decrypted if it was encrypted.
+    /// The body, after decryption if it was encrypted.
     pub text: String,
     /// Whether the body was encrypted.
     pub encrypted: bool,
@@ -40,13 +40,13 @@ pub struct TestResponse {
 impl PartialEq for TestResponse {
     /// Whether a client cannot distinguish the two responses; the `Date` header is ignored.
     fn eq(&self, other: &Self) -> bool {
-        let headers = |response: &Self| {
+        let headers_without_date = |response: &Self| {
             let mut headers = response.headers.clone();
             headers.remove("date");
             headers
         };
         (self.status, &self.text, self.encrypted) == (other.status, &other.text, other.encrypted)
-            && headers(self) == headers(other)
+            && headers_without_date(self) == headers_without_date(other)
     }
 }
 
@@ -109,7 +109,7 @@ impl TestApp {
         self.send(self.request("POST", path).header("content-type", content_type).body(body)).await
     }
 
-    /// Disables a user, or enables them again.
+    /// Sets a user's status.
     pub async fn set_status(&self, user: &User, status: UserStatus) {
         self.lab.use_cases().set_status(UserRef::Id(user.id), status).await.unwrap();
     }
@@ -139,14 +139,15 @@ impl TestApp {
         response_parts((self.service.service().render_error)(error)).2
     }
 
-    /// Asserts that the dialect rejected a request with this reason.
+    /// Asserts that the service rejected a request for this reason, in the dialect's format.
     #[track_caller]
-    pub fn assert_refused(&self, response: &TestResponse, rejection: &RequestRejection) {
+    pub fn assert_rejected(&self, response: &TestResponse, rejection: &RequestRejection) {
         let (status, _, text) = response_parts((self.service.service().render_rejection)(rejection));
         response.assert_is(status, &text);
     }
 
-    /// Asserts that a request failed with this error, exactly as the dialect renders it; so no error source leaks.
+    /// Asserts that a request failed with this error, exactly as the dialect renders the error. This also proves that no
+    /// error source leaks into the response.
     #[track_caller]
     pub fn assert_fails_with(&self, response: &TestResponse, error: &Error) {
         let (status, retry_after, text) =

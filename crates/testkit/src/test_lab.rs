@@ -47,8 +47,8 @@ pub const STORES: [(&str, SetStoreState); 2] =
     [("users", TestLab::set_user_store), ("state", TestLab::set_state_store)];
 
 impl TestLab {
-    /// A lab with default settings and cheap password hashes; on embedded stores or, if `STELE_TEST_STORES` is
-    /// `servers`, on PostgreSQL and Redis.
+    /// A lab with default settings and cheap password hashes, on embedded stores. If `STELE_TEST_STORES` is `servers`,
+    /// the lab is on PostgreSQL and Redis.
     pub async fn new() -> Self {
         Self::with_settings(&[]).await
     }
@@ -94,8 +94,8 @@ impl TestLab {
         Self { folder, clock, delivery, fault_injector, dependencies, context: builder.build() }
     }
 
-    /// A second instance with the same settings, keys and clock. It opens the stores itself and shares nothing else
-    /// with this one in memory.
+    /// A second instance with the same settings, keys and clock. The instance opens the stores separately; in memory, it
+    /// shares only the clock with this instance.
     pub async fn second_instance(&self) -> Self {
         let (clock, settings) = (self.clock.clone(), self.context.settings.clone());
         let random = Arc::new(SeededRandom::stream(1));
@@ -103,8 +103,8 @@ impl TestLab {
         Self::open(self.folder.clone(), settings, clock, environment).await
     }
 
-    /// The same user base after a restart: the stores are closed and opened again. Running services must be stopped
-    /// before ([`RunningService::stop`]).
+    /// This user base after a restart: the stores are closed and opened again. Stop running services first
+    /// ([`RunningService::stop`]).
     pub async fn restart(self) -> Self {
         let Self { folder, clock, dependencies, context, .. } = self;
         let settings = context.settings.clone();
@@ -120,7 +120,7 @@ impl TestLab {
         self.fault_injector.set_user_store(state);
     }
 
-    /// As [`TestLab::set_user_store`], except that apps can still be looked up.
+    /// As [`TestLab::set_user_store`], except that apps can still be looked up while the store is down.
     pub fn set_accounts(&self, state: StoreState) {
         self.fault_injector.set_accounts(state);
     }
@@ -135,14 +135,14 @@ impl TestLab {
         self.fault_injector.set_observer(observer);
     }
 
-    /// Runs an operation and returns its result with the work it caused. No other requests may run at the same time.
+    /// Runs an operation; returns the operation's result and cost. No other requests may run at the same time.
     pub async fn measure_cost<T>(&self, operation: impl Future<Output = T>) -> (T, RequestCost) {
-        let computed_hashes = || self.dependencies().hasher.computed_hashes();
-        let hashes_before = computed_hashes();
+        let count_hashes = || self.dependencies().hasher.computed_hashes();
+        let hashes_before = count_hashes();
         self.fault_injector.take_calls();
         let result = operation.await;
         let [user_store_calls, state_store_calls] = self.fault_injector.take_calls();
-        (result, RequestCost { hashes: computed_hashes() - hashes_before, user_store_calls, state_store_calls })
+        (result, RequestCost { hashes: count_hashes() - hashes_before, user_store_calls, state_store_calls })
     }
 
     /// The use cases, as services call them.
@@ -155,7 +155,7 @@ impl TestLab {
         &self.dependencies
     }
 
-    /// The context for starting services, with dependencies that `change` modifies.
+    /// A copy of the context for starting services, with the dependencies modified by `change`.
     pub fn context_with(&self, change: impl FnOnce(&mut Dependencies)) -> Context {
         let mut dependencies = self.dependencies.clone();
         change(&mut dependencies);
@@ -231,8 +231,8 @@ impl TestLab {
         self.start_service_on(&self.context, service).await
     }
 
-    /// As [`TestLab::start_service`], with dependencies that `change` modifies, like an instance with other settings or
-    /// keys.
+    /// As [`TestLab::start_service`], with the dependencies modified by `change`, like an instance with other settings
+    /// or keys.
     pub async fn start_service_with(&self, service: Service, change: impl FnOnce(&mut Dependencies)) -> RunningService {
         self.start_service_on(&self.context_with(change), service).await
     }

@@ -11,7 +11,7 @@ use crate::RunningService;
 
 /// Environment variable with the number of repetitions for the measured process.
 const REPETITIONS_VAR: &str = "STELE_TEST_TIMES";
-/// Two runs are compared, so that start and stop of the process cancel out.
+/// The counts of two runs are subtracted, so that start and stop of the process cancel out.
 const BASELINE_REPETITIONS: u64 = 20;
 const MEASURED_REPETITIONS: u64 = 120;
 
@@ -24,27 +24,28 @@ pub struct ValgrindCounts {
     pub allocations: u64,
 }
 
-/// The number of repetitions for this process; `None` unless [`measure_with_valgrind`] started it.
+/// The number of repetitions for this process; `None` unless [`measure_with_valgrind`] started the process.
 #[expect(clippy::disallowed_methods, reason = "no setting of the product's")]
 pub fn repetitions() -> Option<u64> {
     std::env::var(REPETITIONS_VAR).ok().map(|times| times.parse().unwrap())
 }
 
-/// Runs the test named `test` of this program under Valgrind; returns its cost per repetition ([`repetitions`]).
+/// Runs the test named `test` of this program under Valgrind; returns the counts per repetition. The test must repeat the
+/// measured operation as often as [`repetitions`] says.
 pub fn measure_with_valgrind(test: &str) -> ValgrindCounts {
-    // In parallel: counts do not depend on the load.
-    let run = |tool: &'static str, flags: &'static [&'static str], parse_count: fn(&str) -> Option<u64>| {
+    // The runs are in parallel, because the counts do not depend on the load.
+    let measure = |tool: &'static str, flags: &'static [&'static str], parse_count: fn(&str) -> Option<u64>| {
         move || {
             (run_tool(test, MEASURED_REPETITIONS, tool, flags, parse_count)
                 - run_tool(test, BASELINE_REPETITIONS, tool, flags, parse_count))
                 / (MEASURED_REPETITIONS - BASELINE_REPETITIONS)
         }
     };
-    let instructions = run("cachegrind", &["--cache-sim=no", "--cachegrind-out-file=/dev/null"], |line| {
+    let instructions = measure("cachegrind", &["--cache-sim=no", "--cachegrind-out-file=/dev/null"], |line| {
         let (name, number) = line.split_once(':')?;
         (name.split_whitespace().collect::<String>() == "Irefs").then(|| parse_number(number))?
     });
-    let allocations = run("dhat", &["--dhat-out-file=/dev/null"], |line| {
+    let allocations = measure("dhat", &["--dhat-out-file=/dev/null"], |line| {
         parse_number(line.strip_prefix("Total:")?.split_once(" in ")?.1.strip_suffix(" blocks")?)
     });
     std::thread::scope(|scope| {
@@ -74,7 +75,8 @@ fn parse_number(text: &str) -> Option<u64> {
     text.trim().replace(',', "").parse().ok()
 }
 
-/// A minimal HTTP client on one keep-alive connection. Its own cost is small compared to the server's.
+/// A minimal HTTP client on one keep-alive connection. The client's instructions and allocations are few compared to the
+/// server's.
 pub struct KeepAliveConnection(TcpStream);
 
 impl KeepAliveConnection {

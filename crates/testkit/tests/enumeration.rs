@@ -1,6 +1,6 @@
-//! User enumeration over sequences of calls: from addresses that the account does not know, no sequence of calls gets
-//! other responses or costs for an account that exists than for one that does not. (With one identifier: that two
-//! identifiers share a failure count reveals that they belong to one account, ADR 24.)
+//! User enumeration over sequences of calls: from an address that is not a trusted origin of the account, every sequence
+//! of calls has the same responses and costs for an account that exists as for one that does not. (All calls use one
+//! identifier: two identifiers that share a failure count reveal that they belong to one account, ADR 24.)
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -27,7 +27,7 @@ use tokio::sync::Mutex;
 /// One step, executed in both labs.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A stranger makes a call from one of four addresses.
+    /// A stranger makes a call from the address with this number, one of four.
     StrangerCall(u8, Call),
     /// The clock advances by this number of seconds.
     Wait(u64),
@@ -49,14 +49,14 @@ enum TypedPassword {
 enum Call {
     Login,
     LoginWithCaptcha(CaptchaAnswer),
-    LoginWithCode { typed: bool },
-    Send,
-    Reset { own_phone: bool },
+    LoginWithCode { has_code: bool },
+    SendCode,
+    SendReset { to_own_phone: bool },
     GrantReset,
     ResetPassword,
     Register,
     CheckCode,
-    Captcha,
+    IssueCaptcha,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,14 +72,14 @@ fn any_call() -> impl Strategy<Value = Call> {
         2 => Just(Call::LoginWithCaptcha(CaptchaAnswer::Missing)),
         1 => Just(Call::LoginWithCaptcha(CaptchaAnswer::Wrong)),
         3 => Just(Call::LoginWithCaptcha(CaptchaAnswer::Right)),
-        3 => any::<bool>().prop_map(|typed| Call::LoginWithCode { typed }),
-        2 => Just(Call::Send),
-        2 => any::<bool>().prop_map(|own_phone| Call::Reset { own_phone }),
+        3 => any::<bool>().prop_map(|has_code| Call::LoginWithCode { has_code }),
+        2 => Just(Call::SendCode),
+        2 => any::<bool>().prop_map(|to_own_phone| Call::SendReset { to_own_phone }),
         2 => Just(Call::GrantReset),
         2 => Just(Call::ResetPassword),
         1 => Just(Call::Register),
         1 => Just(Call::CheckCode),
-        1 => Just(Call::Captcha),
+        1 => Just(Call::IssueCaptcha),
     ]
 }
 
@@ -115,7 +115,7 @@ impl Scenario {
         Self { lab: TestLab::new().await, account, password, phone, round: 0 }
     }
 
-    /// Begins with another account, and with addresses for which nothing has been counted.
+    /// Starts a round with a new account and with new addresses, for which no failure has been counted.
     async fn start_round(&mut self, round: u32) {
         self.round = round;
         self.phone = format!("138{round:08}");
@@ -126,7 +126,8 @@ impl Scenario {
         }
     }
 
-    /// The strangers' addresses: two of IPv4, and two /64 networks of one /56.
+    /// A stranger's request from the address with number `from`: two are IPv4 addresses, two are in different /64
+    /// networks of one /56.
     fn stranger_info(&self, dialect: &'static str, from: u8) -> RequestInfo {
         let round = self.round;
         let address = match from {
@@ -153,8 +154,8 @@ impl Scenario {
         self.lab.use_cases().login(request).await.map(drop)
     }
 
-    /// Strangers do not see the response to the owner.
-    async fn owner_login(&self, address: u8, first_try: TypedPassword) {
+    /// Logs in the owner, if the account exists. A stranger does not see the response.
+    async fn log_in_owner(&self, address: u8, first_try: TypedPassword) {
         let caller = self.owner_info(address);
         let exists = self.account == AccountExistence::Exists;
         if first_try == TypedPassword::Mistyped && exists {
@@ -167,7 +168,7 @@ impl Scenario {
         }
     }
 
-    async fn owner_password_change(&mut self) {
+    async fn change_owner_password(&mut self) {
         self.lab.clock().advance(Duration::from_secs(60));
         if self.account == AccountExistence::Missing {
             return;
@@ -196,19 +197,19 @@ impl Scenario {
                 visible_response(&self.log_in(&self.stranger_info("tms", from), "wrong", Challenge::Never).await)
             }
             Call::LoginWithCaptcha(captcha_answer) => {
-                let solution = self.captcha_solution(&jwt, captcha_answer).await;
+                let solution = self.solve_captcha(&jwt, captcha_answer).await;
                 visible_response(&self.log_in(&jwt, "wrong", Challenge::Captcha(solution)).await)
             }
-            Call::LoginWithCode { typed } => {
-                visible_response(&self.log_in(&portal, "wrong", Challenge::Code(typed.then_some(wrong))).await)
+            Call::LoginWithCode { has_code } => {
+                visible_response(&self.log_in(&portal, "wrong", Challenge::Code(has_code.then_some(wrong))).await)
             }
-            Call::Send => {
+            Call::SendCode => {
                 visible_response(&use_cases.send_code(&portal, &to, CodePurpose::Any, RecipientFilter::Anyone).await)
             }
-            Call::Reset { own_phone } => {
+            Call::SendReset { to_own_phone } => {
                 let other_recipient = Recipient::parse("13900139000").unwrap();
                 visible_response(
-                    &use_cases.send_reset(&jwt, &self.phone, if own_phone { &to } else { &other_recipient }).await,
+                    &use_cases.send_reset(&jwt, &self.phone, if to_own_phone { &to } else { &other_recipient }).await,
                 )
             }
             Call::GrantReset => visible_response(&use_cases.grant_reset(&jwt, &self.phone, &wrong).await),
@@ -229,11 +230,11 @@ impl Scenario {
                 let purposes = [CodePurpose::Register, CodePurpose::Reset];
                 visible_response(&use_cases.check_code(&self.stranger_info("mefp", from), &to, &purposes, &wrong).await)
             }
-            Call::Captcha => visible_response(&use_cases.issue_captcha(&jwt).await),
+            Call::IssueCaptcha => visible_response(&use_cases.issue_captcha(&jwt).await),
         }
     }
 
-    async fn captcha_solution(&self, caller: &RequestInfo, captcha_answer: CaptchaAnswer) -> Option<CaptchaSolution> {
+    async fn solve_captcha(&self, caller: &RequestInfo, captcha_answer: CaptchaAnswer) -> Option<CaptchaSolution> {
         let use_cases = self.lab.use_cases();
         let id = match captcha_answer {
             CaptchaAnswer::Missing => return None,
@@ -253,8 +254,8 @@ impl Scenario {
                 return format!("{step:?}: {response}, {cost:?}");
             }
             Step::Wait(seconds) => self.lab.clock().advance(Duration::from_secs(seconds)),
-            Step::OwnerLogin { first_try, address } => self.owner_login(address, first_try).await,
-            Step::OwnerPasswordChange => self.owner_password_change().await,
+            Step::OwnerLogin { first_try, address } => self.log_in_owner(address, first_try).await,
+            Step::OwnerPasswordChange => self.change_owner_password().await,
         }
         String::new()
     }
@@ -280,13 +281,14 @@ fn no_call_sequence_reveals_whether_an_account_exists() {
     proptest!(config, |(steps in proptest::collection::vec(any_step(), 1..60))| {
         let round = rounds.fetch_add(1, Ordering::Relaxed);
         let difference = runtime.block_on(async {
-            let (known, unknown) = &mut *scenarios.lock().await;
-            known.start_round(round).await;
-            unknown.start_round(round).await;
-            for (n, step) in steps.iter().enumerate() {
-                let (for_known, for_unknown) = (known.run_step(step).await, unknown.run_step(step).await);
-                if for_known != for_unknown {
-                    return Some(format!("step {n}: known {for_known}; unknown {for_unknown}"));
+            let (with_account, without_account) = &mut *scenarios.lock().await;
+            with_account.start_round(round).await;
+            without_account.start_round(round).await;
+            for (index, step) in steps.iter().enumerate() {
+                let for_existing = with_account.run_step(step).await;
+                let for_missing = without_account.run_step(step).await;
+                if for_existing != for_missing {
+                    return Some(format!("step {index}: existing {for_existing}; missing {for_missing}"));
                 }
             }
             None

@@ -1,4 +1,4 @@
-//! Audit events: each use case emits exactly one, whatever its outcome, and no event contains a secret.
+//! Audit events: each call of a use case emits exactly one event, whatever the outcome, and no event contains a secret.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -45,7 +45,7 @@ fn request_info() -> RequestInfo {
     RequestInfo::from_client("tms", IpAddr::from([192, 0, 2, 1]))
 }
 
-fn request<'a>(identifier: &'a str, proof: Proof, caller: &'a RequestInfo) -> LoginRequest<'a> {
+fn login_request<'a>(identifier: &'a str, proof: Proof, caller: &'a RequestInfo) -> LoginRequest<'a> {
     let (allowed_users, challenge, transport) = (AllowedUsers::Everyone, Challenge::Never, SessionTransport::Token);
     LoginRequest { identifier, proof, caller, allowed_users, challenge, transport }
 }
@@ -62,46 +62,46 @@ async fn a_login_emits_one_event_with_outcome_and_proof() {
     let (caller, mark) = (request_info(), Some(Subject::User(user.id)));
     let timestamp = u64::try_from(use_cases.now().as_secs()).unwrap();
     let digest = stele_core::hex::decode(&md5_hex(&format!("{}{timestamp}", md5_hex("123456")))).unwrap();
-    let salted = || Proof::SaltedOrDigest(SaltedProof { digest, timestamp: timestamp.into() });
-    let (kind, raw_kind) = (Action::Login(ProofKind::Salted), Action::Login(ProofKind::Raw));
+    let salted_proof = || Proof::SaltedOrDigest(SaltedProof { digest, timestamp: timestamp.into() });
+    let (salted_login, raw_login) = (Action::Login(ProofKind::Salted), Action::Login(ProofKind::Raw));
 
-    let session = use_cases.login(request("mark", salted(), &caller)).await.unwrap();
+    let session = use_cases.login(login_request("mark", salted_proof(), &caller)).await.unwrap();
     assert_eq!(
         log.take(),
-        [(kind, Outcome::Done, mark.clone())],
+        [(salted_login, Outcome::Done, mark.clone())],
         "a successful login reveals which of the two proofs it was"
     );
-    use_cases.login(request("mark", salted(), &caller)).await.unwrap_err();
+    use_cases.login(login_request("mark", salted_proof(), &caller)).await.unwrap_err();
     assert_eq!(log.take(), [(Action::Login(ProofKind::SaltedOrDigest), Outcome::Replayed, mark.clone())]);
-    use_cases.login(request("mark", raw_password("654321"), &caller)).await.unwrap_err();
-    use_cases.login(request("unknown", raw_password("654321"), &caller)).await.unwrap_err();
-    let expected = [(raw_kind, Outcome::WrongPassword, mark.clone()), (raw_kind, Outcome::UnknownUser, None)];
+    use_cases.login(login_request("mark", raw_password("654321"), &caller)).await.unwrap_err();
+    use_cases.login(login_request("unknown", raw_password("654321"), &caller)).await.unwrap_err();
+    let expected = [(raw_login, Outcome::WrongPassword, mark.clone()), (raw_login, Outcome::UnknownUser, None)];
     assert_eq!(log.take(), expected);
 
     lab.set_state_store(StoreState::Down);
-    use_cases.login(request("mark", raw_password("123456"), &caller)).await.unwrap_err();
+    use_cases.login(login_request("mark", raw_password("123456"), &caller)).await.unwrap_err();
     lab.set_state_store(StoreState::Up);
-    assert_eq!(log.take(), [(raw_kind, Outcome::Unavailable, mark.clone())]);
+    assert_eq!(log.take(), [(raw_login, Outcome::Unavailable, mark.clone())]);
 
     use_cases.logout("tms", &session.token).await.unwrap();
     use_cases.logout("tms", &session.token).await.unwrap_err();
     assert_eq!(log.take(), [(Action::Logout, Outcome::Done, mark), (Action::Logout, Outcome::NotAuthenticated, None)]);
 }
 
-// Multi-threaded: the store's call continues after the request is dropped, and may outlive it.
+// Multi-threaded: the store's call continues after the login has been dropped, and may outlive the test.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disconnected_client_is_still_audited() {
     let lab = TestLab::new().await;
     lab.user("mark").add().await;
     let (use_cases, log) = with_recorded_events(&lab);
     let caller = request_info();
-    let mut login = Box::pin(use_cases.login(request("mark", raw_password("123456"), &caller)));
+    let mut login = Box::pin(use_cases.login(login_request("mark", raw_password("123456"), &caller)));
     let mut cx = Context::from_waker(Waker::noop());
-    // Once its cooperative budget is used up, the task is pending at its next await, even if that is ready.
+    // Once the task's cooperative budget is used up, every further await is pending, even if its future is ready.
     while pin!(consume_budget()).poll(&mut cx).is_ready() {}
     assert!(login.as_mut().poll(&mut cx).is_pending());
     drop(login);
-    // Depending on how far the store got, the event names the user or not.
+    // Whether the event names the user depends on how far the login got.
     let recorded = log.take();
     assert!(matches!(recorded[..], [(Action::Login(ProofKind::Raw), Outcome::ClientDisconnected, _)]), "{recorded:?}");
 }

@@ -29,8 +29,8 @@ pub fn database_url() -> String {
 }
 
 /// Whether PostgreSQL and Redis are available to tests: servers that the settings name, or programs to start private
-/// ones. `STELE_TEST_SERVERS=required` (`scripts/test`) makes missing servers a failure; `none` pretends there are
-/// none.
+/// ones. With `STELE_TEST_SERVERS=required` (as in `scripts/test`) always true, so that missing servers are a failure;
+/// with `none` always false.
 pub fn servers_available() -> bool {
     match env_setting("STELE_TEST_SERVERS").as_deref() {
         Some("required") => true,

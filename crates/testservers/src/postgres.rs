@@ -1,4 +1,4 @@
-//! A private PostgreSQL server for a test: start, stop, kill, pause, restart.
+//! A private PostgreSQL server for a test (start, stop, kill, pause, restart), and fresh schemas on a shared server.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ impl Postgres {
     }
 
     fn try_start(port: u16) -> Option<Self> {
-        // QUIT stops it immediately and still releases its shared memory.
+        // SIGQUIT stops the server immediately, and the server still releases its shared memory.
         let process = ManagedServer::new(ServerUser::unless_root("postgres"), "QUIT");
         let data = process.path("data");
         let mut initdb = process.command(require_program("initdb"));
@@ -63,18 +63,18 @@ impl Postgres {
         assert!(self.launch(), "postgres does not restart: {}", self.server_guard().log());
     }
 
-    /// Stops the server (fast shutdown): it disconnects its clients.
+    /// Stops the server without waiting for clients to disconnect (fast shutdown, SIGINT).
     pub fn stop(&self) {
         self.server_guard().stop_with("INT");
     }
 
-    /// Kills the server with all its processes (SIGKILL).
+    /// Kills the server and all of the server's processes (SIGKILL).
     pub fn kill(&self) {
         let mut server = self.server_guard();
         let children = server.process_id().map(child_processes).unwrap_or_default();
         server.stop_with("KILL");
         for child in &children {
-            // Without a parent, they also end on their own, but later.
+            // Without their parent, the child processes would also end, but later.
             let _ = kill_process(*child, Signal::KILL);
         }
         assert!(eventually(|| children.iter().all(|child| test_kill_process(*child).is_err())));
@@ -84,7 +84,7 @@ impl Postgres {
     pub fn pause(&self) {
         let server = self.server_guard();
         let Some(id) = server.process_id() else { return };
-        // The parent first, because it could start further children.
+        // The parent is paused first, because it could start further child processes.
         pause_all(&[id]);
         pause_all(&child_processes(id));
     }
@@ -128,8 +128,8 @@ impl Postgres {
     }
 }
 
-/// The URL of a fresh schema in the database at `url`. To its user it is an empty database, and it is created a hundred
-/// times faster than one. It is not removed: the server is for tests only.
+/// The URL of a fresh schema in the database at `url`. A client sees the schema as an empty database; creating a schema
+/// is a hundred times faster than creating a database. The schema is not removed: the server is for tests only.
 pub(super) fn with_fresh_schema(url: &str) -> String {
     let schema = format!("stele_test_{}", OsRandom.hex128());
     execute(url, &format!("CREATE SCHEMA {schema}"));
@@ -138,7 +138,7 @@ pub(super) fn with_fresh_schema(url: &str) -> String {
 
 /// Executes SQL statements in the database at `url`. Works inside and outside of an async runtime.
 pub fn execute(url: &str, sql: &str) {
-    let run = async || {
+    let execute_sql = async || {
         let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
         let executed = async {
             let result = client.batch_execute(sql).await;
@@ -147,7 +147,7 @@ pub fn execute(url: &str, sql: &str) {
         };
         tokio::join!(executed, connection).0
     };
-    let thread = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run());
+    let thread = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(execute_sql());
     let executed: Result<(), tokio_postgres::Error> = std::thread::scope(|scope| scope.spawn(thread).join().unwrap());
     executed.unwrap_or_else(|error| panic!("the test's PostgreSQL: {sql}: {error:?}"));
 }
@@ -171,7 +171,7 @@ pub(super) fn find_program(name: &str) -> Option<PathBuf> {
 /// The state of a server as its `postmaster.pid` reports it.
 struct PostmasterStatus {
     id: Pid,
-    /// Whether it accepts connections.
+    /// Whether the server accepts connections.
     is_ready: bool,
 }
 

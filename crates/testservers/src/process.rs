@@ -1,4 +1,5 @@
-//! A server process under a supervising shell, which stops the server even if the test process is killed.
+//! A server process under a supervising shell, which stops the server even if the test process is killed; ports and
+//! programs for it.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -10,9 +11,9 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// Starts the server, prints its process id, and waits for the name of a signal on standard input to stop it. If
-/// standard input is closed first, the test process has ended: then it sends the default signal and removes the folder,
-/// too.
+/// Starts the server, prints the server's process id, and waits for the name of a signal on standard input, which stops
+/// the server. If standard input is closed first, the test process has ended: then the script sends the default signal
+/// and removes the folder.
 const SUPERVISOR_SCRIPT: &str = r#"
     default_signal=$1 folder=$2; shift 2
     "$@" </dev/null >>"$folder/log" 2>&1 & server=$!
@@ -21,7 +22,7 @@ const SUPERVISOR_SCRIPT: &str = r#"
     kill -s "$signal" "$server"; kill -s CONT "$server"; wait "$server"
     [ -z "$orphan" ] || rm -rf "$folder""#;
 
-/// The user that a server runs as, if not as the test's.
+/// The user that a server runs as, if that is not the user of the test.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServerUser {
     uid: u32,
@@ -56,7 +57,7 @@ impl ServerUser {
 pub(super) struct ManagedServer {
     folder: TempDir,
     user: Option<ServerUser>,
-    /// The signal that stops the server fastest without leaving anything behind.
+    /// The signal that stops the server fastest and still lets the server release its shared memory and files.
     stop_signal: &'static str,
     child: Option<(Child, Pid)>,
 }
@@ -113,7 +114,7 @@ impl ManagedServer {
         self.child.as_ref().map(|(_, id)| *id)
     }
 
-    /// Sends the server a signal (`TERM`, `KILL`, …) and waits until it has ended.
+    /// Sends the server a signal (`TERM`, `KILL`, …) and waits until the server has ended.
     pub(super) fn stop_with(&mut self, signal: &str) {
         if let Some((mut supervisor, _)) = self.child.take() {
             if let Some(mut stdin) = supervisor.stdin.take() {

@@ -49,7 +49,7 @@ impl Proxy {
         self.state.send_replace(LinkState::Disconnected);
     }
 
-    /// Resumes forwarding, beginning with what was held back.
+    /// Resumes forwarding, first of the data that was read during a pause.
     pub fn resume(&self) {
         self.state.send_replace(LinkState::Open);
     }
@@ -76,14 +76,15 @@ async fn relay_connection(client: TcpStream, port: u16, mut state: watch::Receiv
     let (to_server_state, to_client_state) = (state.clone(), state.clone());
     let relay_both_ways = async {
         tokio::join!(
-            copy_until(from_client, to_server, to_server_state),
-            copy_until(from_server, to_client, to_client_state)
+            copy_one_way(from_client, to_server, to_server_state),
+            copy_one_way(from_server, to_client, to_client_state)
         )
     };
     tokio::select! { _ = relay_both_ways => {}, _ = state.wait_for(|state| *state == LinkState::Disconnected) => {} }
 }
 
-async fn copy_until(
+/// Copies until either side closes; waits while the proxy is paused.
+async fn copy_one_way(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
     mut state: watch::Receiver<LinkState>,

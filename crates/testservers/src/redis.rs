@@ -55,7 +55,7 @@ impl Redis {
         self.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Starts the process; returns whether this server, and not another process on the port, responds.
+    /// Starts the process; returns whether the server is ready in its role. `false` if another process took the port.
     fn launch(&self) -> bool {
         let dir = {
             let mut process = self.server_guard();
@@ -65,7 +65,7 @@ impl Redis {
             process.start(&server, &args);
             process.path("").to_str().unwrap().trim_end_matches('/').to_owned()
         };
-        // Another process may answer on this port: the folder identifies the server.
+        // Another process may respond on this port, so the server is identified by its folder.
         let is_up = || match self.mode {
             RedisMode::Sentinel(_) => self.command("SENTINEL masters").contains("main"),
             _ => self.command("CONFIG GET dir").contains(&dir),
@@ -78,8 +78,8 @@ impl Redis {
             RedisMode::Replica(_) => eventually(|| self.command("INFO replication").contains("master_link_status:up")),
             RedisMode::Cluster => {
                 // After a restart the slots are assigned already, which Redis reports as busy.
-                let slots = || self.command("CLUSTER ADDSLOTSRANGE 0 16383");
-                eventually(|| ["OK", "busy"].iter().any(|reply| slots().contains(reply)))
+                let assign_slots = || self.command("CLUSTER ADDSLOTSRANGE 0 16383");
+                eventually(|| ["OK", "busy"].iter().any(|reply| assign_slots().contains(reply)))
                     && eventually(|| self.command("CLUSTER INFO").contains("cluster_state:ok"))
             }
         }
@@ -89,21 +89,21 @@ impl Redis {
         let (port, dir) = (self.port.to_string(), process.path(""));
         let mut args: Vec<String> =
             ["--bind", "127.0.0.1", "--dir", dir.to_str().unwrap(), "--port", &port].map(str::to_owned).into();
-        let mut add = |extra: &[&str]| args.extend(extra.iter().map(|arg| (*arg).to_owned()));
+        let mut add_args = |extra: &[&str]| args.extend(extra.iter().map(|arg| (*arg).to_owned()));
         match self.mode {
-            RedisMode::Standalone => add(&["--save", "", "--repl-diskless-sync-delay", "0"]),
+            RedisMode::Standalone => add_args(&["--save", "", "--repl-diskless-sync-delay", "0"]),
             RedisMode::Cluster => {
                 let bus = free_port().to_string();
-                add(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-port", &bus]);
+                add_args(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-port", &bus]);
             }
-            RedisMode::Replica(master) => add(&["--replicaof", "127.0.0.1", &master.to_string()]),
+            RedisMode::Replica(master) => add_args(&["--replicaof", "127.0.0.1", &master.to_string()]),
             RedisMode::Sentinel(master) => {
                 let config = format!(
                     "sentinel monitor main 127.0.0.1 {master} 1\nsentinel down-after-milliseconds main 500\n\
                      sentinel failover-timeout main 2000\n"
                 );
                 process.write_file("sentinel.conf", &config);
-                add(&["--sentinel"]);
+                add_args(&["--sentinel"]);
                 args.insert(0, process.path("sentinel.conf").to_str().unwrap().to_owned());
             }
         }

@@ -80,7 +80,7 @@ impl DialectUnderTest for TestService {
         self.login_with_fields(origin, fields).await
     }
 
-    async fn enumeration_probe(&self, n: usize, identifier: &str) -> TestResponse {
+    async fn enumeration_attempt(&self, n: usize, identifier: &str) -> TestResponse {
         match n % 4 {
             3 if n < 12 => self.request_code(0, identifier).await,
             1 => self.redeem_code(identifier, "no").await,

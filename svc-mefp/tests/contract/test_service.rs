@@ -96,7 +96,7 @@ impl DialectUnderTest for TestService {
         }
     }
 
-    async fn enumeration_probe(&self, n: usize, identifier: &str) -> TestResponse {
+    async fn enumeration_attempt(&self, n: usize, identifier: &str) -> TestResponse {
         if n % 3 == 2 {
             return self
                 .call_as_melink("/auth/check/captcha", &json!({ "login_name": identifier, "captcha": "no code" }))

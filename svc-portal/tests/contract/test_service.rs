@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use stele_app::Service;
 use stele_core::session::Token;
-use stele_testkit::conformance::input::urlencoded;
+use stele_testkit::conformance::input::encode_urlencoded;
 use stele_testkit::conformance::{CodeDialect, DialectUnderTest, PasswordGuess, SessionDialect, Settings};
 use stele_testkit::{RequestCost, TestApp, TestLab, impl_deref_to_test_app};
 
@@ -66,7 +66,7 @@ impl DialectUnderTest for TestService {
         self.login_with_fields(origin, fields).await
     }
 
-    async fn enumeration_probe(&self, n: usize, identifier: &str) -> stele_testkit::TestResponse {
+    async fn enumeration_attempt(&self, n: usize, identifier: &str) -> stele_testkit::TestResponse {
         match n % 3 {
             2 => self.redeem_code(identifier, "000000").await,
             1 if n > 6 => self.request_code(0, identifier).await,
@@ -150,7 +150,7 @@ impl TestService {
 
     async fn form(&self, address: &str, path: &str, form: &[(&str, &str)]) -> stele_testkit::TestResponse {
         let request = self.request(address, path).header("content-type", "application/x-www-form-urlencoded");
-        self.app.send(request.body(urlencoded(form))).await
+        self.app.send(request.body(encode_urlencoded(form))).await
     }
 
     pub(crate) async fn post(&self, path: &str, form: &[(&str, &str)]) -> PortalResponse {

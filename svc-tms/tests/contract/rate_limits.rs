@@ -21,7 +21,7 @@ async fn rate_limits_apply_to_every_proof_format() {
     for format in ["salted", "digest", "either"] {
         let service = TestService::with_settings(&[("STELE_TMS_PROOF", format)]).await;
         service.add_test_user().await;
-        service.exhaust_free_attempts(PHONE).await;
+        service.fail_until_locked_out(PHONE).await;
         let before = service.hash_count();
         for proof in [salted_digest(PASSWORD, service.now()), md5_hex(PASSWORD), md5_hex("wrong")] {
             assert_rate_limited(&service, &service.login_with_proof(LOGIN, PHONE, &proof, service.now()).await);

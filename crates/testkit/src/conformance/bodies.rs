@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::read::{GzEncoder, ZlibEncoder};
 use stele_dialect::{FieldError, RequestRejection};
 
-use super::input::{Call, FORM, JSON, documented_paths_without_body, urlencoded};
+use super::input::{Call, FORM, JSON, documented_paths_without_body, encode_urlencoded};
 use super::{DialectUnderTest, PASSWORD, PHONE};
 use crate::test_app::response_parts;
 use crate::{TestResponse, raw_http};
@@ -29,7 +29,7 @@ const NO_RATE_LIMITS: [(&str, &str); 7] = [
 /// Names and values of a call's fields.
 type FieldPairs<'a> = &'a [(&'a str, &'a str)];
 
-/// One way in which a client sends a request.
+/// A request as one kind of client sends it.
 struct RequestVariant {
     query: String,
     headers: Vec<(&'static str, String)>,
@@ -65,20 +65,20 @@ impl RequestVariant {
     }
 }
 
-fn json(fields: FieldPairs<'_>) -> String {
-    let pairs: Vec<_> = fields.iter().map(|(name, value)| format!("{name:?}:{}", json_string(value))).collect();
+fn encode_json(fields: FieldPairs<'_>) -> String {
+    let pairs: Vec<_> = fields.iter().map(|(name, value)| format!("{name:?}:{}", encode_json_string(value))).collect();
     format!("{{{}}}", pairs.join(","))
 }
 
-fn json_string(value: &str) -> String {
+fn encode_json_string(value: &str) -> String {
     serde_json::Value::from(value).to_string()
 }
 
-fn multipart(fields: FieldPairs<'_>) -> String {
-    let part = |(name, value): &(&str, &str)| {
+fn encode_multipart(fields: FieldPairs<'_>) -> String {
+    let encode_part = |(name, value): &(&str, &str)| {
         format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
     };
-    fields.iter().map(part).collect::<String>() + "--b--\r\n"
+    fields.iter().map(encode_part).collect::<String>() + "--b--\r\n"
 }
 
 /// Asserts that every call is parsed from each of the request variants: a login as `identifier` is accepted, and every
@@ -102,13 +102,13 @@ async fn assert_all_calls_accept<D: DialectUnderTest>(
     for call in app.calls_with_body().into_iter().filter(|call| !call.encrypted) {
         let Call { path, fields, .. } = &call;
         let fields: Vec<_> = fields.iter().map(|field| (field.name.as_str(), field.valid_value.as_str())).collect();
-        let expected = RequestVariant::new(JSON, json(&fields)).send(&app, path).await;
+        let expected = RequestVariant::new(JSON, encode_json(&fields)).send(&app, path).await;
         for variant in variants(&fields) {
             let response = variant.send(&app, path).await;
-            // A repeated call may get another response (a used code), but never 400.
-            let same = (response.status, &response.text) == (expected.status, &expected.text);
-            let both_parsed = response.status != 400 && expected.status != 400;
-            assert!(same || both_parsed, "{path} {}: {response:?}", variant.describe());
+            // A repeated call may get a different response (such as for a used code), but never 400.
+            let is_same = (response.status, &response.text) == (expected.status, &expected.text);
+            let are_both_parsed = response.status != 400 && expected.status != 400;
+            assert!(is_same || are_both_parsed, "{path} {}: {response:?}", variant.describe());
         }
     }
 }
@@ -120,16 +120,17 @@ fn non_ascii_name<D: DialectUnderTest>() -> &'static str {
 
 pub async fn a_byte_order_mark_is_skipped<D: DialectUnderTest>() {
     assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
-        let bodies = [json(fields), urlencoded(fields)];
-        let kinds = ["", JSON, FORM, "text/plain"];
-        let variants =
-            bodies.iter().flat_map(|body| kinds.map(|kind| RequestVariant::new(kind, format!("\u{feff}{body}"))));
+        let bodies = [encode_json(fields), encode_urlencoded(fields)];
+        let content_types = ["", JSON, FORM, "text/plain"];
+        let variants = bodies.iter().flat_map(|body| {
+            content_types.map(|content_type| RequestVariant::new(content_type, format!("\u{feff}{body}")))
+        });
         variants.collect()
     })
     .await;
 }
 
-fn encode(charset: &'static Encoding, text: &str) -> Vec<u8> {
+fn encode_text(charset: &'static Encoding, text: &str) -> Vec<u8> {
     charset.encode(text).0.into_owned()
 }
 
@@ -140,27 +141,34 @@ pub async fn a_charset_is_decoded<D: DialectUnderTest>() {
         let escaped: Vec<_> = remark
             .iter()
             .map(|(name, value)| {
-                let value = encode(GBK, value).iter().map(|byte| format!("%{byte:02X}")).collect::<String>();
+                let value = encode_text(GBK, value).iter().map(|byte| format!("%{byte:02X}")).collect::<String>();
                 format!("{name}={value}")
             })
             .collect();
-        let part = |kind: &str| {
-            multipart(&remark).replace("\r\n\r\n", &format!("\r\nContent-Type: text/plain; charset={kind}\r\n\r\n"))
+        let encode_with_part_charset = |charset: &str| {
+            encode_multipart(&remark)
+                .replace("\r\n\r\n", &format!("\r\nContent-Type: text/plain; charset={charset}\r\n\r\n"))
         };
-        let wide: Vec<u8> = json(&remark).encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let marked = [b"\xff\xfe".as_slice(), &wide].concat();
-        assert_eq!(UTF_16LE.decode(&marked).0, json(&remark));
+        let utf16: Vec<u8> = encode_json(&remark).encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let utf16_with_mark = [b"\xff\xfe".as_slice(), &utf16].concat();
+        assert_eq!(UTF_16LE.decode(&utf16_with_mark).0, encode_json(&remark));
         let mut variants = vec![
-            RequestVariant::new(MULTIPART_TYPE, encode(GBK, &part("GBK"))),
-            RequestVariant::new(MULTIPART_TYPE, part("UTF-8")),
-            RequestVariant::new("application/json; charset=utf-16", marked),
-            RequestVariant::new(JSON, wide),
-            RequestVariant::new("application/json; charset=ISO-8859-1", json(fields).replace("张三", "\\u5f20\\u4e09")),
+            RequestVariant::new(MULTIPART_TYPE, encode_text(GBK, &encode_with_part_charset("GBK"))),
+            RequestVariant::new(MULTIPART_TYPE, encode_with_part_charset("UTF-8")),
+            RequestVariant::new("application/json; charset=utf-16", utf16_with_mark),
+            RequestVariant::new(JSON, utf16),
+            RequestVariant::new(
+                "application/json; charset=ISO-8859-1",
+                encode_json(fields).replace("张三", "\\u5f20\\u4e09"),
+            ),
         ];
         for charset in ["", "; charset=GBK", ";charset=\"gb2312\"", "; charset=GB18030"] {
-            variants.push(RequestVariant::new(&format!("{JSON}{charset}"), encode(GBK, &json(&remark))));
+            variants.push(RequestVariant::new(&format!("{JSON}{charset}"), encode_text(GBK, &encode_json(&remark))));
             variants.push(RequestVariant::new(&format!("{FORM}{charset}"), escaped.join("&")));
-            variants.push(RequestVariant::new(&format!("{MULTIPART_TYPE}{charset}"), encode(GBK, &multipart(&remark))));
+            variants.push(RequestVariant::new(
+                &format!("{MULTIPART_TYPE}{charset}"),
+                encode_text(GBK, &encode_multipart(&remark)),
+            ));
         }
         variants
     })
@@ -169,22 +177,22 @@ pub async fn a_charset_is_decoded<D: DialectUnderTest>() {
 
 pub async fn trailing_data_after_json_is_ignored<D: DialectUnderTest>() {
     assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
-        ["\0", "\0\0\0\0", "\r\n", " \n\0"].map(|tail| RequestVariant::new(JSON, json(fields) + tail)).into()
+        ["\0", "\0\0\0\0", "\r\n", " \n\0"].map(|tail| RequestVariant::new(JSON, encode_json(fields) + tail)).into()
     })
     .await;
 }
 
 pub async fn json_is_read_leniently<D: DialectUnderTest>() {
     assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
-        let strict = json(fields);
-        let bare = fields.iter().map(|(name, value)| format!("{name}:{}", json_string(value).replace('"', "'")));
+        let strict = encode_json(fields);
+        let bare = fields.iter().map(|(name, value)| format!("{name}:{}", encode_json_string(value).replace('"', "'")));
         let bare = bare.collect::<Vec<_>>().join(",");
-        let remark = |value: &str| strict.replacen('{', &format!("{{\"remark\":\"{value}\","), 1);
+        let add_remark = |value: &str| strict.replacen('{', &format!("{{\"remark\":\"{value}\","), 1);
         let bodies = [
             format!("{{{bare}}}"),
             strict.replace('}', ",}"),
-            remark("YWJj\nZGVm\n"),
-            remark("YWJj\r\nZGVm\t\\\""),
+            add_remark("YWJj\nZGVm\n"),
+            add_remark("YWJj\r\nZGVm\t\\\""),
             format!("{{/* from the sample */{bare}, // and so on\n}}"),
         ];
         bodies.map(|body| RequestVariant::new(JSON, body)).into()
@@ -196,16 +204,16 @@ pub async fn integer_fields_accept_json_doubles<D: DialectUnderTest>() {
     fn with_numbers(fields: FieldPairs<'_>, write: fn(u64) -> String) -> RequestVariant {
         let pairs = fields.iter().map(|(name, value)| match value.parse::<u64>() {
             Ok(number) if number.to_string() == *value => format!("{name:?}:{}", write(number)),
-            _ => format!("{name:?}:{}", json_string(value)),
+            _ => format!("{name:?}:{}", encode_json_string(value)),
         });
         RequestVariant::new(JSON, format!("{{{}}}", pairs.collect::<Vec<_>>().join(",")))
     }
     assert_all_calls_accept::<D>(PHONE, |fields| {
-        let exponent = |number: u64| format!("{:E}", number as f64);
+        let write_exponent = |number: u64| format!("{:E}", number as f64);
         vec![
             with_numbers(fields, |number| number.to_string()),
             with_numbers(fields, |number| format!("{number}.0")),
-            with_numbers(fields, exponent),
+            with_numbers(fields, write_exponent),
         ]
     })
     .await;
@@ -213,7 +221,7 @@ pub async fn integer_fields_accept_json_doubles<D: DialectUnderTest>() {
 
 pub async fn multipart_bodies_of_all_known_clients_are_accepted<D: DialectUnderTest>() {
     assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
-        let strict = multipart(fields);
+        let strict = encode_multipart(fields);
         let java = "----=_Part_7_123456.1795691504";
         let java_body = strict.replace("--b", &format!("--{java}"));
         vec![
@@ -237,7 +245,7 @@ pub async fn multipart_bodies_of_all_known_clients_are_accepted<D: DialectUnderT
 }
 
 /// A field name as .NET writes property names.
-fn pascal_case(name: &str) -> String {
+fn to_pascal_case(name: &str) -> String {
     name[..1].to_uppercase() + &name[1..]
 }
 
@@ -246,23 +254,24 @@ pub async fn field_names_are_case_insensitive<D: DialectUnderTest>() {
         let names: Vec<_> = fields.iter().map(|(name, _)| write(name)).collect();
         let fields: Vec<_> = names.iter().zip(fields).map(|(name, (_, value))| (name.as_str(), *value)).collect();
         [
-            RequestVariant::new(JSON, json(&fields)),
-            RequestVariant::new(FORM, urlencoded(&fields)),
-            RequestVariant::new("", "").with_query(&urlencoded(&fields)),
+            RequestVariant::new(JSON, encode_json(&fields)),
+            RequestVariant::new(FORM, encode_urlencoded(&fields)),
+            RequestVariant::new("", "").with_query(&encode_urlencoded(&fields)),
         ]
     }
     assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
-        let mut variants: Vec<_> = with_names(fields, pascal_case).into();
+        let mut variants: Vec<_> = with_names(fields, to_pascal_case).into();
         variants.extend(with_names(fields, str::to_uppercase));
         // An exact name wins over names in other case. Names that differ only in case may repeat an equal value.
         let upper: Vec<_> = fields.iter().map(|(name, _)| name.to_uppercase()).collect();
         let decoys = upper.iter().map(|name| (name.as_str(), "decoy"));
-        variants.push(RequestVariant::new(JSON, json(&decoys.chain(fields.iter().copied()).collect::<Vec<_>>())));
-        let in_pascal: Vec<_> = fields.iter().map(|(name, _)| pascal_case(name)).collect();
+        variants
+            .push(RequestVariant::new(JSON, encode_json(&decoys.chain(fields.iter().copied()).collect::<Vec<_>>())));
+        let in_pascal: Vec<_> = fields.iter().map(|(name, _)| to_pascal_case(name)).collect();
         let both = upper.iter().zip(fields).chain(in_pascal.iter().zip(fields));
         variants.push(RequestVariant::new(
             FORM,
-            urlencoded(&both.map(|(name, (_, value))| (name.as_str(), *value)).collect::<Vec<_>>()),
+            encode_urlencoded(&both.map(|(name, (_, value))| (name.as_str(), *value)).collect::<Vec<_>>()),
         ));
         variants
     })
@@ -270,27 +279,27 @@ pub async fn field_names_are_case_insensitive<D: DialectUnderTest>() {
     let app = D::new().await;
     for call in app.calls_with_body().into_iter().filter(|call| !call.encrypted) {
         let Some(first) = call.fields.first() else { continue };
-        let [upper, pascal] = [first.name.to_uppercase(), pascal_case(&first.name)];
+        let [upper, pascal] = [first.name.to_uppercase(), to_pascal_case(&first.name)];
         let response =
-            RequestVariant::new(FORM, urlencoded(&[(&upper, "1"), (&pascal, "2")])).send(&app, &call.path).await;
-        app.assert_refused(&response, &RequestRejection::InvalidInput(FieldError::Duplicate(first.name.clone())));
+            RequestVariant::new(FORM, encode_urlencoded(&[(&upper, "1"), (&pascal, "2")])).send(&app, &call.path).await;
+        app.assert_rejected(&response, &RequestRejection::InvalidInput(FieldError::Duplicate(first.name.clone())));
     }
 }
 
 pub async fn fields_are_accepted_in_the_query<D: DialectUnderTest>() {
     assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
         let (first, others) = fields.split_at(1);
-        let all = urlencoded(fields);
+        let all = encode_urlencoded(fields);
         let decoys: Vec<_> = fields.iter().flat_map(|(name, _)| [(*name, "decoy"), (*name, "other")]).collect();
         vec![
             RequestVariant::new("", "").with_query(&all),
             RequestVariant::new(FORM, "").with_query(&all),
             RequestVariant::new(JSON, "{}").with_query(&all),
             RequestVariant::new(JSON, "null").with_query(&all),
-            RequestVariant::new(FORM, urlencoded(first)).with_query(&urlencoded(others)),
-            RequestVariant::new(JSON, json(others)).with_query(&urlencoded(first)),
+            RequestVariant::new(FORM, encode_urlencoded(first)).with_query(&encode_urlencoded(others)),
+            RequestVariant::new(JSON, encode_json(others)).with_query(&encode_urlencoded(first)),
             // The body wins over the query, and other parameters in the query are ignored.
-            RequestVariant::new(JSON, json(fields)).with_query(&urlencoded(&decoys)),
+            RequestVariant::new(JSON, encode_json(fields)).with_query(&encode_urlencoded(&decoys)),
             RequestVariant::new(FORM, all.clone()).with_query(&format!("{}&_=%ff&%ff=1&_=2", all.to_lowercase())),
         ]
     })
@@ -304,7 +313,7 @@ pub async fn fields_are_accepted_in_the_query<D: DialectUnderTest>() {
             (format!("{name}=%ff"), FieldError::Invalid(name.to_owned().into())),
         ] {
             let response = RequestVariant::new(FORM, "").with_query(&query).send(&app, &call.path).await;
-            app.assert_refused(&response, &RequestRejection::InvalidInput(error));
+            app.assert_rejected(&response, &RequestRejection::InvalidInput(error));
         }
     }
 }
@@ -314,7 +323,7 @@ pub async fn non_ascii_query_bytes_are_rejected_in_the_dialect<D: DialectUnderTe
     let app = D::new().await;
     let (status, _, text) =
         response_parts((D::SERVICE.render_rejection)(&RequestRejection::InvalidInput(FieldError::MalformedRequest)));
-    for name in ["张三".as_bytes(), &encode(GBK, "张三"), b"\xff"] {
+    for name in ["张三".as_bytes(), &encode_text(GBK, "张三"), b"\xff"] {
         let head = b"Host: h\r\nContent-Length: 0\r\n\r\n";
         let request = [b"POST ", D::LOGIN_PATH.as_bytes(), b"?username=", name, b" HTTP/1.1\r\n", head].concat();
         let response = raw_http::send_raw(app.service.address(), &request).await;
@@ -326,13 +335,13 @@ pub async fn non_ascii_query_bytes_are_rejected_in_the_dialect<D: DialectUnderTe
 pub async fn repeated_fields_are_accepted<D: DialectUnderTest>() {
     assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
         let twice = [fields, fields].concat();
-        let all = urlencoded(fields);
+        let all = encode_urlencoded(fields);
         vec![
-            RequestVariant::new(JSON, json(&twice)),
-            RequestVariant::new(FORM, urlencoded(&twice)),
-            RequestVariant::new(MULTIPART_TYPE, multipart(&twice)),
+            RequestVariant::new(JSON, encode_json(&twice)),
+            RequestVariant::new(FORM, encode_urlencoded(&twice)),
+            RequestVariant::new(MULTIPART_TYPE, encode_multipart(&twice)),
             RequestVariant::new(FORM, all.clone()).with_query(&all),
-            RequestVariant::new("", "").with_query(&urlencoded(&twice)),
+            RequestVariant::new("", "").with_query(&encode_urlencoded(&twice)),
         ]
     })
     .await;
@@ -340,18 +349,27 @@ pub async fn repeated_fields_are_accepted<D: DialectUnderTest>() {
 
 pub async fn the_content_type_is_ignored<D: DialectUnderTest>() {
     assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
-        let escaped: String = json(fields).bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let bodies =
-            [json(fields), urlencoded(fields), multipart(fields), format!("{escaped}="), escaped, json(fields) + "="];
-        let kinds =
+        let escaped: String = encode_json(fields).bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let bodies = [
+            encode_json(fields),
+            encode_urlencoded(fields),
+            encode_multipart(fields),
+            format!("{escaped}="),
+            escaped,
+            encode_json(fields) + "=",
+        ];
+        let content_types =
             ["", JSON, FORM, "text/plain", "multipart/form-data", "application/octet-stream", "text/html; charset=x"];
-        bodies.iter().flat_map(|body| kinds.map(|kind| RequestVariant::new(kind, body.as_str()))).collect()
+        bodies
+            .iter()
+            .flat_map(|body| content_types.map(|content_type| RequestVariant::new(content_type, body.as_str())))
+            .collect()
     })
     .await;
 }
 
 pub async fn compressed_bodies_are_decompressed<D: DialectUnderTest>() {
-    fn compressed(body: &str) -> [Vec<u8>; 2] {
+    fn compress(body: &str) -> [Vec<u8>; 2] {
         let (mut gzip, mut zlib) = (Vec::new(), Vec::new());
         GzEncoder::new(body.as_bytes(), Compression::default()).read_to_end(&mut gzip).unwrap();
         ZlibEncoder::new(body.as_bytes(), Compression::default()).read_to_end(&mut zlib).unwrap();
@@ -359,13 +377,16 @@ pub async fn compressed_bodies_are_decompressed<D: DialectUnderTest>() {
     }
     assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
         let mut variants = Vec::new();
-        for (kind, body) in [(JSON, json(fields)), (FORM, urlencoded(fields)), (MULTIPART_TYPE, multipart(fields))] {
-            let [gzip, zlib] = compressed(&body);
-            variants.push(RequestVariant::new(kind, gzip).with_header("content-encoding", "gzip"));
-            variants.push(RequestVariant::new(kind, zlib).with_header("content-encoding", "deflate"));
+        for (content_type, body) in
+            [(JSON, encode_json(fields)), (FORM, encode_urlencoded(fields)), (MULTIPART_TYPE, encode_multipart(fields))]
+        {
+            let [gzip, zlib] = compress(&body);
+            variants.push(RequestVariant::new(content_type, gzip).with_header("content-encoding", "gzip"));
+            variants.push(RequestVariant::new(content_type, zlib).with_header("content-encoding", "deflate"));
             // The header names an encoding that was not applied.
             for encoding in ["gzip", "deflate", "identity", "UTF-8"] {
-                variants.push(RequestVariant::new(kind, body.as_str()).with_header("content-encoding", encoding));
+                variants
+                    .push(RequestVariant::new(content_type, body.as_str()).with_header("content-encoding", encoding));
             }
         }
         variants
@@ -373,26 +394,26 @@ pub async fn compressed_bodies_are_decompressed<D: DialectUnderTest>() {
     .await;
     let app = D::new().await;
     let bomb = format!("{{\"a\":\"{}\"}}", "x".repeat(10_000_000));
-    for (encoding, bomb) in ["gzip", "deflate"].into_iter().zip(compressed(&bomb)) {
+    for (encoding, bomb) in ["gzip", "deflate"].into_iter().zip(compress(&bomb)) {
         assert!(bomb.len() < 20_000);
         let response =
             RequestVariant::new(JSON, bomb).with_header("content-encoding", encoding).send(&app, D::LOGIN_PATH).await;
-        app.assert_refused(&response, &RequestRejection::BodyTooLarge);
+        app.assert_rejected(&response, &RequestRejection::BodyTooLarge);
     }
-    let truncated = compressed(&"x".repeat(1_000))[0][..20].to_vec();
+    let truncated = compress(&"x".repeat(1_000))[0][..20].to_vec();
     let response =
         RequestVariant::new(JSON, truncated).with_header("content-encoding", "gzip").send(&app, D::LOGIN_PATH).await;
-    app.assert_refused(&response, &RequestRejection::InvalidInput(FieldError::MalformedRequest));
+    app.assert_rejected(&response, &RequestRejection::InvalidInput(FieldError::MalformedRequest));
 }
 
 pub async fn a_call_without_parameters_ignores_its_body<D: DialectUnderTest>() {
     let app = D::new().await;
     for path in documented_paths_without_body(D::SERVICE) {
-        for kind in ["", JSON, FORM, "multipart/form-data; boundary=b"] {
-            let expected = RequestVariant::new(kind, "{}").send(&app, &path).await;
+        for content_type in ["", JSON, FORM, "multipart/form-data; boundary=b"] {
+            let expected = RequestVariant::new(content_type, "{}").send(&app, &path).await;
             for body in ["", "null", "[]", "\"\"", "{", "a=1&a=2", "--b\r\n", "%ff", "\0"] {
-                let response = RequestVariant::new(kind, body).send(&app, &path).await;
-                assert_eq!(response.status, expected.status, "{path} {kind} {body}: {response:?}");
+                let response = RequestVariant::new(content_type, body).send(&app, &path).await;
+                assert_eq!(response.status, expected.status, "{path} {content_type} {body}: {response:?}");
                 assert_ne!(response.status, 400, "{path}");
             }
         }

@@ -39,20 +39,20 @@ pub async fn a_code_is_used_once<D: CodeDialect>() {
 pub async fn a_code_is_accepted_in_every_typed_form<D: CodeDialect>() {
     let app = D::with_settings(&[NO_RATE_LIMITS.as_slice(), &[("STELE_SEND_RECIPIENT", "100")]].concat()).await;
     app.add_test_user().await;
-    let full_width =
+    let to_full_width =
         |code: &str| code.chars().map(|c| char::from_u32(u32::from(c) + 0xfee0).unwrap()).collect::<String>();
-    let with_invisible_characters = |code: &str| format!("\u{feff}{}\u{200b}{}\u{a0}", &code[..2], &code[2..]);
+    let insert_invisible_characters = |code: &str| format!("\u{feff}{}\u{200b}{}\u{a0}", &code[..2], &code[2..]);
     let formats: [&dyn Fn(&str) -> String; 5] = [
         &|code| format!(" {} {}\r\n", &code[..3], &code[3..]),
         &|code| format!("{}-{}", &code[..3], &code[3..]),
         &|code| code.parse::<u32>().unwrap().to_string(),
-        &full_width,
-        &with_invisible_characters,
+        &to_full_width,
+        &insert_invisible_characters,
     ];
-    for write in formats {
+    for format_code in formats {
         let code = request_valid_code(&app).await;
-        assert_wrong_code(&app, &write(different_code(&code))).await;
-        assert!(D::is_success(&app.redeem_code(PHONE, &write(&code)).await), "{:?}", write(&code));
+        assert_wrong_code(&app, &format_code(different_code(&code))).await;
+        assert!(D::is_success(&app.redeem_code(PHONE, &format_code(&code)).await), "{:?}", format_code(&code));
     }
 }
 
@@ -109,9 +109,9 @@ pub async fn wrong_codes_count_as_account_failures<D: CodeDialect>() {
     for _ in 0..6 {
         assert_wrong_code(&app, "000000").await;
     }
-    let wait = Error::RateLimited { retry_after: Duration::from_secs(1) };
-    app.assert_fails_with(&app.login(0, PHONE, PASSWORD).await, &wait);
-    app.assert_fails_with(&app.redeem_code(PHONE, "000000").await, &wait);
+    let rate_limited = Error::RateLimited { retry_after: Duration::from_secs(1) };
+    app.assert_fails_with(&app.login(0, PHONE, PASSWORD).await, &rate_limited);
+    app.assert_fails_with(&app.redeem_code(PHONE, "000000").await, &rate_limited);
 }
 
 pub async fn an_empty_code_counts_as_wrong<D: CodeDialect>() {
@@ -123,8 +123,8 @@ pub async fn an_empty_code_counts_as_wrong<D: CodeDialect>() {
     for _ in 0..4 {
         assert_wrong_code(&app, "").await;
     }
-    let wait = Error::RateLimited { retry_after: Duration::from_secs(1) };
-    app.assert_fails_with(&app.redeem_code(PHONE, &code).await, &wait);
+    let rate_limited = Error::RateLimited { retry_after: Duration::from_secs(1) };
+    app.assert_fails_with(&app.redeem_code(PHONE, &code).await, &rate_limited);
 }
 
 pub async fn a_password_change_invalidates_codes_sent_before<D: CodeDialect>() {
@@ -152,10 +152,10 @@ pub async fn a_wrong_code_costs_the_same_for_every_user<D: CodeDialect>() {
     let app = D::new().await;
     app.add_test_user().await;
     request_valid_code(&app).await;
-    let (known, cost) = app.lab.measure_cost(app.redeem_code(PHONE, "no code")).await;
-    app.assert_fails_with(&known, &Error::WrongCode);
+    let (response, cost) = app.lab.measure_cost(app.redeem_code(PHONE, "no code")).await;
+    app.assert_fails_with(&response, &Error::WrongCode);
     assert_eq!((cost.hashes, cost.state_store_calls.as_slice()), (0, ["guess_code"].as_slice()));
-    assert_eq!(app.lab.measure_cost(app.redeem_code(UNKNOWN_PHONE, "no code")).await, (known, cost));
+    assert_eq!(app.lab.measure_cost(app.redeem_code(UNKNOWN_PHONE, "no code")).await, (response, cost));
 }
 
 pub async fn a_recipient_is_limited_to_five_codes_an_hour<D: CodeDialect>() {
@@ -163,16 +163,16 @@ pub async fn a_recipient_is_limited_to_five_codes_an_hour<D: CodeDialect>() {
     app.add_test_user().await;
     app.lab.user("anna").phone(UNKNOWN_PHONE).add().await;
     for origin in 0..5 {
-        // In any format, from any address, without a pause between them.
+        // The requests write the phone in different formats, come from different addresses, and follow without a pause.
         let phone = [PHONE, PHONE_VARIANTS[0], PHONE_VARIANTS[3], PHONE_VARIANTS[5]][usize::from(origin % 4)];
         assert!(D::is_success(&app.request_code(origin, phone).await));
     }
-    let wait = |seconds| Error::RateLimited { retry_after: Duration::from_secs(seconds) };
-    app.assert_fails_with(&app.request_code(9, PHONE).await, &wait(3_600));
+    let rate_limited = |seconds| Error::RateLimited { retry_after: Duration::from_secs(seconds) };
+    app.assert_fails_with(&app.request_code(9, PHONE).await, &rate_limited(3_600));
     assert_eq!(app.lab.sent_codes().len(), 5);
     assert!(D::is_success(&app.request_code(9, UNKNOWN_PHONE).await), "other recipients are not affected");
     app.advance_clock(3_599);
-    app.assert_fails_with(&app.request_code(9, PHONE).await, &wait(1));
+    app.assert_fails_with(&app.request_code(9, PHONE).await, &rate_limited(1));
     app.advance_clock(1);
     assert!(D::is_success(&app.request_code(9, PHONE).await));
 }

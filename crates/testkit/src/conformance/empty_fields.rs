@@ -28,7 +28,7 @@ pub async fn an_empty_password_counts_as_wrong<D: DialectUnderTest>() {
         assert_eq!(response, wrong, "{identifier}");
         assert_eq!(cost, D::login_cost(PasswordGuess::Wrong), "{identifier}");
     }
-    // The failure is counted, too.
+    // An empty password also counts as a failure.
     let app = D::new().await;
     app.add_test_user().await;
     for origin in 1..=5 {
@@ -38,8 +38,8 @@ pub async fn an_empty_password_counts_as_wrong<D: DialectUnderTest>() {
         );
     }
     app.assert_fails_with(&app.login_after_challenge(6, PHONE, WRONG_PASSWORD).await, &Error::WrongPassword);
-    let wait = Error::RateLimited { retry_after: Duration::from_secs(1) };
-    app.assert_fails_with(&app.login(0, PHONE, PASSWORD).await, &wait);
+    let rate_limited = Error::RateLimited { retry_after: Duration::from_secs(1) };
+    app.assert_fails_with(&app.login(0, PHONE, PASSWORD).await, &rate_limited);
 }
 
 pub async fn an_empty_identifier_counts_as_unknown<D: DialectUnderTest>() {

@@ -16,12 +16,12 @@ async fn send_without_body(app: &impl DialectUnderTest, method: &str, path: &str
     (head.to_owned(), body.to_owned())
 }
 
-async fn response_head(app: &impl DialectUnderTest, method: &str, path: &str, headers: &str) -> String {
+async fn fetch_head(app: &impl DialectUnderTest, method: &str, path: &str, headers: &str) -> String {
     send_without_body(app, method, path, headers).await.0
 }
 
 /// The value of a header; the name is compared with its letter case.
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+fn find_header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().filter_map(|line| line.split_once(": ")).find(|(field, _)| *field == name).map(|(_, value)| value)
 }
 
@@ -31,7 +31,7 @@ pub async fn header_names_are_title_case<D: DialectUnderTest>() {
     let paths = document["paths"].as_object().unwrap().keys().map(|path| path.replace("{id}", "1"));
     for path in paths.chain(["/nowhere".to_owned(), "/healthz".to_owned(), "/openapi.json".to_owned()]) {
         for method in ["GET", "POST", "PUT", "HEAD"] {
-            let head = response_head(&app, method, &path, "").await;
+            let head = fetch_head(&app, method, &path, "").await;
             let names: Vec<_> = head.lines().skip(1).map(|line| line.split_once(": ").unwrap().0).collect();
             assert!(names.contains(&"Date"), "{head}");
             for word in names.iter().flat_map(|name| name.split('-')) {
@@ -54,9 +54,9 @@ pub async fn every_401_has_www_authenticate<D: DialectUnderTest>() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in served_methods(item) {
             for token in ["", "Authorization: Bearer nonsense\r\n"] {
-                let head = response_head(&app, method, &path.replace("{id}", "1"), token).await;
+                let head = fetch_head(&app, method, &path.replace("{id}", "1"), token).await;
                 let expected = head.starts_with("HTTP/1.1 401 ").then_some(CHALLENGE);
-                assert_eq!(header(&head, "Www-Authenticate"), expected, "{method} {path}: {head}");
+                assert_eq!(find_header(&head, "Www-Authenticate"), expected, "{method} {path}: {head}");
             }
         }
     }
@@ -67,43 +67,43 @@ pub async fn an_allowed_cors_origin_may_send_any_header<D: DialectUnderTest>() {
     let preflight =
         "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: traceparent, X-CSRF-Token\r\n";
     for (origin, is_allowed) in [("https://app.example", true), ("null", true), ("https://evil.example", false)] {
-        let response = response_head(&app, "OPTIONS", D::LOGIN_PATH, &format!("Origin: {origin}\r\n{preflight}")).await;
+        let response = fetch_head(&app, "OPTIONS", D::LOGIN_PATH, &format!("Origin: {origin}\r\n{preflight}")).await;
         assert!(response.starts_with("HTTP/1.1 204 "), "{response}");
-        let names = header(&response, "Access-Control-Allow-Headers");
+        let names = find_header(&response, "Access-Control-Allow-Headers");
         assert_eq!(names, is_allowed.then_some("traceparent, X-CSRF-Token"), "{response}");
-        for response in [response, response_head(&app, "POST", D::LOGIN_PATH, &format!("Origin: {origin}\r\n")).await] {
-            assert_eq!(header(&response, "Access-Control-Allow-Origin"), is_allowed.then_some(origin), "{response}");
-            assert_eq!(header(&response, "Vary"), Some("Origin"), "{response}");
+        for response in [response, fetch_head(&app, "POST", D::LOGIN_PATH, &format!("Origin: {origin}\r\n")).await] {
+            assert_eq!(
+                find_header(&response, "Access-Control-Allow-Origin"),
+                is_allowed.then_some(origin),
+                "{response}"
+            );
+            assert_eq!(find_header(&response, "Vary"), Some("Origin"), "{response}");
         }
     }
     // Without the setting, preflight requests are not answered.
-    let response = response_head(
-        &D::new().await,
-        "OPTIONS",
-        D::LOGIN_PATH,
-        &format!("Origin: https://app.example\r\n{preflight}"),
-    )
-    .await;
+    let response =
+        fetch_head(&D::new().await, "OPTIONS", D::LOGIN_PATH, &format!("Origin: https://app.example\r\n{preflight}"))
+            .await;
     assert!(response.starts_with("HTTP/1.1 405 ") && !response.contains("Access-Control"), "{response}");
 }
 
 pub async fn errors_of_the_http_library_have_a_dialect_body<D: DialectUnderTest>() {
     let app = D::with_settings(&[("STELE_CLIENT_TIMEOUT", "1")]).await;
     let login = D::LOGIN_PATH;
-    let unreadable = RequestRejection::InvalidInput(FieldError::MalformedRequest);
+    let malformed = RequestRejection::InvalidInput(FieldError::MalformedRequest);
     for (status, rejection, request) in [
-        (400, &unreadable, b"nonsense\r\n\r\n".to_vec()),
+        (400, &malformed, b"nonsense\r\n\r\n".to_vec()),
         // A head that is too long; a header name that is too long.
-        (431, &unreadable, [format!("POST {login} HTTP/1.1\r\nX: ").as_bytes(), &[b'x'; 300_000]].concat()),
-        (431, &unreadable, [b"GET / HTTP/1.1\r\n".as_slice(), &[b'x'; 66_000], b": y\r\n\r\n"].concat()),
+        (431, &malformed, [format!("POST {login} HTTP/1.1\r\nX: ").as_bytes(), &[b'x'; 300_000]].concat()),
+        (431, &malformed, [b"GET / HTTP/1.1\r\n".as_slice(), &[b'x'; 66_000], b": y\r\n\r\n"].concat()),
         (408, &RequestRejection::RequestTimeout, format!("POST {login} HTTP/1.1\r\nHost:").into_bytes()),
     ] {
         let response = raw_http::send_raw(app.service.address(), &request).await;
         let (head, body) = response.split_once("\r\n\r\n").unwrap_or_default();
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
         assert_eq!(body, response_parts((D::SERVICE.render_rejection)(rejection)).2, "{response}");
-        assert_eq!(header(head, "Content-Length"), Some(body.len().to_string().as_str()), "{response}");
-        assert_eq!(header(head, "Connection"), Some("close"), "{response}");
+        assert_eq!(find_header(head, "Content-Length"), Some(body.len().to_string().as_str()), "{response}");
+        assert_eq!(find_header(head, "Connection"), Some("close"), "{response}");
     }
 }
 
@@ -113,12 +113,12 @@ pub async fn duplicate_slashes_reach_the_same_route<D: DialectUnderTest>() {
     let not_found = response_parts((D::SERVICE.render_rejection)(&RequestRejection::NotFound)).2;
     for (path, item) in document["paths"].as_object().unwrap() {
         let path = path.replace("{id}", "1");
-        let status_line = |head: &str| head.lines().next().unwrap_or_default().to_owned();
+        let get_status_line = |head: &str| head.lines().next().unwrap_or_default().to_owned();
         for method in served_methods(item) {
-            let expected = status_line(&response_head(&app, method, &path, "").await);
+            let expected = get_status_line(&fetch_head(&app, method, &path, "").await);
             for variant in [format!("{path}/"), format!("{path}//?a=b/"), format!("/{path}"), path.replace('/', "//")] {
                 let (head, body) = send_without_body(&app, method, &variant, "").await;
-                assert_eq!(status_line(&head), expected, "{method} {variant}");
+                assert_eq!(get_status_line(&head), expected, "{method} {variant}");
                 assert_ne!(body, not_found, "{method} {variant}");
             }
         }

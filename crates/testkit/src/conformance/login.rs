@@ -1,4 +1,4 @@
-//! Logins: accepted identifiers, protection against user enumeration, and their cost.
+//! Logins: accepted identifiers, protection against user enumeration, and the cost of a login.
 
 use stele_core::Error;
 use stele_core::user::UserStatus;
@@ -38,7 +38,7 @@ pub async fn a_login_makes_only_the_necessary_store_calls<D: DialectUnderTest>()
     assert_eq!(cost, D::login_cost(PasswordGuess::Right));
 }
 
-/// Covers sequences of calls: a login of the owner in between must not change the responses to strangers.
+/// Covers sequences of calls: a login of the owner between them must not change the responses to strangers.
 pub async fn call_sequences_do_not_reveal_whether_a_user_exists<D: DialectUnderTest>() {
     let app = D::with_settings(D::UNIFORM_ERROR_SETTINGS).await;
     app.add_test_user().await;
@@ -49,11 +49,11 @@ pub async fn call_sequences_do_not_reveal_whether_a_user_exists<D: DialectUnderT
             if n == 4 {
                 app.lab.log_in_owner(PHONE, PASSWORD).await;
             }
-            calls.push(app.lab.measure_cost(app.enumeration_probe(n, identifier)).await);
+            calls.push(app.lab.measure_cost(app.enumeration_attempt(n, identifier)).await);
             app.advance_clock(1);
         }
         responses.push(calls);
-        // The address's quotas are full again for the second identifier.
+        // The rate limits of the address have expired before the calls with the second identifier.
         app.advance_clock(3_600);
     }
     assert_eq!(responses[0], responses[1]);

@@ -4,7 +4,7 @@
 //! [`conformance!`](macro@crate::conformance), which generates a test for each function of [`bodies`],
 //! [`empty_fields`], [`login`], [`rate_limits`], [`unavailability`], [`input`], [`http`], [`mod@status_200`] and
 //! [`openapi`]. [`sessions`] is for dialects with session tokens ([`SessionDialect`]); [`salted`], [`salted_text`] and
-//! [`login_retries`] for those with salted proofs ([`SaltedDialect`]); [`codes`] for those that send codes
+//! [`login_retries`] are for dialects with salted proofs ([`SaltedDialect`]); [`codes`] is for dialects that send codes
 //! ([`CodeDialect`]). `suite` lists all tests. The expected responses are rendered by the dialect itself;
 //! `tests/golden/errors.txt` and the golden transcripts pin that these are the documented bytes.
 
@@ -58,7 +58,7 @@ pub const UNKNOWN_PHONE: &str = "13900139000";
 pub const PASSWORD: &str = "hna123";
 /// A wrong password.
 pub const WRONG_PASSWORD: &str = "wrong!";
-/// Makes loopback a trusted proxy, so that `X-Forwarded-For` is used.
+/// The setting that makes loopback a trusted proxy, so that `X-Forwarded-For` is used.
 pub const BEHIND_PROXY: (&str, &str) = ("STELE_TRUSTED_PROXIES", "127.0.0.1");
 
 /// Forms of a token in a header, all of which every dialect accepts (docs/FIELD.md).
@@ -71,7 +71,7 @@ pub fn token_header_variants(token: &str) -> Vec<String> {
 /// Names and values of settings.
 pub type Settings = &'static [(&'static str, &'static str)];
 
-/// Whether the password of a login is right, where the cost depends on it.
+/// Whether the password of a login is right; the cost of a login depends on that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordGuess {
     Right,
@@ -120,7 +120,7 @@ pub trait DialectUnderTest: Sized + DerefMut<Target = TestApp> + Into<TestApp> {
         request
     }
 
-    /// Decodes a response, for dialects that encrypt it.
+    /// Decrypts a response, for dialects with encrypted responses.
     fn decode_response(&self, response: TestResponse) -> TestResponse {
         response
     }
@@ -140,8 +140,8 @@ pub trait DialectUnderTest: Sized + DerefMut<Target = TestApp> + Into<TestApp> {
         self.login(origin, identifier, password).await
     }
 
-    /// Call number `n` of an attacker who tries to find out whether the user exists.
-    async fn enumeration_probe(&self, _: usize, identifier: &str) -> TestResponse {
+    /// The call with this index of an attacker who tries to find out whether the user exists.
+    async fn enumeration_attempt(&self, _: usize, identifier: &str) -> TestResponse {
         self.login(0, identifier, WRONG_PASSWORD).await
     }
 
@@ -173,8 +173,9 @@ pub trait DialectUnderTest: Sized + DerefMut<Target = TestApp> + Into<TestApp> {
         self.lab.user("Mark").password(PASSWORD).phone(PHONE).email("Mark@Stele.cn").add().await
     }
 
-    /// Fails to log in until the account is locked out: five failures are free, the sixth starts a lockout of a second.
-    async fn exhaust_free_attempts(&self, identifier: &str) {
+    /// Fails to log in until the account is locked out: five failures have no effect, the sixth starts a lockout of one
+    /// second.
+    async fn fail_until_locked_out(&self, identifier: &str) {
         for origin in 1..=5 {
             self.assert_fails_with(&self.login(origin, identifier, WRONG_PASSWORD).await, &Error::WrongPassword);
         }

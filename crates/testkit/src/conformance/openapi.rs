@@ -1,4 +1,4 @@
-//! The routes of the dialect's OpenAPI document are exactly those that are served; errors match their golden texts.
+//! The service serves exactly the routes of the dialect's OpenAPI document; errors match their golden texts.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -23,9 +23,9 @@ pub(crate) async fn fetch_document(app: &impl DialectUnderTest) -> Value {
     response.json().await.unwrap()
 }
 
-/// Every documented path serves the documented method, HEAD along with GET, and both GET and POST if it takes no
+/// Every documented path serves the documented method, HEAD along with GET, and both GET and POST if the call takes no
 /// parameters. Other methods are rejected in the dialect's format, also with a method override header. (No test is
-/// needed for undocumented paths: routes and document are generated from one list.)
+/// needed for undocumented paths, because the routes and the document are generated from one list.)
 pub async fn routes_match_the_openapi_document<D: DialectUnderTest>() {
     let app = D::new().await;
     let document = fetch_document(&app).await;
@@ -50,7 +50,7 @@ pub async fn routes_match_the_openapi_document<D: DialectUnderTest>() {
             if method == "HEAD" {
                 response.text = response_parts((D::SERVICE.render_rejection)(&RequestRejection::MethodNotAllowed)).2;
             }
-            app.assert_refused(&response, &RequestRejection::MethodNotAllowed);
+            app.assert_rejected(&response, &RequestRejection::MethodNotAllowed);
         }
     }
 }
@@ -90,7 +90,7 @@ pub async fn unknown_paths_are_rejected<D: DialectUnderTest>() {
     let app = D::new().await;
     for path in D::UNKNOWN_PATHS.iter().chain(&["/", "/%ff"]) {
         for method in ["GET", "POST"] {
-            app.assert_refused(&app.send(app.request(method, path)).await, &RequestRejection::NotFound);
+            app.assert_rejected(&app.send(app.request(method, path)).await, &RequestRejection::NotFound);
         }
     }
 }
@@ -167,7 +167,7 @@ fn all_errors() -> [Error; 18] {
         Error::internal("sealing key 1 is missing"),
     ];
     for error in &all {
-        // A new variant does not compile until it is added here; add it to the list above, too.
+        // A new variant does not compile until it is added here. Add the variant to the list above, too.
         match error {
             Error::Invalid(_) | Error::UnknownUser | Error::WrongPassword | Error::Stale | Error::Replayed => {}
             Error::Disabled | Error::ChallengeRequired | Error::ChallengeFailed | Error::WrongCode => {}

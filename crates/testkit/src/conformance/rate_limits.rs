@@ -1,4 +1,5 @@
-//! Rate limits and account lockout against brute force: durations, shared counts, and what is not counted.
+//! Rate limits and account lockout against brute force: durations, shared failure counts, and requests that are not
+//! counted.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ fn too_many_attempts(seconds: u64) -> Error {
 pub async fn the_sixth_failure_starts_a_lockout_that_the_right_password_does_not_end<D: DialectUnderTest>() {
     let app: D = start_with_many_clients().await;
     for identifier in [PHONE, UNKNOWN_PHONE] {
-        app.exhaust_free_attempts(identifier).await;
+        app.fail_until_locked_out(identifier).await;
         let before = app.hash_count();
         for password in [WRONG_PASSWORD, PASSWORD] {
             app.assert_fails_with(&app.login_after_challenge(9, identifier, password).await, &too_many_attempts(1));
@@ -36,7 +37,7 @@ pub async fn the_sixth_failure_starts_a_lockout_that_the_right_password_does_not
 
 pub async fn lockouts_double_up_to_a_minute<D: DialectUnderTest>() {
     let app: D = start_with_many_clients().await;
-    app.exhaust_free_attempts(PHONE).await;
+    app.fail_until_locked_out(PHONE).await;
     for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
         app.assert_fails_with(&app.login_after_challenge(9, PHONE, WRONG_PASSWORD).await, &too_many_attempts(wait));
         app.advance_clock(wait);
@@ -71,7 +72,7 @@ pub async fn the_failure_count_is_shared_by_all_identifiers<D: DialectUnderTest>
     }
 }
 
-pub async fn only_wrong_passwords_are_counted<D: DialectUnderTest>() {
+pub async fn malformed_requests_and_right_passwords_are_not_counted<D: DialectUnderTest>() {
     let app = D::with_settings(&[("STELE_LIMIT_ADDRESS", "1"), ("STELE_LIMIT_APP", "1")]).await;
     app.add_test_user().await;
     for call in app.calls_with_body() {
@@ -83,8 +84,8 @@ pub async fn only_wrong_passwords_are_counted<D: DialectUnderTest>() {
     app.assert_accepted(app.login(0, PHONE, PASSWORD).await);
 }
 
-/// Fails once at each of ten accounts, from these origins. Then logins from the last origin are rejected for 15
-/// minutes.
+/// Fails to log in once to each of ten accounts, from these origins. Asserts that logins from the last origin are then
+/// rejected for 15 minutes.
 async fn fail_at_ten_accounts<D: DialectUnderTest>(origins: [u8; 10]) {
     let limits = [("STELE_LIMIT_ADDRESS", "10"), ("STELE_LIMIT_APP", "10"), ("STELE_TRUSTED_PROXIES", "")];
     let app = D::with_settings(&[D::UNIFORM_ERROR_SETTINGS, &limits].concat()).await;
@@ -109,7 +110,7 @@ pub async fn failures_of_strangers_do_not_lock_the_owner_out<D: DialectUnderTest
     let app: D = start_with_many_clients().await;
     app.assert_accepted(app.login(0, PHONE, PASSWORD).await);
     app.advance_clock(1);
-    app.exhaust_free_attempts(PHONE).await;
+    app.fail_until_locked_out(PHONE).await;
     app.assert_fails_with(&app.login_after_challenge(9, PHONE, PASSWORD).await, &too_many_attempts(1));
     app.assert_accepted(app.login(0, PHONE, PASSWORD).await);
 }

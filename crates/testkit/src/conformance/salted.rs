@@ -79,7 +79,7 @@ pub(super) async fn assert_accepted_at<D: SaltedDialect>(app: &D, at: i64) {
     app.assert_accepted(login_at(app, PHONE, PASSWORD, at).await);
 }
 
-async fn assert_refused_at<D: SaltedDialect>(app: &D, at: i64, error: Error) {
+async fn assert_rejected_at<D: SaltedDialect>(app: &D, at: i64, error: Error) {
     app.assert_fails_with(&login_at(app, PHONE, PASSWORD, at).await, &error);
 }
 
@@ -95,34 +95,34 @@ const NO_SKEW: [(&str, &str); 1] = [("STELE_TIMESTAMP_SKEW", "0")];
 pub async fn a_proof_is_accepted_within_five_minutes_of_now<D: SaltedDialect>() {
     let app: D = start_with_user(&[]).await;
     for offset in [-86_400, -301, 301, 86_400] {
-        assert_refused_at(&app, app.now() + offset, Error::Stale).await;
+        assert_rejected_at(&app, app.now() + offset, Error::Stale).await;
     }
     for offset in [-300, -1, 0, 1, 300] {
         assert_accepted_at(&app, app.now() + offset).await;
-        assert_refused_at(&app, app.now() + offset, Error::Replayed).await;
+        assert_rejected_at(&app, app.now() + offset, Error::Replayed).await;
     }
 }
 
 pub async fn extreme_timestamps_are_rejected_as_stale<D: SaltedDialect>() {
     let app: D = start_with_user(&[]).await;
     for at in [0, 1, 176_725_440_000, 17_672_544_000_000, i64::MAX / 1_000_000, i64::MAX - 1, i64::MAX] {
-        assert_refused_at(&app, at, Error::Stale).await;
+        assert_rejected_at(&app, at, Error::Stale).await;
     }
 }
 
 pub async fn the_timestamp_skew_is_configurable<D: SaltedDialect>() {
     let app: D = start_with_user(&[("STELE_TIMESTAMP_SKEW", "10s")]).await;
-    assert_refused_at(&app, app.now() - 11, Error::Stale).await;
+    assert_rejected_at(&app, app.now() - 11, Error::Stale).await;
     assert_accepted_at(&app, app.now() - 10).await;
 }
 
 pub async fn a_stale_proof_costs_the_same_for_every_user<D: SaltedDialect>() {
     let app: D = start_with_user(&[]).await;
-    let then = app.now() - 301;
-    let (_, cost) = app.lab.measure_cost(login_at(&app, PHONE, PASSWORD, then)).await;
+    let stale_at = app.now() - 301;
+    let (_, cost) = app.lab.measure_cost(login_at(&app, PHONE, PASSWORD, stale_at)).await;
     assert_eq!((cost.hashes, cost.state_store_calls.as_slice()), (0, ["admit"].as_slice()));
     for (identifier, password) in [(PHONE, WRONG_PASSWORD), (UNKNOWN_PHONE, WRONG_PASSWORD)] {
-        let (response, other_cost) = app.lab.measure_cost(login_at(&app, identifier, password, then)).await;
+        let (response, other_cost) = app.lab.measure_cost(login_at(&app, identifier, password, stale_at)).await;
         app.assert_fails_with(&response, &Error::Stale);
         assert_eq!(other_cost, cost, "{identifier}");
     }
@@ -152,10 +152,10 @@ pub async fn a_used_proof_is_remembered_while_it_is_fresh<D: SaltedDialect>() {
     for _ in 0..10 {
         app.advance_clock(60);
         sweep_state_store(&app, 0).await;
-        assert_refused_at(&app, ahead, Error::Replayed).await;
+        assert_rejected_at(&app, ahead, Error::Replayed).await;
     }
     app.advance_clock(1);
-    assert_refused_at(&app, ahead, Error::Stale).await;
+    assert_rejected_at(&app, ahead, Error::Stale).await;
 }
 
 /// Deletes from the state store what will have expired in `seconds`.
@@ -170,10 +170,10 @@ pub async fn a_used_proof_is_remembered_when_the_clock_is_set_back<D: SaltedDial
     assert_accepted_at(&app, at).await;
     app.advance_clock(3_600 + 300);
     sweep_state_store(&app, 0).await;
-    assert_refused_at(&app, at, Error::Stale).await;
+    assert_rejected_at(&app, at, Error::Stale).await;
     assert_accepted_at(&app, app.now()).await;
     app.lab.clock().set(Timestamp::from_secs(at + 300));
-    assert_refused_at(&app, at, Error::Replayed).await;
+    assert_rejected_at(&app, at, Error::Replayed).await;
     assert_accepted_at(&app, app.now()).await;
 }
 
@@ -181,20 +181,20 @@ pub async fn a_proof_is_accepted_once_across_instances_and_restarts<D: SaltedDia
     let app: D = start_with_user(&[]).await;
     let now = app.now();
     assert_accepted_at(&app, now).await;
-    // Another instance has its own connections; each knows the proofs that the other accepted.
+    // Another instance has separate connections. Each instance rejects the proofs that the other accepted.
     let second_instance = D::start(app.lab.second_instance().await).await;
-    assert_refused_at(&second_instance, now, Error::Replayed).await;
+    assert_rejected_at(&second_instance, now, Error::Replayed).await;
     assert_accepted_at(&second_instance, now + 1).await;
-    assert_refused_at(&app, now + 1, Error::Replayed).await;
+    assert_rejected_at(&app, now + 1, Error::Replayed).await;
     let TestApp { lab, service, .. } = second_instance.into();
     service.stop().await;
     drop(lab);
-    // After a restart, the used proofs are still known.
+    // After a restart, used proofs are still rejected.
     let TestApp { lab, service, .. } = app.into();
     service.stop().await;
     let restarted = D::start(lab.restart().await).await;
     for at in [now, now + 1] {
-        assert_refused_at(&restarted, at, Error::Replayed).await;
+        assert_rejected_at(&restarted, at, Error::Replayed).await;
     }
     assert_accepted_at(&restarted, now + 2).await;
 }
@@ -211,8 +211,8 @@ pub async fn only_one_of_many_concurrent_logins_with_a_proof_succeeds<D: SaltedD
 pub async fn proofs_older_than_the_state_store_are_stale<D: SaltedDialect>() {
     let app: D = start_with_user(&[]).await;
     app.lab.clock().set(app.lab.dependencies().state.created_at().await.unwrap());
-    assert_refused_at(&app, app.now(), Error::Stale).await;
-    assert_refused_at(&app, app.now() - 1, Error::Stale).await;
+    assert_rejected_at(&app, app.now(), Error::Stale).await;
+    assert_rejected_at(&app, app.now() - 1, Error::Stale).await;
     app.advance_clock(1);
     assert_accepted_at(&app, app.now()).await;
 }
@@ -222,7 +222,7 @@ pub async fn without_a_skew_a_used_proof_is_remembered_for_thirty_days<D: Salted
     assert_accepted_at(&app, 1).await;
     app.advance_clock(30 * 86_400 - 1);
     sweep_state_store(&app, 0).await;
-    assert_refused_at(&app, 1, Error::Replayed).await;
+    assert_rejected_at(&app, 1, Error::Replayed).await;
 }
 
 pub async fn without_a_skew_a_used_proof_survives_the_loss_of_the_state_store<D: SaltedDialect>() {
@@ -230,12 +230,12 @@ pub async fn without_a_skew_a_used_proof_survives_the_loss_of_the_state_store<D:
     let user = app.add_test_user().await;
     assert_accepted_at(&app, 1).await;
     app.set_status(&user, UserStatus::Disabled).await;
-    assert_refused_at(&app, 2, Error::Disabled).await;
+    assert_rejected_at(&app, 2, Error::Disabled).await;
     app.set_status(&user, UserStatus::Active).await;
-    // Everything in the state store expires; without a skew, used proofs are in the user store, too.
+    // Everything in the state store expires. Without a skew, used proofs are also stored in the user store.
     sweep_state_store(&app, 40 * 86_400).await;
     for at in [1, 2] {
-        assert_refused_at(&app, at, Error::Replayed).await;
+        assert_rejected_at(&app, at, Error::Replayed).await;
     }
     assert_accepted_at(&app, 3).await;
 }
@@ -247,17 +247,18 @@ pub async fn without_a_skew_rate_limited_proofs_are_not_used_up<D: SaltedDialect
     }
     let assert_rate_limited = async || assert_eq!(login_at(&app, PHONE, PASSWORD, 7).await.status, 429);
     assert_rate_limited().await;
-    // Rate limited at the last moment: a stranger fails between the check of the rate limit and the end of the login.
+    // The rate limit is exceeded at the last moment: a stranger fails to log in between the check of the rate limit and
+    // the end of the login.
     app.advance_clock(60);
     fail_login_when_proof_is_marked(&app).await;
     assert_rate_limited().await;
     app.lab.set_store_observer(None);
     app.advance_clock(60);
     assert_accepted_at(&app, 7).await;
-    assert_refused_at(&app, 7, Error::Replayed).await;
+    assert_rejected_at(&app, 7, Error::Replayed).await;
 }
 
-/// Records one failure of a stranger at the account right after a proof has been marked as used.
+/// Records one failed login of a stranger to the account directly after a proof has been marked as used.
 async fn fail_login_when_proof_is_marked(app: &TestApp) {
     let dependencies = app.lab.dependencies().clone();
     let attempt = login_attempt_elsewhere(&dependencies).await;
@@ -311,7 +312,7 @@ pub async fn only_the_salted_digest_of_the_user_is_accepted<D: SaltedDialect>() 
 
 pub async fn salted_proofs_are_rejected_without_a_sealed_digest<D: SaltedDialect>() {
     let app: D = start_with_user(&[("STELE_SALTED", "false")]).await;
-    assert_refused_at(&app, app.now(), Error::WrongPassword).await;
+    assert_rejected_at(&app, app.now(), Error::WrongPassword).await;
 }
 
 pub async fn stale_and_used_proofs_are_not_counted<D: SaltedDialect>() {
@@ -320,7 +321,7 @@ pub async fn stale_and_used_proofs_are_not_counted<D: SaltedDialect>() {
     assert_accepted_at(&app, now).await;
     for _ in 0..10 {
         app.assert_fails_with(&login_at(&app, PHONE, WRONG_PASSWORD, now - 301).await, &Error::Stale);
-        assert_refused_at(&app, now, Error::Replayed).await;
+        assert_rejected_at(&app, now, Error::Replayed).await;
     }
     assert_accepted_at(&app, now + 1).await;
 }
@@ -328,26 +329,27 @@ pub async fn stale_and_used_proofs_are_not_counted<D: SaltedDialect>() {
 pub async fn checks_run_in_the_documented_order<D: SaltedDialect>() {
     let app = D::new().await;
     let user = app.add_test_user().await;
-    let wrong = async |at| login_at(&app, PHONE, WRONG_PASSWORD, at).await;
+    let log_in_with_wrong_password = async |at| login_at(&app, PHONE, WRONG_PASSWORD, at).await;
     assert_accepted_at(&app, app.now()).await;
     app.set_status(&user, UserStatus::Disabled).await;
-    // That the account is disabled is reported last, and only after the right password.
-    app.assert_fails_with(&wrong(app.now()).await, &Error::WrongPassword);
-    assert_refused_at(&app, app.now(), Error::Replayed).await;
-    assert_refused_at(&app, app.now() - 301, Error::Stale).await;
+    // `Disabled` is reported last, and only after the right password.
+    app.assert_fails_with(&log_in_with_wrong_password(app.now()).await, &Error::WrongPassword);
+    assert_rejected_at(&app, app.now(), Error::Replayed).await;
+    assert_rejected_at(&app, app.now() - 301, Error::Stale).await;
     app.advance_clock(1);
-    assert_refused_at(&app, app.now(), Error::Disabled).await;
-    assert_refused_at(&app, app.now(), Error::Replayed).await;
-    // A disabled user's right password resets no count: one failure was counted above, these are five more.
+    assert_rejected_at(&app, app.now(), Error::Disabled).await;
+    assert_rejected_at(&app, app.now(), Error::Replayed).await;
+    // The right password of a disabled user does not reset the failure count: one failure was counted above, and these
+    // are five more.
     for _ in 0..5 {
-        app.assert_fails_with(&wrong(app.now()).await, &Error::WrongPassword);
+        app.assert_fails_with(&log_in_with_wrong_password(app.now()).await, &Error::WrongPassword);
     }
     // The rate limit is checked before freshness, the proof, replay and the account's status.
     let rate_limited = || Error::RateLimited { retry_after: Duration::from_secs(1) };
-    app.assert_fails_with(&wrong(1).await, &rate_limited());
-    app.assert_fails_with(&wrong(app.now()).await, &rate_limited());
-    assert_refused_at(&app, app.now(), rate_limited()).await;
-    // Unreadable input is rejected first.
+    app.assert_fails_with(&log_in_with_wrong_password(1).await, &rate_limited());
+    app.assert_fails_with(&log_in_with_wrong_password(app.now()).await, &rate_limited());
+    assert_rejected_at(&app, app.now(), rate_limited()).await;
+    // Malformed input is rejected first.
     assert_eq!(login_with_digest(&app, PHONE, "x", 1).await.status, 400);
     app.set_status(&user, UserStatus::Active).await;
     app.advance_clock(1);
@@ -360,9 +362,9 @@ pub async fn a_lost_sealing_key_is_a_server_error<D: SaltedDialect>() {
         let sealer = Arc::new(Sealer::new([(key, [7; 32].into())]).unwrap());
         let running = app.lab.start_service_with(D::SERVICE, |dependencies| dependencies.sealer = sealer).await;
         let original = std::mem::replace(&mut app.service, running);
-        assert_refused_at(&app, app.now(), Error::internal("")).await;
+        assert_rejected_at(&app, app.now(), Error::internal("")).await;
         app.service = original;
     }
-    // Neither was a failure counted nor the proof marked as used.
+    // No failure was counted, and the proof was not marked as used.
     assert_accepted_at(&app, app.now()).await;
 }

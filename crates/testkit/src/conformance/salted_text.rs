@@ -1,4 +1,5 @@
-//! Salted proofs as old clients format them: timestamp as text, its unit, letter case of `D`, format of the digest.
+//! Salted proofs as old clients format them: text and unit of the timestamp, letter case of `D` (the password's md5),
+//! format of the digest.
 
 use stele_core::Error;
 
@@ -57,11 +58,12 @@ pub async fn a_json_double_is_accepted_as_timestamp<D: SaltedDialect>() {
         (|at| format!("{}E9", at as f64 / 1e9), |at| format!("{}E9", at as f64 / 1e9)),
         (|at| format!("{at}123.0"), |at| format!("{at}123")),
     ];
-    for (sent, hashed) in formats {
+    for (write_sent, write_hashed) in formats {
         app.advance_clock(1);
-        let digest = salted_digest_with_text(&hashed(app.now()));
+        let (sent, hashed) = (write_sent(app.now()), write_hashed(app.now()));
+        let digest = salted_digest_with_text(&hashed);
         let fields = D::proof_fields(PHONE, &digest, 0).into_iter().map(|(name, value)| match name {
-            "timestamp" => format!("{name:?}:{}", sent(app.now())),
+            "timestamp" => format!("{name:?}:{sent}"),
             _ => format!("{name:?}:{value:?}"),
         });
         let body = format!("{{{}}}", fields.collect::<Vec<_>>().join(","));
@@ -70,7 +72,7 @@ pub async fn a_json_double_is_accepted_as_timestamp<D: SaltedDialect>() {
             .header("content-type", "application/json")
             .body(body);
         app.assert_accepted(app.send(request).await);
-        let is_plain = hashed(app.now()) == app.now().to_string();
+        let is_plain = hashed == app.now().to_string();
         let expected = if is_plain { Error::Replayed } else { Error::WrongPassword };
         app.assert_fails_with(&login_with_digest(&app, PHONE, &digest, app.now()).await, &expected);
     }
@@ -78,10 +80,10 @@ pub async fn a_json_double_is_accepted_as_timestamp<D: SaltedDialect>() {
 
 pub async fn millisecond_timestamps_are_accepted<D: SaltedDialect>() {
     let app: D = start_with_user(&[]).await;
-    for (offset, fresh) in [(-301, false), (-300, true), (0, true), (300, true), (301, false)] {
+    for (offset, is_fresh) in [(-301, false), (-300, true), (0, true), (300, true), (301, false)] {
         let sent = format!("{}123", app.now() + offset);
         let response = login_with_timestamp_text(&app, &salted_digest_with_text(&sent), &sent).await;
-        if fresh {
+        if is_fresh {
             app.assert_accepted(response);
         } else {
             app.assert_fails_with(&response, &Error::Stale);
@@ -94,7 +96,7 @@ pub async fn a_proof_over_an_uppercase_digest_is_accepted<D: SaltedDialect>() {
     let digest = md5_hex(&format!("{}{}", md5_hex(PASSWORD).to_uppercase(), app.now()));
     app.assert_accepted(login_with_digest(&app, PHONE, &digest, app.now()).await);
     app.assert_fails_with(&login_with_digest(&app, PHONE, &digest, app.now()).await, &Error::Replayed);
-    // The proof over the lowercase digest is another proof, so it is accepted, too: it reveals nothing more.
+    // The proof over the lowercase digest is a different proof, so it is also accepted. This reveals nothing more.
     assert_accepted_at(&app, app.now()).await;
 }
 

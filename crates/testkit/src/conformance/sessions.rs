@@ -40,7 +40,7 @@ pub async fn disabling_a_user_revokes_their_sessions_permanently<D: SessionDiale
     }
 }
 
-pub async fn a_password_change_in_another_dialect_revokes_sessions<D: SessionDialect>() {
+pub async fn a_password_set_by_an_administrator_revokes_sessions<D: SessionDialect>() {
     let app = D::new().await;
     let user = app.add_test_user().await;
     let session = app.open_session().await;

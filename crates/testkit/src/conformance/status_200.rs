@@ -21,35 +21,38 @@ fn assert_hidden_status(response: &TestResponse, (status, retry_after, text): (u
 pub async fn errors_have_status_200_when_configured<D: DialectUnderTest>() {
     let app = D::with_settings(&[("STELE_STATUS_200", D::SERVICE.name)]).await;
     app.add_test_user().await;
-    let rejected = |rejection: &RequestRejection| response_parts((D::SERVICE.render_rejection)(rejection));
-    let failed =
+    let render_rejection = |rejection: &RequestRejection| response_parts((D::SERVICE.render_rejection)(rejection));
+    let render_error =
         |error: &Error| response_parts(stele_dialect::finish_error_response(error, (D::SERVICE.render_error)(error)));
-    assert_hidden_status(&app.send(app.request("POST", "/nothing")).await, rejected(&RequestRejection::NotFound));
+    assert_hidden_status(
+        &app.send(app.request("POST", "/nothing")).await,
+        render_rejection(&RequestRejection::NotFound),
+    );
     assert_hidden_status(
         &app.send(app.request("PUT", D::LOGIN_PATH)).await,
-        rejected(&RequestRejection::MethodNotAllowed),
+        render_rejection(&RequestRejection::MethodNotAllowed),
     );
     assert_hidden_status(
         &app.post_with_type(D::LOGIN_PATH, JSON, "{").await,
-        rejected(&RequestRejection::InvalidInput(FieldError::MalformedRequest)),
+        render_rejection(&RequestRejection::InvalidInput(FieldError::MalformedRequest)),
     );
     assert_hidden_status(
         &app.post_with_type(D::LOGIN_PATH, JSON, " ".repeat(70_000)).await,
-        rejected(&RequestRejection::BodyTooLarge),
+        render_rejection(&RequestRejection::BodyTooLarge),
     );
     let accepted = app.login(0, PHONE, PASSWORD).await;
     assert_eq!(app.assert_accepted(accepted).header("x-stele-status"), "");
-    app.exhaust_free_attempts(PHONE).await;
-    let wait = Error::RateLimited { retry_after: Duration::from_secs(1) };
-    assert_hidden_status(&app.login(9, PHONE, PASSWORD).await, failed(&wait));
+    app.fail_until_locked_out(PHONE).await;
+    let rate_limited = Error::RateLimited { retry_after: Duration::from_secs(1) };
+    assert_hidden_status(&app.login(9, PHONE, PASSWORD).await, render_error(&rate_limited));
     app.lab.set_user_store(StoreState::Down);
-    assert_hidden_status(&app.login(9, PHONE, PASSWORD).await, failed(&Error::unavailable("")));
+    assert_hidden_status(&app.login(9, PHONE, PASSWORD).await, render_error(&Error::unavailable("")));
 }
 
 pub async fn errors_of_other_dialects_keep_their_status<D: DialectUnderTest>() {
     let other_dialect = if D::SERVICE.name == "jwt" { "tms" } else { "jwt" };
     let app = D::with_settings(&[("STELE_STATUS_200", other_dialect)]).await;
     let response = app.post_with_type(D::LOGIN_PATH, JSON, "{").await;
-    app.assert_refused(&response, &RequestRejection::InvalidInput(FieldError::MalformedRequest));
+    app.assert_rejected(&response, &RequestRejection::InvalidInput(FieldError::MalformedRequest));
     assert_eq!(response.header("x-stele-status"), "");
 }

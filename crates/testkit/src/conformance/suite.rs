@@ -49,7 +49,7 @@ macro_rules! conformance {
             rate_limits::lockouts_double_up_to_a_minute,
             rate_limits::a_successful_login_resets_the_failure_count,
             rate_limits::the_failure_count_is_shared_by_all_identifiers,
-            rate_limits::only_wrong_passwords_are_counted,
+            rate_limits::malformed_requests_and_right_passwords_are_not_counted,
             rate_limits::an_origin_is_rate_limited_across_accounts,
             rate_limits::x_forwarded_for_of_an_untrusted_peer_is_ignored,
             rate_limits::failures_of_strangers_do_not_lock_the_owner_out,
@@ -69,7 +69,7 @@ macro_rules! conformance {
             sessions::each_login_opens_a_new_session,
             sessions::a_session_expires_twelve_hours_after_its_last_use,
             sessions::disabling_a_user_revokes_their_sessions_permanently,
-            sessions::a_password_change_in_another_dialect_revokes_sessions
+            sessions::a_password_set_by_an_administrator_revokes_sessions
         }
     };
     (@salted $dialect:ty) => {

@@ -1,4 +1,5 @@
-//! Server-side faults: reported in the dialect's format, never counted as a wrong password, over when the cause is.
+//! Server-side faults: reported in the dialect's format and never counted as a wrong password. Logins succeed again as
+//! soon as the cause is gone.
 
 use std::time::Duration;
 
@@ -27,15 +28,15 @@ pub async fn logins_fail_and_count_nothing_while_a_store_is_down<D: DialectUnder
 pub async fn a_full_hash_queue_returns_retry_after_and_computes_no_hash<D: DialectUnderTest>() {
     let mut app = D::new().await;
     app.add_test_user().await;
-    let full = app.lab.start_with_full_hash_queue(D::SERVICE).await;
-    let idle = std::mem::replace(&mut app.service, full);
-    let busy = Error::Busy { retry_after: Duration::from_secs(1) };
+    let overloaded_service = app.lab.start_with_full_hash_queue(D::SERVICE).await;
+    let idle_service = std::mem::replace(&mut app.service, overloaded_service);
+    let busy_error = Error::Busy { retry_after: Duration::from_secs(1) };
     for _ in 0..8 {
         for (identifier, password) in [(PHONE, WRONG_PASSWORD), (UNKNOWN_PHONE, PASSWORD), (PHONE, PASSWORD)] {
             let is_right = (identifier, password) == (PHONE, PASSWORD);
             let guess = if is_right { PasswordGuess::Right } else { PasswordGuess::Wrong };
             if D::login_cost(guess).hashes > 0 {
-                app.assert_fails_with(&app.login(0, identifier, password).await, &busy);
+                app.assert_fails_with(&app.login(0, identifier, password).await, &busy_error);
             } else if is_right {
                 // A login that computes no hash does not wait for the queue.
                 app.advance_clock(1);
@@ -43,7 +44,7 @@ pub async fn a_full_hash_queue_returns_retry_after_and_computes_no_hash<D: Diale
             }
         }
     }
-    app.service = idle;
+    app.service = idle_service;
     app.advance_clock(1);
     app.assert_accepted(app.login(0, PHONE, PASSWORD).await);
 }
