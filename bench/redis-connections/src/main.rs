@@ -46,7 +46,7 @@ const MEASUREMENT_TIME: Duration = Duration::from_millis(1_500);
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 /// Required by the included modules, as in the product.
-fn malformed_reply(what: &'static str) -> Error {
+fn malformed_reply_error(what: &'static str) -> Error {
     Error::internal(what)
 }
 
@@ -94,8 +94,8 @@ fn login_call() -> ScriptCall {
         .key(format!("b:session:{:064x}", n % 10_000))
         .key(format!("b:sessions:{:032x}", n % 10_000))
         .timestamp(NOW)
-        .schedule(&[limits.account])
-        .schedule(&[limits.address])
+        .failure_limits(&[limits.account])
+        .failure_limits(&[limits.address])
         .duration(limits.trusted_origin_ttl)
         .arg("o12345678")
         .arg(NOW.as_secs())

@@ -59,8 +59,8 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// Host and database of a PostgreSQL URL. Splits at the last `@`, since a password may contain `@`, `/` and `?`, and
-/// returns no part of a URL that has "password" anywhere.
+/// Reduces a PostgreSQL URL to host and database. The user information ends at the last `@`, because a password may
+/// contain `@`, `/` and `?`. Of a URL that contains "password" anywhere, nothing but the scheme is returned.
 fn redact_postgres_url(url: &str) -> String {
     if url.to_ascii_lowercase().contains("password") {
         return "postgres://…".to_owned();
@@ -79,6 +79,10 @@ mod tests {
         assert_eq!(DatabaseUrl::parse("sqlite:var/users.db").unwrap(), DatabaseUrl::sqlite("var/users.db"));
         assert_eq!(DatabaseUrl::parse("sqlite:///var/users.db").unwrap(), DatabaseUrl::sqlite("/var/users.db"));
         assert!(matches!(DatabaseUrl::parse("postgresql://h/d").unwrap(), DatabaseUrl::Postgres(_)));
+    }
+
+    #[test]
+    fn an_invalid_url_is_rejected_without_echoing_it() {
         for bad in ["", "users.db", "sqlite:", "mysql://u:hunter2@h/d", "postgres:h"] {
             let error = DatabaseUrl::parse(bad).unwrap_err().to_string();
             assert!(error.contains("postgres://") && !error.contains("hunter2"), "{error}");

@@ -7,33 +7,35 @@ use stele_core::Error;
 
 use crate::DatabaseUrl;
 
-/// Why a store cannot be opened, with the remedy. Never contains a password.
+/// Why a store cannot be opened, with the remedy. The message never contains a password.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// `STELE_DATABASE_URL` is not a supported database URL.
+    /// `STELE_DATABASE_URL` is not a supported database URL, has an unsupported parameter, or needs root certificates of
+    /// the system that do not exist.
     #[error("not a supported database URL ({0}): use postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH")]
     InvalidDatabaseUrl(String),
-    /// The root certificates that `sslrootcert` names cannot be used.
+    /// The file that `sslrootcert` names cannot be read, or has no valid certificate.
     #[error(
         "cannot use the root certificates in {path}: {cause}: set sslrootcert to a readable PEM file, or to system"
     )]
     InvalidRootCertificates {
         /// The PEM file.
         path: PathBuf,
-        /// Why it is rejected.
+        /// Why the file is rejected.
         cause: String,
     },
-    /// A file cannot be created or written.
-    #[error("cannot write {path}: {cause}: create the folder, and give this user write permission in it")]
+    /// The database file cannot be created, read or written.
+    #[error("cannot write {path}: {cause}: create the folder, and give this user write permission in the folder")]
     Unwritable {
         /// The file.
         path: PathBuf,
         /// The error of the operating system.
         cause: std::io::Error,
     },
-    /// The database file, or one that SQLite writes beside it, is a symbolic link: data would be written to its target.
+    /// The database file, or a file that SQLite writes beside it, is a symbolic link: data would be written to the
+    /// link's target.
     #[error(
-        "{0} is a symbolic link: set the path of its target (STELE_DATA, or STELE_DATABASE_URL=sqlite:PATH), or remove it"
+        "{0} is a symbolic link: set the path of the link's target (STELE_DATA, or STELE_DATABASE_URL=sqlite:PATH), or remove the link"
     )]
     SymbolicLink(PathBuf),
     /// The file is not an SQLite database.
@@ -42,8 +44,10 @@ pub enum OpenError {
     /// A newer version of Stele has migrated the schema.
     #[error("{0} has the schema of a newer Stele: upgrade this installation, or set another database")]
     NewerSchema(DatabaseUrl),
-    /// The database cannot be reached, or rejects the login.
-    #[error("cannot use {target}: {cause}: check that the database runs, its address, and the user and password")]
+    /// The database cannot be reached or opened, rejects the login, or its schema version cannot be read.
+    #[error(
+        "cannot use {target}: {cause}: check that the database runs, and that the address, user and password are correct"
+    )]
     Unreachable {
         /// The database.
         target: DatabaseUrl,
@@ -57,7 +61,7 @@ pub enum OpenError {
     )]
     InvalidRedisUrl(&'static str),
     /// Redis cannot be reached, or rejects the login or a script.
-    #[error("cannot use {url}: {cause}: check that Redis runs, its address, and the user and password")]
+    #[error("cannot use {url}: {cause}: check that Redis runs, and that the address, user and password are correct")]
     RedisUnreachable {
         /// The URL without user, password and parameters.
         url: String,
@@ -74,8 +78,8 @@ pub enum OpenError {
     },
 }
 
-/// Maps a query error: [`Error::Internal`] for an invalid row or statement, which a retry does not fix, and
-/// [`Error::Unavailable`] for everything else (the database is busy, full, read-only or unreachable).
+/// Maps a query error: [`Error::Internal`] for a violated constraint, an invalid row or an invalid statement, which a
+/// retry does not fix, and [`Error::Unavailable`] for all others (the database is busy, full, read-only or unreachable).
 pub(crate) fn map_database_error(error: DbError) -> Error {
     match error {
         DbError::DatabaseError(
@@ -103,6 +107,6 @@ pub(crate) fn is_unique_violation(error: &DbError) -> bool {
 }
 
 /// The error for a column with an invalid value. Names the column, never the value.
-pub(crate) fn corrupt_column(column: &'static str) -> DbError {
+pub(crate) fn corrupt_column_error(column: &'static str) -> DbError {
     DbError::DeserializationError(format!("invalid value in column {column}").into())
 }

@@ -4,7 +4,8 @@
 //! - [`Database`]: user store, key store and audit log in PostgreSQL or SQLite, with one set of queries for both
 //! - [`SqliteStateStore`]: embedded state store in an SQLite file
 //! - [`RedisStateStore`]: state store that all instances of all services share
-//! - [`OpenError`]: an operator's message when a store cannot be opened, with its remedy
+//! - [`SchemaState`]: the schema of the user store compared with this program's migrations
+//! - [`OpenError`]: why a store cannot be opened, as a message for the operator, with the remedy
 
 mod database_url;
 mod error;
@@ -19,5 +20,5 @@ pub use migrate::SchemaState;
 pub use state::{RedisStateStore, SqliteStateStore};
 pub use users::Database;
 
-// Named only for its feature `bundled`: diesel uses the SQLite library that it is linked with.
+// A dependency only for the feature `bundled`, which compiles SQLite: diesel links to this library.
 use libsqlite3_sys as _;

@@ -18,7 +18,7 @@ pub enum SchemaState {
     Empty,
     /// Migrations are pending: migrate.
     Older,
-    /// All migrations are applied, and no other.
+    /// All migrations of this program are applied, and no others.
     Current,
     /// A migration is applied that this program does not have: a newer version has migrated.
     Newer,
@@ -27,19 +27,19 @@ pub enum SchemaState {
 type MigrationError = Box<dyn std::error::Error + Send + Sync>;
 
 diesel::table! {
-    // The migration journal of diesel.
+    // Diesel's journal of applied migrations.
     __diesel_schema_migrations (version) {
         version -> Text,
     }
 }
 use __diesel_schema_migrations::dsl as journal;
 
-/// Compares the `applied` versions with the migrations of `known`.
-pub(crate) fn schema_state<DB: Backend>(
-    known: &EmbeddedMigrations,
+/// Compares the `applied` versions with the `embedded` migrations of this program.
+pub(crate) fn compare_schema<DB: Backend>(
+    embedded: &EmbeddedMigrations,
     applied: &[String],
 ) -> Result<SchemaState, MigrationError> {
-    let migrations = MigrationSource::<DB>::migrations(known)?;
+    let migrations = MigrationSource::<DB>::migrations(embedded)?;
     let versions: Vec<String> = migrations.iter().map(|m| m.name().version().to_string()).collect();
     // Compared as sets: a migration added between two applied ones is pending as well.
     Ok(if applied.is_empty() {
@@ -53,17 +53,18 @@ pub(crate) fn schema_state<DB: Backend>(
     })
 }
 
-/// Runs the pending migrations. The caller holds a transaction and a lock: all of them are applied, once, or none.
-pub(crate) fn run_pending_migrations<C, DB>(conn: &mut C, known: EmbeddedMigrations) -> Result<(), MigrationError>
+/// Runs the pending migrations. The caller holds a transaction and a lock, so that either all pending migrations are
+/// applied, once, or none.
+pub(crate) fn run_pending_migrations<C, DB>(conn: &mut C, embedded: EmbeddedMigrations) -> Result<(), MigrationError>
 where
     DB: Backend,
     C: MigrationHarness<DB>,
 {
     let applied: Vec<String> = conn.applied_migrations()?.iter().map(MigrationVersion::to_string).collect();
-    match schema_state::<DB>(&known, &applied)? {
+    match compare_schema::<DB>(&embedded, &applied)? {
         SchemaState::Current => Ok(()),
-        SchemaState::Newer => Err("the schema is of a newer version".into()),
-        SchemaState::Empty | SchemaState::Older => conn.run_pending_migrations(known).map(drop),
+        SchemaState::Newer => Err("a newer version of Stele has migrated the schema".into()),
+        SchemaState::Empty | SchemaState::Older => conn.run_pending_migrations(embedded).map(drop),
     }
 }
 

@@ -14,7 +14,7 @@ use diesel::{Connection, ConnectionError, ConnectionResult, SqliteConnection};
 
 use crate::OpenError;
 
-/// What a committed transaction survives.
+/// Which failures a committed transaction survives.
 #[derive(Clone, Copy)]
 pub(crate) enum Durability {
     /// A power loss: a commit waits for the disk (`synchronous = FULL`).
@@ -38,11 +38,12 @@ pub(crate) fn check_existing(path: &Path) -> Result<(), OpenError> {
     open_file(path, OpenOptions::new().read(true).write(true))
 }
 
-/// Opens the file. Rejects a symbolic link, also for the files that SQLite writes beside it: it could overwrite another
-/// user's file, or write into a file that others can read.
+/// Opens the file and checks its header. Rejects a symbolic link in place of the file, or of a file that SQLite writes
+/// beside it: writing through the link could overwrite another user's file, or expose data in a file that others can
+/// read.
 fn open_file(path: &Path, options: &mut OpenOptions) -> Result<(), OpenError> {
-    let sibling = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
-    if let Some(link) = ["", "-wal", "-shm", "-journal"].map(sibling).into_iter().find(|path| path.is_symlink()) {
+    let with_suffix = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    if let Some(link) = ["", "-wal", "-shm", "-journal"].map(with_suffix).into_iter().find(|path| path.is_symlink()) {
         return Err(OpenError::SymbolicLink(link));
     }
     let file = options.open(path).map_err(|cause| OpenError::Unwritable { path: path.to_owned(), cause })?;
@@ -57,15 +58,16 @@ fn check_header(path: &Path, file: std::fs::File) -> Result<(), OpenError> {
     is_database.then_some(()).ok_or_else(|| OpenError::NotADatabase(path.to_owned()))
 }
 
-/// Connects to an existing file and sets its pragmas. Blocks, for up to a second if the file is locked.
+/// Connects to an existing file and sets the connection's pragmas. Blocks, and retries for about a second while another
+/// connection switches the file to WAL mode.
 pub(crate) fn open_connection(path: &Path, durability: Durability) -> ConnectionResult<SqliteConnection> {
     let mut conn = SqliteConnection::establish(&existing_file_uri(path)?)?;
     let synchronous = match durability {
         Durability::SurvivesPowerLoss => "FULL",
         Durability::SurvivesProcessCrash => "NORMAL",
     };
-    // Up to `journal_size_limit` bytes, SQLite overwrites the log instead of truncating it: faster than extending a file.
-    // The state store's log may grow longer, because the checkpoint thread copies it: see `checkpoint.rs`.
+    // A log of up to `journal_size_limit` bytes is overwritten instead of truncated, which is faster than extending a file
+    // again. The state store's log may grow longer, because the checkpoint thread copies its pages: see `checkpoint.rs`.
     // `busy_timeout` comes first, so that the other pragmas wait for locks as well.
     let (cache_kib, autocheckpoint_pages, wal_size_limit) = match durability {
         Durability::SurvivesPowerLoss => (8_192, 4_000, 32 << 20),
@@ -76,7 +78,7 @@ pub(crate) fn open_connection(path: &Path, durability: Durability) -> Connection
          PRAGMA foreign_keys = ON; PRAGMA cache_size = -{cache_kib}; \
          PRAGMA wal_autocheckpoint = {autocheckpoint_pages}; PRAGMA journal_size_limit = {wal_size_limit};"
     );
-    // The switch to WAL mode, once per file, ignores `busy_timeout` while another connection does the same: retry.
+    // The switch to WAL mode, once per file, ignores `busy_timeout` while another connection switches as well: retry.
     for _ in 0..50 {
         if conn.batch_execute(&pragmas).is_ok() {
             return Ok(conn);
@@ -87,12 +89,13 @@ pub(crate) fn open_connection(path: &Path, durability: Durability) -> Connection
     Ok(conn)
 }
 
-/// Whether a statement failed because the disk is full (`SQLITE_FULL`). diesel exposes only SQLite's message.
+/// Whether a statement failed because the disk is full (`SQLITE_FULL`). Compares SQLite's message, because diesel does not
+/// expose the error code.
 pub(crate) fn is_disk_full(error: &DbError) -> bool {
     matches!(error, DbError::DatabaseError(_, info) if info.message().contains("disk is full"))
 }
 
-/// URI that opens the file only if it exists, so that SQLite never creates it with the mode of the umask.
+/// URI that opens the file only if it exists. Otherwise SQLite would create it with permissions by the umask.
 fn existing_file_uri(path: &Path) -> ConnectionResult<String> {
     let absolute = std::path::absolute(path).map_err(|e| ConnectionError::BadConnection(e.to_string()))?;
     let text = absolute.to_str().ok_or_else(|| ConnectionError::BadConnection("the path is not UTF-8".to_owned()))?;

@@ -27,7 +27,7 @@ const MAX_BATCH: usize = 128;
 /// Timeout of a job. Longer than `busy_timeout`, so that a locked database is reported by SQLite itself.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Whether a job writes. A batch without writes takes no write lock.
+/// Whether a job only reads or also writes. A batch without writes takes no write lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
@@ -37,8 +37,8 @@ pub(crate) enum Access {
 /// Handle to the thread. Dropping it runs the queued jobs, closes the connection and joins the thread; SQLite
 /// checkpoints the write-ahead log when the last connection to a file closes.
 pub(crate) struct SqliteThread {
-    jobs: mpsc::Sender<Box<dyn Job>>,
-    /// Declared after `jobs`, so dropped after it: closing that channel ends the thread.
+    job_tx: mpsc::Sender<Box<dyn Job>>,
+    /// Declared after `job_tx`, so dropped after it: closing that channel ends the thread.
     _runner: JoinOnDrop,
 }
 
@@ -52,24 +52,25 @@ impl Drop for JoinOnDrop {
 }
 
 impl SqliteThread {
-    /// Starts a thread for the file at `path`, with the connection `conn`. Without one it connects at its first job.
+    /// Starts a thread for the file at `path`, with the connection `conn`. Without `conn`, the thread connects at its first
+    /// job.
     pub(crate) fn start(
         name: &'static str,
         path: PathBuf,
         durability: Durability,
         conn: Option<SqliteConnection>,
     ) -> std::io::Result<Self> {
-        let (jobs, queue) = mpsc::channel(QUEUE_CAPACITY);
+        let (job_tx, job_rx) = mpsc::channel(QUEUE_CAPACITY);
         let checkpointer = match durability {
             Durability::SurvivesPowerLoss => None,
             Durability::SurvivesProcessCrash => Some(WalCheckpointer::start(path.clone())?),
         };
         let runner = BatchRunner { name, path, durability, conn, checkpointer, disk_space: DiskSpace::Available };
-        let runner = std::thread::Builder::new().name(name.to_owned()).spawn(move || runner.run(queue))?;
-        Ok(Self { jobs, _runner: JoinOnDrop(Some(runner)) })
+        let runner = std::thread::Builder::new().name(name.to_owned()).spawn(move || runner.run(job_rx))?;
+        Ok(Self { job_tx, _runner: JoinOnDrop(Some(runner)) })
     }
 
-    /// As [`SqliteThread::submit`], with database errors mapped by [`map_database_error`].
+    /// Runs a job like [`SqliteThread::submit`], and maps its database error with [`map_database_error`].
     pub(crate) async fn call<T, F>(&self, access: Access, work: F) -> Result<T>
     where
         T: Send + 'static,
@@ -78,12 +79,12 @@ impl SqliteThread {
         self.submit(access, work).await?.map_err(map_database_error)
     }
 
-    /// Queues `work` and waits until it is committed; it is applied completely or not at all. It may run more than
+    /// Queues `work` and waits until it is committed. The work is applied completely or not at all. It may run more than
     /// once, with earlier runs rolled back, and it runs even if the caller is cancelled.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the queue is full, on a timeout, or if the batch cannot commit. The inner result has
-    /// the database error of `work`.
+    /// [`Error::Unavailable`] if the queue is full, the thread has stopped, the job times out, or the batch cannot be
+    /// committed. The inner result has the database error of `work`.
     pub(crate) async fn submit<T, F>(&self, access: Access, work: F) -> Result<QueryResult<T>>
     where
         T: Send + 'static,
@@ -91,7 +92,7 @@ impl SqliteThread {
     {
         let (response_tx, response_rx) = oneshot::channel();
         let task = Task { access, work, outcome: None, response_tx };
-        self.jobs.try_send(Box::new(task)).map_err(|e| {
+        self.job_tx.try_send(Box::new(task)).map_err(|e| {
             Error::unavailable(match e {
                 mpsc::error::TrySendError::Full(_) => "the store's queue is full",
                 mpsc::error::TrySendError::Closed(_) => "the store has stopped",
@@ -168,21 +169,21 @@ struct BatchRunner {
     name: &'static str,
     path: PathBuf,
     durability: Durability,
-    /// `None` before the first job, and after a failed commit, which may leave it in an unknown state.
+    /// `None` until the first job connects, and after a failed commit, which may leave a connection in an unknown state.
     conn: Option<SqliteConnection>,
     /// Only for [`Durability::SurvivesProcessCrash`], where commits do not wait for the disk.
     checkpointer: Option<WalCheckpointer>,
-    /// As last reported.
+    /// The state that was last logged.
     disk_space: DiskSpace,
 }
 
 impl BatchRunner {
-    fn run(mut self, mut queue: mpsc::Receiver<Box<dyn Job>>) {
-        while let Some(first) = queue.blocking_recv() {
+    fn run(mut self, mut job_rx: mpsc::Receiver<Box<dyn Job>>) {
+        while let Some(first) = job_rx.blocking_recv() {
             // The batch has the jobs that are queued already; it does not wait for more.
             let mut batch = vec![first];
             while batch.len() < MAX_BATCH
-                && let Ok(job) = queue.try_recv()
+                && let Ok(job) = job_rx.try_recv()
             {
                 batch.push(job);
             }
@@ -248,7 +249,7 @@ impl BatchRunner {
                 run_in_read_transaction(conn, batch)
             };
         }
-        // Without savepoints first: jobs rarely fail, and a savepoint per job costs more than running the batch again.
+        // The first run has no savepoints: jobs rarely fail, and a savepoint per job costs more than a second run.
         let mut job_failed = false;
         let outcome = conn.immediate_transaction(|conn| {
             let result = batch.iter_mut().try_for_each(|job| catch_job_panic(job.as_mut(), conn));
@@ -261,13 +262,13 @@ impl BatchRunner {
     }
 }
 
-/// Runs jobs that only read, on one snapshot of the database.
+/// Runs jobs that only read in one transaction, on one snapshot of the database.
 fn run_in_read_transaction(conn: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) -> QueryResult<DiskSpace> {
     conn.transaction(|conn| Ok(run_individually(conn, batch)))
 }
 
-/// Runs each writing job in its own savepoint, so that a failed job rolls back alone. Returns [`DiskSpace::Full`] if
-/// one failed for lack of space.
+/// Runs each writing job in its own savepoint, so that a failed job rolls back alone. Returns [`DiskSpace::Full`] if a
+/// job failed for lack of space.
 fn run_individually(conn: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) -> DiskSpace {
     let mut space = DiskSpace::Available;
     for job in batch {
@@ -354,13 +355,13 @@ mod tests {
         let writer = std::sync::Arc::new(start_writer(&dir));
         let (unblock_tx, unblock_rx) = std::sync::mpsc::channel::<()>();
         let blocking = writer.call(Access::Write, move |_| Ok(unblock_rx.recv().is_err()));
-        let more =
+        let inserts =
             (0..QUEUE_CAPACITY + MAX_BATCH + 1).map(|n| writer.call(Access::Write, move |conn| insert(conn, n as i64)));
         let unblock = async { drop(unblock_tx) };
-        let (blocking, more, ()) = tokio::join!(blocking, futures_util::future::join_all(more), unblock);
+        let (blocking, results, ()) = tokio::join!(blocking, futures_util::future::join_all(inserts), unblock);
         assert!(blocking.unwrap());
-        let rejected = more.iter().filter(|result| matches!(result, Err(Error::Unavailable(_)))).count();
+        let rejected = results.iter().filter(|result| matches!(result, Err(Error::Unavailable(_)))).count();
         assert!((1..=MAX_BATCH + 2).contains(&rejected), "{rejected}");
-        assert_eq!(count(&writer).await, (more.len() - rejected) as i64);
+        assert_eq!(count(&writer).await, (results.len() - rejected) as i64);
     }
 }

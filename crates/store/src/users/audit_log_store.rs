@@ -1,4 +1,4 @@
-//! Audit log, in the users' database.
+//! Audit log store: appends, lists and purges entries in the users' database.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ const APPEND_SQL: &str = "INSERT INTO audit (at, source, seq, act, proof, purpos
                       $17) \
                       ON CONFLICT DO NOTHING";
 
-/// A row of the table `audit`, with the columns in its order.
+/// A row of the table `audit`, with the columns in the order of the table.
 #[derive(Queryable)]
 struct AuditRow {
     at: i64,
@@ -60,19 +60,19 @@ struct AuditRow {
 
 impl From<AuditRow> for AuditLogEntry {
     fn from(row: AuditRow) -> Self {
-        let owned = |text: Option<String>| text.map(Cow::Owned);
+        let into_cow = |text: Option<String>| text.map(Cow::Owned);
         Self {
             id: AuditLogEntryId { at: Timestamp::from_micros(row.at), source: row.source, seq: row.seq },
             first_at: row.first_at.map(Timestamp::from_micros),
             action: row.act.into(),
-            proof: owned(row.proof),
-            purpose: owned(row.purpose),
+            proof: into_cow(row.proof),
+            purpose: into_cow(row.purpose),
             result: row.result.into(),
             count: row.times,
             origins: row.origins,
-            dialect: owned(row.dialect),
+            dialect: into_cow(row.dialect),
             app: row.app,
-            subject_kind: owned(row.subject_kind),
+            subject_kind: into_cow(row.subject_kind),
             subject: row.subject,
             address: row.address,
             request: row.request,
@@ -86,6 +86,7 @@ fn column_values<'a, T>(entries: &'a [AuditLogEntry], value: impl Fn(&'a AuditLo
     entries.iter().map(value).collect()
 }
 
+/// Inserts entries into SQLite one by one. An entry whose id exists is ignored.
 fn insert_entries(conn: &mut SqliteConnection, entries: &[AuditLogEntry]) -> QueryResult<()> {
     for entry in entries {
         let row = (
@@ -112,7 +113,7 @@ fn insert_entries(conn: &mut SqliteConnection, entries: &[AuditLogEntry]) -> Que
     Ok(())
 }
 
-/// A boxed query for the entries that match a filter. A macro, because its type depends on the backend.
+/// A boxed query for the entries that match a filter. A macro, because the query's type depends on the backend.
 macro_rules! filter_query {
     ($filter:expr) => {{
         let filter: &AuditLogFilter = $filter;
@@ -228,11 +229,11 @@ impl AuditLogStore for SqlAuditLogStore {
     async fn delete_before(&self, before: Timestamp, limit: u32) -> Result<u64> {
         let deleted: QueryResult<usize> = query!(self.db, Write, SLOW_QUERY_TIMEOUTS, |conn| {
             async {
-                // The time of the last row of the batch. Rows with the same time are deleted with it, beyond `limit`.
                 let expired = audit::table.filter(audit::at.lt(before.as_micros()));
-                let last = expired.order(audit::at).offset(i64::from(limit.max(1)) - 1).select(audit::at);
-                let last = last.first::<i64>(conn).await.optional()?.unwrap_or(before.as_micros() - 1);
-                diesel::delete(audit::table.filter(audit::at.le(last))).execute(conn).await
+                let last_row = expired.order(audit::at).offset(i64::from(limit.max(1)) - 1).select(audit::at);
+                // Rows with the time of the last row are all deleted, so that a batch may exceed `limit`.
+                let last_at = last_row.first::<i64>(conn).await.optional()?.unwrap_or(before.as_micros() - 1);
+                diesel::delete(audit::table.filter(audit::at.le(last_at))).execute(conn).await
             }
             .await
         });

@@ -1,4 +1,5 @@
-//! Key store: the registered keys for key rotation, and the rows sealed under them.
+//! Key store: the registered keys (key rotation), the rows sealed under them, and the switch and usage counts of salted
+//! logins.
 
 use std::collections::BTreeMap;
 
@@ -18,29 +19,35 @@ use stele_core::user::UserId;
 use stele_core::{Error, Result};
 
 use super::pool::{BackendConnections, SLOW_QUERY_TIMEOUTS, query, transaction};
-use super::rows::{AppRow, sealed_from_columns};
+use super::rows::{AppRow, decode_sealed_secret};
 use super::schema::{apps, facts, keys, users};
-use super::user_store::{SALTED_ENDED, SqlStore};
-use crate::error::{corrupt_column, map_database_error};
+use super::user_store::{SALTED_LOGINS_DISABLED, SqlStore};
+use crate::error::{corrupt_column_error, map_database_error};
 
-/// The kind of sealing keys, the prefix of their names.
+/// The prefix of the names of sealing keys.
 const SEAL_KEY_KIND: &str = "seal";
 
 type KeyRow = (String, Option<Vec<u8>>, i64, i64);
 
-fn key_record((name, fingerprint, added_at, active_from): KeyRow) -> KeyRecord {
-    let timestamp = Timestamp::from_micros;
-    KeyRecord { name, fingerprint, added_at: timestamp(added_at), active_from: timestamp(active_from) }
+fn decode_key_record((name, fingerprint, added_at, active_from): KeyRow) -> KeyRecord {
+    KeyRecord {
+        name,
+        fingerprint,
+        added_at: Timestamp::from_micros(added_at),
+        active_from: Timestamp::from_micros(active_from),
+    }
 }
 
 fn to_u64(number: i64) -> Result<u64> {
     u64::try_from(number).map_err(Error::internal)
 }
 
-fn sealed_user((number, id, key, bytes): (i64, Vec<u8>, Option<i64>, Option<Vec<u8>>)) -> QueryResult<SealedUser> {
-    let id = UserId::from_bytes(id.try_into().map_err(|_| corrupt_column("users.id"))?);
-    let (key, bytes) = key.zip(bytes).ok_or_else(|| corrupt_column("users.sealed"))?;
-    Ok(SealedUser { number, id, sealed: sealed_from_columns(key, bytes, "users.seal_key_id")? })
+fn decode_sealed_user(
+    (number, id, key, bytes): (i64, Vec<u8>, Option<i64>, Option<Vec<u8>>),
+) -> QueryResult<SealedUser> {
+    let id = UserId::from_bytes(id.try_into().map_err(|_| corrupt_column_error("users.id"))?);
+    let (key, bytes) = key.zip(bytes).ok_or_else(|| corrupt_column_error("users.sealed"))?;
+    Ok(SealedUser { number, id, sealed: decode_sealed_secret(key, bytes, "users.seal_key_id")? })
 }
 
 /// Maps the counts of [`KeyStore::retire_key`]'s transaction: rows sealed under the key, and keys deleted.
@@ -62,7 +69,7 @@ impl KeyStore for SqlStore {
             let columns = (keys::name, keys::probe, keys::added_at, keys::works_from);
             keys::table.select(columns).order(keys::name).load::<KeyRow>(conn).await
         });
-        Ok(rows.map_err(map_database_error)?.into_iter().map(key_record).collect())
+        Ok(rows.map_err(map_database_error)?.into_iter().map(decode_key_record).collect())
     }
 
     async fn add_key(&self, key: &KeyRecord) -> Result<bool> {
@@ -124,8 +131,8 @@ impl KeyStore for SqlStore {
         for (key, rows) in app_counts {
             counts.entry(key).or_default().1 += to_u64(rows)?;
         }
-        let id = |key: i64| KeyId::try_from(key).map_err(Error::internal);
-        counts.into_iter().map(|(key, (users, apps))| Ok(KeyUsage { key: id(key)?, users, apps })).collect()
+        let to_key_id = |key: i64| KeyId::try_from(key).map_err(Error::internal);
+        counts.into_iter().map(|(key, (users, apps))| Ok(KeyUsage { key: to_key_id(key)?, users, apps })).collect()
     }
 
     async fn sealed_users(&self, key: KeyId, after: i64, limit: u32) -> Result<Vec<SealedUser>> {
@@ -141,7 +148,7 @@ impl KeyStore for SqlStore {
         });
         rows.map_err(map_database_error)?
             .into_iter()
-            .map(sealed_user)
+            .map(decode_sealed_user)
             .collect::<QueryResult<_>>()
             .map_err(map_database_error)
     }
@@ -190,14 +197,14 @@ impl KeyStore for SqlStore {
 
     async fn salted_logins_disabled_at(&self) -> Result<Option<Timestamp>> {
         let at = query!(self.db, Read, |conn| {
-            facts::table.find(SALTED_ENDED).select(facts::value).first::<i64>(conn).await.optional()
+            facts::table.find(SALTED_LOGINS_DISABLED).select(facts::value).first::<i64>(conn).await.optional()
         });
         Ok(at.map_err(map_database_error)?.map(Timestamp::from_micros))
     }
 
     async fn disable_salted_logins(&self, now: Timestamp) -> Result<bool> {
-        let fact = (facts::name.eq(SALTED_ENDED), facts::value.eq(now.as_micros()));
-        let inserted: QueryResult<usize> = match &*self.db {
+        let fact = (facts::name.eq(SALTED_LOGINS_DISABLED), facts::value.eq(now.as_micros()));
+        let disabled: QueryResult<usize> = match &*self.db {
             BackendConnections::Postgres(postgres) => {
                 query!(@postgres postgres, SLOW_QUERY_TIMEOUTS, |conn| {
                     conn.transaction(async |conn| {
@@ -213,13 +220,14 @@ impl KeyStore for SqlStore {
                 diesel::insert_into(facts::table).values(fact).on_conflict_do_nothing().execute(conn).await
             }),
         };
-        Ok(inserted.map_err(map_database_error)? > 0)
+        Ok(disabled.map_err(map_database_error)? > 0)
     }
 
     async fn enable_salted_logins(&self) -> Result<bool> {
-        let deleted =
-            query!(self.db, Write, |conn| diesel::delete(facts::table.find(SALTED_ENDED)).execute(conn).await);
-        Ok(deleted.map_err(map_database_error)? > 0)
+        let enabled = query!(self.db, Write, |conn| diesel::delete(facts::table.find(SALTED_LOGINS_DISABLED))
+            .execute(conn)
+            .await);
+        Ok(enabled.map_err(map_database_error)? > 0)
     }
 
     async fn count_sealed_digests(&self) -> Result<u64> {

@@ -26,17 +26,18 @@ use pool::{ADMIN_CONNECT_TIMEOUT, BackendConnections};
 use postgres::PostgresServer;
 use user_store::SqlStore;
 
-/// The users' database. Its stores share one connection pool.
+/// The users' database. All its stores share the same connections.
 pub struct Database {
     url: DatabaseUrl,
     db: Arc<BackendConnections>,
 }
 
 impl Database {
-    /// Configures the database without connecting. Connections are made at the first call, and again after a loss.
+    /// Configures the database without connecting. Connections are made at the first call, and replaced after
+    /// a loss.
     ///
     /// # Errors
-    /// [`OpenError`] if the URL, or a certificate file that it names, is invalid.
+    /// [`OpenError`] if the URL or a root certificate for it is invalid.
     pub fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
         let db = BackendConnections::new(url)?;
         Ok(Self { url: url.clone(), db: Arc::new(db) })
@@ -97,12 +98,12 @@ impl Database {
         Arc::new(SqlStore::new(Arc::clone(&self.db)))
     }
 
-    /// The key store of this database: the registered keys.
+    /// The key store of this database: the registered keys, and the rows sealed under them.
     pub fn keys(&self) -> Arc<dyn KeyStore> {
         Arc::new(SqlStore::new(Arc::clone(&self.db)))
     }
 
-    /// The store of imported password hashes to be wrapped.
+    /// The store of imported password hashes that are not yet wrapped in argon2id.
     pub fn verifiers(&self) -> Arc<dyn VerifierStore> {
         Arc::new(SqlStore::new(Arc::clone(&self.db)))
     }
@@ -122,7 +123,7 @@ impl Database {
             let mut conn = sqlite::open_connection(&path, Durability::SurvivesPowerLoss)
                 .map_err(|e| unreachable_error(&target, e))?;
             let applied = migrate::applied_versions_sqlite(&mut conn).map_err(|e| unreachable_error(&target, e))?;
-            migrate::schema_state::<diesel::sqlite::Sqlite>(&migrate::USERS_SQLITE, &applied)
+            migrate::compare_schema::<diesel::sqlite::Sqlite>(&migrate::USERS_SQLITE, &applied)
                 .map_err(|e| unreachable_error(&target, e))
         });
         task.await.map_err(|e| unreachable_error(&self.url, e))?
@@ -132,11 +133,11 @@ impl Database {
         let mut conn = self.connect_for_migration(url).await?;
         let applied =
             migrate::applied_versions_postgres(&mut conn).await.map_err(|e| unreachable_error(&self.url, e))?;
-        migrate::schema_state::<diesel::pg::Pg>(&migrate::USERS_POSTGRES, &applied)
+        migrate::compare_schema::<diesel::pg::Pg>(&migrate::USERS_POSTGRES, &applied)
             .map_err(|e| unreachable_error(&self.url, e))
     }
 
-    /// A connection outside the pool, without its statement timeout: migrations may take long.
+    /// Connects outside the pool, without the pool's statement timeout: migrations may take long.
     async fn connect_for_migration(&self, url: &str) -> Result<AsyncPgConnection, OpenError> {
         let server = PostgresServer::parse(url)?;
         tokio::time::timeout(ADMIN_CONNECT_TIMEOUT, server.connect())

@@ -22,7 +22,7 @@ use crate::sqlite::Durability;
 use crate::sqlite::thread::{Access, SqliteThread};
 use crate::{DatabaseUrl, OpenError};
 
-/// Timeout of the connection for a migration or a schema check.
+/// Timeout of connecting for a migration or a schema check.
 pub(super) const ADMIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Most pooled PostgreSQL connections of a process.
@@ -31,17 +31,17 @@ const MAX_POOL_SIZE: usize = 8;
 /// Timeouts of a PostgreSQL query.
 #[derive(Clone, Copy)]
 pub(super) struct QueryTimeouts {
-    /// For the connection: from the pool, or a new one.
+    /// For obtaining a connection, from the pool or new.
     pub(super) connection: Duration,
-    /// For the whole call.
+    /// For the whole call, including the connection.
     pub(super) call: Duration,
 }
 
-/// A login fails within two seconds when the server is unreachable.
+/// Timeouts of most queries: a login fails within two seconds when the server is unreachable.
 pub(super) const POSTGRES_TIMEOUTS: QueryTimeouts =
     QueryTimeouts { connection: Duration::from_millis(1_500), call: Duration::from_millis(1_500) };
 
-/// For queries that read or change many rows: longer than the server's `statement_timeout` of 8 s.
+/// Timeouts of queries that read or change many rows: longer than the server's `statement_timeout` of 8 s.
 pub(super) const SLOW_QUERY_TIMEOUTS: QueryTimeouts =
     QueryTimeouts { call: Duration::from_secs(9), ..POSTGRES_TIMEOUTS };
 
@@ -73,10 +73,10 @@ impl SqliteConnections {
             Access::Read => (&self.reader, "stele-users"),
             Access::Write => (&self.writer, "stele-users-write"),
         };
-        let start = || {
+        let start_thread = || {
             SqliteThread::start(name, self.path.clone(), Durability::SurvivesPowerLoss, None).map_err(|e| e.to_string())
         };
-        let thread = slot.get_or_init(start).as_ref().map_err(|e| Error::unavailable(e.clone()))?;
+        let thread = slot.get_or_init(start_thread).as_ref().map_err(|e| Error::unavailable(e.clone()))?;
         thread.submit(access, work).await
     }
 }
@@ -123,22 +123,22 @@ pub(super) fn resolve_now<T>(body: impl Future<Output = QueryResult<T>>) -> Quer
 
 /// The connections to PostgreSQL.
 pub(super) struct PostgresConnections {
-    /// For writes, transactions and slow queries.
+    /// For writes, transactions, and reads of several rows.
     pub(super) pool: Pool<AsyncPgConnection>,
-    /// For reads of at most one row.
+    /// For reads of at most one row ([`read`]).
     pub(super) shared: Box<SharedConnections>,
 }
 
 impl BackendConnections {
-    /// Prepares the connections; each is made at its first use.
+    /// Prepares the connections. Each is made at its first use.
     pub(super) fn new(url: &DatabaseUrl) -> Result<Self, OpenError> {
-        let unusable = |e: BuildError| OpenError::Unreachable { target: url.clone(), cause: e.to_string() };
+        let to_open_error = |e: BuildError| OpenError::Unreachable { target: url.clone(), cause: e.to_string() };
         match url {
             DatabaseUrl::Postgres(url) => {
                 let server = PostgresServer::parse(url)?;
                 let shared = Box::new(SharedConnections::new(server.clone()));
                 let manager = AsyncDieselConnectionManager::new_with_config("", manager_config(server));
-                let pool = Pool::builder(manager).max_size(MAX_POOL_SIZE).build().map_err(unusable)?;
+                let pool = Pool::builder(manager).max_size(MAX_POOL_SIZE).build().map_err(to_open_error)?;
                 Ok(Self::Postgres(PostgresConnections { pool, shared }))
             }
             DatabaseUrl::Sqlite(path) => Ok(Self::Sqlite(SqliteConnections::new(path.clone()))),
@@ -148,7 +148,7 @@ impl BackendConnections {
 
 fn manager_config(server: PostgresServer) -> ManagerConfig<AsyncPgConnection> {
     let mut config = ManagerConfig::default();
-    // A closed connection is detected without a query.
+    // `Fast` detects a closed connection without a query.
     config.recycling_method = RecyclingMethod::Fast;
     config.custom_setup = Box::new(move |_| {
         let server = server.clone();
@@ -157,7 +157,7 @@ fn manager_config(server: PostgresServer) -> ManagerConfig<AsyncPgConnection> {
     config
 }
 
-/// A new connection with timeouts at the server, which release the locks of an instance that has disappeared.
+/// Connects, and sets timeouts at the server, which release the locks of an instance that has disappeared.
 pub(super) async fn connect_with_server_timeouts(server: &PostgresServer) -> ConnectionResult<AsyncPgConnection> {
     let mut conn = server.connect().await?;
     conn.batch_execute("SET statement_timeout = '8s'; SET idle_in_transaction_session_timeout = '15s'")
@@ -166,9 +166,9 @@ pub(super) async fn connect_with_server_timeouts(server: &PostgresServer) -> Con
     Ok(conn)
 }
 
-/// A connection checked out of the pool. Dropping it without [`release`](Self::release) (the call was cancelled, or
-/// timed out) closes it: it may be inside a statement or a transaction, and would hold its locks while idle in the
-/// pool.
+/// A connection checked out of the pool. If it is dropped without [`release`](Self::release), because the call was
+/// cancelled or timed out, the connection is closed: it may be inside a statement or a transaction, whose locks it would
+/// hold while idle in the pool.
 pub(super) struct PooledConnection<O> {
     object: Option<O>,
     discard: fn(O),
@@ -198,13 +198,13 @@ impl<O> Drop for PooledConnection<O> {
 }
 
 /// Removes a connection from the pool and closes it.
-pub(super) fn close(object: Object<AsyncPgConnection>) {
+pub(super) fn close_pooled(object: Object<AsyncPgConnection>) {
     drop(Object::take(object));
 }
 
 /// Runs a query body, an expression of type `QueryResult<_>`, on a connection of the configured backend. `$access` is
 /// [`Access`]; `$timeouts` is [`QueryTimeouts`]. On SQLite the body may run more than once, with earlier runs rolled
-/// back, and must own the values it uses. A timeout on PostgreSQL also drops the pool's idle connections: they lead to
+/// back, and must own the values it uses. A timeout on PostgreSQL also drops the pool's idle connections, which lead to
 /// the same unreachable server, or to its former address.
 macro_rules! query {
     ($db:expr, $access:ident, |$conn:ident| $body:expr) => {
@@ -227,7 +227,7 @@ macro_rules! query {
             let object = tokio::time::timeout($timeouts.connection, pool.get()).await;
             let object = object.map_err(stele_core::Error::unavailable)?.map_err(stele_core::Error::unavailable)?;
             let mut pooled =
-                $crate::users::pool::PooledConnection::new(object, $crate::users::pool::close);
+                $crate::users::pool::PooledConnection::new(object, $crate::users::pool::close_pooled);
             let $conn = pooled.get()?;
             let outcome = async { $body }.await;
             pooled.release();
@@ -249,8 +249,8 @@ macro_rules! query {
 }
 
 /// Reads at most one row of type `$row` with `$query`, which must own its values or borrow from values that can be
-/// moved. On PostgreSQL it uses the shared connections, and retries on a new one each time a connection turns out to be
-/// lost.
+/// moved. On PostgreSQL it uses the shared connections. When a connection turns out to be lost, the read is repeated on
+/// another one, at most [`CONNECTIONS_PER_RUNTIME`](super::shared_connections::CONNECTIONS_PER_RUNTIME) times.
 macro_rules! read {
     ($db:expr, $row:ty, $query:expr) => {
         match &*$db {
@@ -258,7 +258,7 @@ macro_rules! read {
                 use $crate::users::shared_connections::{self, CONNECTIONS_PER_RUNTIME};
                 let shared = &postgres.shared;
                 let call = tokio::time::timeout($crate::users::pool::POSTGRES_TIMEOUTS.call, async {
-                    let mut lost = 0;
+                    let mut lost_connections = 0;
                     loop {
                         let connection = shared.checkout().await?;
                         let mut conn = shared_connections::connection_of(&connection)?;
@@ -268,8 +268,8 @@ macro_rules! read {
                             break outcome.map_err($crate::error::map_database_error);
                         }
                         shared.discard(&connection);
-                        lost += 1;
-                        if lost > CONNECTIONS_PER_RUNTIME {
+                        lost_connections += 1;
+                        if lost_connections > CONNECTIONS_PER_RUNTIME {
                             break outcome.map_err($crate::error::map_database_error);
                         }
                     }
@@ -290,7 +290,7 @@ macro_rules! read {
     };
 }
 
-/// As [`query`], for a writing body in a transaction. On SQLite each writing body runs in one anyway.
+/// Runs a writing query body like [`query`], in a transaction. On SQLite every writing body runs in a transaction.
 macro_rules! transaction {
     ($db:expr, |$conn:ident| $body:expr) => {
         $crate::users::pool::transaction!($db, $crate::users::pool::POSTGRES_TIMEOUTS, |$conn| $body)

@@ -1,4 +1,4 @@
-//! PostgreSQL connection settings from a URL, with libpq's TLS modes.
+//! PostgreSQL connection settings from a URL, with libpq's TLS modes (`sslmode`).
 
 use std::fs::File;
 use std::path::Path;
@@ -9,10 +9,10 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
-use super::tls::{CertificateVerification, PostgresTlsConnector, Roots};
+use super::tls::{CertificateVerification, PostgresTlsConnector, RootCertificates};
 use crate::OpenError;
 
-const SSL_MODES: &str = "unknown sslmode: use disable, prefer, require, verify-ca or verify-full";
+const UNKNOWN_SSL_MODE: &str = "unknown sslmode: use disable, prefer, require, verify-ca or verify-full";
 
 /// A server's address, login and TLS settings.
 #[derive(Clone)]
@@ -24,15 +24,21 @@ pub(super) struct PostgresServer {
 impl PostgresServer {
     /// Parses `postgres://USER:PASSWORD@HOST/NAME?sslmode=…&sslrootcert=…` and the other parameters of tokio-postgres.
     ///
-    /// The modes are libpq's. `disable`: no TLS. `prefer` (default): TLS if the server offers it. `require`: TLS with
-    /// any certificate. `verify-ca`: a certificate issued by `sslrootcert`, or by the system's authorities without one
-    /// or with `system`. `verify-full`: the same, and the certificate names the host. As in libpq, `require` with an
-    /// `sslrootcert` is `verify-ca`. Modes that would ignore an `sslrootcert` are rejected with one.
+    /// The modes are libpq's:
+    ///
+    /// - `disable`: no TLS
+    /// - `prefer` (default): TLS if the server offers it
+    /// - `require`: TLS with any certificate; with an `sslrootcert`, `verify-ca`
+    /// - `verify-ca`: TLS with a certificate issued by an authority in the file `sslrootcert`, or by one of the system's
+    ///   authorities if `sslrootcert` is absent or `system`
+    /// - `verify-full`: as `verify-ca`, and the certificate must name the host
+    ///
+    /// `disable` and `prefer` are rejected with an `sslrootcert`, which they would ignore.
     pub(super) fn parse(url: &str) -> Result<Self, OpenError> {
         let (url, tls_parameters) = split_tls_parameters(url)?;
         let verification = tls_parameters.certificate_verification()?;
-        let invalid = |e: tokio_postgres::Error| OpenError::InvalidDatabaseUrl(with_sources(&e));
-        let mut config: Config = url.parse().map_err(invalid)?;
+        let to_open_error = |e: tokio_postgres::Error| OpenError::InvalidDatabaseUrl(with_sources(&e));
+        let mut config: Config = url.parse().map_err(to_open_error)?;
         config.ssl_mode(match tls_parameters.ssl_mode.as_str() {
             "disable" => SslMode::Disable,
             "prefer" => SslMode::Prefer,
@@ -57,9 +63,9 @@ struct TlsParameters {
 
 impl TlsParameters {
     fn certificate_verification(&self) -> Result<CertificateVerification, OpenError> {
-        let roots = || match self.ssl_root_cert.as_deref() {
-            None | Some("system") => Ok(Roots::System),
-            Some(path) => load_root_certificates(path.as_ref()).map(Roots::Custom),
+        let load_roots = || match self.ssl_root_cert.as_deref() {
+            None | Some("system") => Ok(RootCertificates::System),
+            Some(path) => load_root_certificates(path.as_ref()).map(RootCertificates::Custom),
         };
         match (self.ssl_mode.as_str(), &self.ssl_root_cert) {
             ("disable" | "prefer" | "require", None) => Ok(CertificateVerification::AcceptAny),
@@ -67,14 +73,14 @@ impl TlsParameters {
                 "sslmode={} would ignore sslrootcert: use verify-full, or remove sslrootcert",
                 self.ssl_mode
             ))),
-            ("require" | "verify-ca", _) => Ok(CertificateVerification::VerifyCa(roots()?)),
-            ("verify-full", _) => Ok(CertificateVerification::VerifyFull(roots()?)),
-            _ => Err(OpenError::InvalidDatabaseUrl(SSL_MODES.to_owned())),
+            ("require" | "verify-ca", _) => Ok(CertificateVerification::VerifyCa(load_roots()?)),
+            ("verify-full", _) => Ok(CertificateVerification::VerifyFull(load_roots()?)),
+            _ => Err(OpenError::InvalidDatabaseUrl(UNKNOWN_SSL_MODE.to_owned())),
         }
     }
 }
 
-/// Splits a URL into one without the TLS parameters, which tokio-postgres does not accept, and those parameters.
+/// Separates the TLS parameters, which tokio-postgres does not accept, from the rest of a URL.
 fn split_tls_parameters(url: &str) -> Result<(String, TlsParameters), OpenError> {
     let mut tls_parameters = TlsParameters { ssl_mode: "prefer".to_owned(), ssl_root_cert: None };
     // As in tokio-postgres, the first @ ends the user information, and the parameters start at the first ? after it.
@@ -85,13 +91,13 @@ fn split_tls_parameters(url: &str) -> Result<(String, TlsParameters), OpenError>
     let mut others = Vec::new();
     for pair in url[start + 1..].split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = || {
-            let text = percent_decode_str(value).decode_utf8();
-            text.map(Into::into).map_err(|_| OpenError::InvalidDatabaseUrl(format!("{name} is not UTF-8")))
+        let decode_value = || {
+            let decoded = percent_decode_str(value).decode_utf8();
+            decoded.map(Into::into).map_err(|_| OpenError::InvalidDatabaseUrl(format!("{name} is not UTF-8")))
         };
         match name {
-            "sslmode" => tls_parameters.ssl_mode = value()?,
-            "sslrootcert" => tls_parameters.ssl_root_cert = Some(value()?),
+            "sslmode" => tls_parameters.ssl_mode = decode_value()?,
+            "sslrootcert" => tls_parameters.ssl_root_cert = Some(decode_value()?),
             _ => others.push(pair),
         }
     }
@@ -103,28 +109,28 @@ fn split_tls_parameters(url: &str) -> Result<(String, TlsParameters), OpenError>
 fn load_root_certificates(path: &Path) -> Result<rustls::RootCertStore, OpenError> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
-    let unusable = |cause: String| OpenError::InvalidRootCertificates { path: path.to_owned(), cause };
-    let file = File::open(path).map_err(|e| unusable(e.to_string()))?;
+    let to_open_error = |cause: String| OpenError::InvalidRootCertificates { path: path.to_owned(), cause };
+    let file = File::open(path).map_err(|e| to_open_error(e.to_string()))?;
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_reader_iter(file) {
-        let certificate = certificate.map_err(|e| unusable(e.to_string()))?;
-        roots.add(certificate).map_err(|e| unusable(e.to_string()))?;
+        let certificate = certificate.map_err(|e| to_open_error(e.to_string()))?;
+        roots.add(certificate).map_err(|e| to_open_error(e.to_string()))?;
     }
-    if roots.is_empty() { Err(unusable("it contains no certificate".to_owned())) } else { Ok(roots) }
+    if roots.is_empty() { Err(to_open_error("the file contains no certificate".to_owned())) } else { Ok(roots) }
 }
 
-/// An error's message with those of its sources: tokio-postgres displays only the kind.
+/// The message of an error, followed by the messages of its sources: tokio-postgres displays only the kind.
 fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let mut description = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
         let message = error.to_string();
-        if !text.contains(&message) {
-            text = format!("{text}: {message}");
+        if !description.contains(&message) {
+            description = format!("{description}: {message}");
         }
         source = error.source();
     }
-    text
+    description
 }
 
 #[cfg(test)]
@@ -148,12 +154,12 @@ mod tests {
     }
 
     #[test]
-    fn ineffective_or_unknown_tls_parameters_are_rejected() {
+    fn unusable_tls_parameters_are_rejected_without_echoing_the_password() {
         for (parameters, expected) in [
-            ("sslmode=verify_full", SSL_MODES),
-            ("sslmode=", SSL_MODES),
-            ("sslmode=allow", SSL_MODES),
-            ("sslmode=Require", SSL_MODES),
+            ("sslmode=verify_full", UNKNOWN_SSL_MODE),
+            ("sslmode=", UNKNOWN_SSL_MODE),
+            ("sslmode=allow", UNKNOWN_SSL_MODE),
+            ("sslmode=Require", UNKNOWN_SSL_MODE),
             ("sslrootcert=system", "ignore"),
             ("sslmode=disable&sslrootcert=/ca.pem", "ignore"),
             ("sslmode=verify-full&sslrootcert=/nowhere/ca.pem", "/nowhere/ca.pem"),

@@ -1,5 +1,5 @@
-//! Rows of the users' database and their conversion to and from domain types. An invalid value is an error, not a
-//! default.
+//! Rows of the users' database and their conversion to and from domain types. An invalid column is an
+//! error and never replaced by a default.
 
 use diesel::prelude::*;
 use stele_core::app::{App, ClientToken};
@@ -9,7 +9,7 @@ use stele_core::time::Timestamp;
 use stele_core::user::{Account, Credential, Gender, NewUser, Profile, Role, User, UserId};
 
 use super::schema::{apps, client_tokens, users};
-use crate::error::corrupt_column;
+use crate::error::corrupt_column_error;
 
 /// The columns of `users` without number and credential.
 #[derive(Clone, Queryable, Selectable, Insertable)]
@@ -38,7 +38,7 @@ pub(super) struct UserRow {
     memo: String,
 }
 
-/// The columns of `users` with the credential, its epoch, and its last login by a salted proof.
+/// The columns of `users` with the credential, the epoch, and the time of the last login by a salted proof.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users)]
 pub(super) struct CredentialRow {
@@ -102,7 +102,8 @@ impl UserRow {
         }
     }
 
-    /// Whether a text contains NUL. PostgreSQL rejects it; SQLite would accept it, but both backends behave the same.
+    /// Whether a text field contains NUL. PostgreSQL rejects NUL. SQLite would accept it, but both backends must behave
+    /// alike.
     pub(super) fn has_nul(&self) -> bool {
         let optional = [&self.name, &self.phone, &self.email, &self.registered_with];
         let required = [
@@ -124,7 +125,7 @@ impl UserRow {
 
     pub(super) fn into_user(self, number: i64) -> QueryResult<User> {
         Ok(User {
-            id: UserId::from_bytes(self.id.try_into().map_err(|_| corrupt_column("users.id"))?),
+            id: UserId::from_bytes(self.id.try_into().map_err(|_| corrupt_column_error("users.id"))?),
             number,
             name: self.name,
             phone: self.phone,
@@ -136,14 +137,14 @@ impl UserRow {
             role: match self.role {
                 ROLE_ADMIN => Role::Admin,
                 ROLE_USER => Role::User,
-                _ => return Err(corrupt_column("users.role")),
+                _ => return Err(corrupt_column_error("users.role")),
             },
             disabled: self.disabled,
             profile: Profile {
                 real_name: self.real_name,
                 gender: match self.gender {
                     None => None,
-                    Some(text) => Some(Gender::parse(&text).ok_or_else(|| corrupt_column("users.gender"))?),
+                    Some(text) => Some(Gender::parse(&text).ok_or_else(|| corrupt_column_error("users.gender"))?),
                 },
                 nickname: self.nickname,
                 avatar_url: self.avatar_url,
@@ -163,8 +164,8 @@ impl CredentialRow {
     pub(super) fn into_account(self, user: User) -> QueryResult<Account> {
         let sealed = match (self.seal_key_id, self.sealed) {
             (None, None) => None,
-            (Some(key_id), Some(bytes)) => Some(sealed_from_columns(key_id, bytes, "users.seal_key_id")?),
-            _ => return Err(corrupt_column("users.sealed")),
+            (Some(key_id), Some(bytes)) => Some(decode_sealed_secret(key_id, bytes, "users.seal_key_id")?),
+            _ => return Err(corrupt_column_error("users.sealed")),
         };
         let credential = Credential { verifier: self.verifier, sealed };
         let salted_at = self.salted_at.map(Timestamp::from_micros);
@@ -173,12 +174,12 @@ impl CredentialRow {
 }
 
 /// The values of the columns `seal_key_id` and `sealed`.
-pub(super) fn sealed_columns(credential: &Credential) -> (Option<i64>, Option<Vec<u8>>) {
+pub(super) fn encode_sealed_digest(credential: &Credential) -> (Option<i64>, Option<Vec<u8>>) {
     credential.sealed.as_ref().map(|sealed| (i64::from(sealed.key_id), sealed.bytes.clone())).unzip()
 }
 
-pub(super) fn sealed_from_columns(key_id: i64, bytes: Vec<u8>, column: &'static str) -> QueryResult<SealedSecret> {
-    Ok(SealedSecret { key_id: key_id.try_into().map_err(|_| corrupt_column(column))?, bytes })
+pub(super) fn decode_sealed_secret(key_id: i64, bytes: Vec<u8>, column: &'static str) -> QueryResult<SealedSecret> {
+    Ok(SealedSecret { key_id: key_id.try_into().map_err(|_| corrupt_column_error(column))?, bytes })
 }
 
 impl AppRow {
@@ -195,7 +196,7 @@ impl AppRow {
 
     pub(super) fn into_app(self) -> QueryResult<App> {
         Ok(App {
-            secret: sealed_from_columns(self.seal_key_id, self.sealed, "apps.seal_key_id")?,
+            secret: decode_sealed_secret(self.seal_key_id, self.sealed, "apps.seal_key_id")?,
             may_token: self.may_token.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
             created_at: Timestamp::from_micros(self.created_at),
             name: self.name,
@@ -210,7 +211,7 @@ impl ClientTokenRow {
 
     pub(super) fn into_client_token(self) -> QueryResult<ClientToken> {
         Ok(ClientToken {
-            hash: self.hash.try_into().map_err(|_| corrupt_column("client_tokens.hash"))?,
+            hash: self.hash.try_into().map_err(|_| corrupt_column_error("client_tokens.hash"))?,
             created_at: Timestamp::from_micros(self.created_at),
             name: self.name,
         })

@@ -58,7 +58,7 @@ impl SharedConnections {
         }
     }
 
-    /// Drops all connections: they lead to the same unreachable server, or to its former address.
+    /// Drops all connections, which lead to the same unreachable server, or to its former address.
     pub(super) fn discard_all(&self) {
         self.lock().clear();
     }
@@ -73,8 +73,8 @@ pub(super) fn connection_of(connection: &SharedConnection) -> Result<&AsyncPgCon
     connection.get().ok_or_else(|| Error::internal("a shared connection is not connected"))
 }
 
-/// Whether a failed read should be retried on a new connection. Any database error counts: a read violates no
-/// constraint.
+/// Whether a read failed because its connection is lost. Every database error counts as a lost connection: a read
+/// violates no constraint.
 pub(super) fn is_connection_lost<T>(outcome: &QueryResult<T>) -> bool {
     matches!(outcome, Err(DbError::DatabaseError(..) | DbError::BrokenTransactionManager))
 }

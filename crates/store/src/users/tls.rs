@@ -20,28 +20,29 @@ use crate::OpenError;
 
 /// Which server certificates are accepted.
 pub(super) enum CertificateVerification {
-    /// Any. Protects against eavesdropping, not against a man in the middle.
+    /// Every certificate is accepted. Protects against eavesdropping, not against a man in the middle.
     AcceptAny,
-    /// Those issued by these authorities, for any host name.
-    VerifyCa(Roots),
-    /// Those issued by these authorities that name the host.
-    VerifyFull(Roots),
+    /// A certificate issued by one of these authorities is accepted, for any host name.
+    VerifyCa(RootCertificates),
+    /// A certificate issued by one of these authorities is accepted if it names the host.
+    VerifyFull(RootCertificates),
 }
 
-/// Certificate authorities.
-pub(super) enum Roots {
-    /// The system's, or those in the file that `SSL_CERT_FILE` names.
+/// The certificate authorities that are trusted.
+pub(super) enum RootCertificates {
+    /// The system's, or the certificates that `SSL_CERT_FILE` or `SSL_CERT_DIR` names.
     System,
+    /// The certificates in the file that `sslrootcert` names.
     Custom(RootCertStore),
 }
 
-impl Roots {
+impl RootCertificates {
     fn load(self) -> RootCertStore {
         match self {
             Self::Custom(roots) => roots,
             Self::System => {
                 let mut roots = RootCertStore::empty();
-                // Building the verifier fails if there is none.
+                // If no certificate was found, building the verifier fails.
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
                 roots
             }
@@ -62,8 +63,8 @@ pub(super) struct PostgresTlsConnector(Arc<ClientConfig>);
 
 impl PostgresTlsConnector {
     pub(super) fn new(verification: CertificateVerification) -> Result<Self, OpenError> {
-        let unusable =
-            |e: &dyn std::fmt::Display| OpenError::InvalidDatabaseUrl(format!("unusable root certificates: {e}"));
+        let to_open_error =
+            |e: &dyn std::fmt::Display| OpenError::InvalidDatabaseUrl(format!("to_open_error root certificates: {e}"));
         let provider = Arc::new(aws_lc_rs::default_provider());
         let (roots, hostname_check) = match verification {
             CertificateVerification::AcceptAny => (None, HostnameCheck::Ignore),
@@ -75,12 +76,12 @@ impl PostgresTlsConnector {
             Some(roots) => {
                 let roots = Arc::new(roots.load());
                 let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
-                Some(verifier.build().map_err(|e| unusable(&e))?)
+                Some(verifier.build().map_err(|e| to_open_error(&e))?)
             }
         };
         let verifier = ServerCertificateVerifier { webpki, hostname_check, provider: Arc::clone(&provider) };
         let config = ClientConfig::builder_with_provider(provider);
-        let config = config.with_safe_default_protocol_versions().map_err(|e| unusable(&e))?;
+        let config = config.with_safe_default_protocol_versions().map_err(|e| to_open_error(&e))?;
         let config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = config.with_no_client_auth();
         config.alpn_protocols = vec![b"postgresql".to_vec()];
@@ -108,7 +109,7 @@ impl ServerCertVerifier for ServerCertificateVerifier {
     ) -> Result<ServerCertVerified, Error> {
         let Some(webpki) = &self.webpki else { return Ok(ServerCertVerified::assertion()) };
         match webpki.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
-            // webpki checks the name last: the chain and the validity period are verified.
+            // webpki checks the name last: the chain and the validity period have been verified.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if self.hostname_check == HostnameCheck::Ignore => Ok(ServerCertVerified::assertion()),
@@ -147,12 +148,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for P
     type Error = io::Error;
 
     fn make_tls_connect(&mut self, host: &str) -> io::Result<PendingHandshake> {
-        // Called in every mode, also for Unix sockets, which have no name: an error only when TLS is used.
+        // Called in every mode, also for Unix sockets, which have no name. An invalid name is an error only when TLS is
+        // used.
         Ok(PendingHandshake { config: Arc::clone(&self.0), server_name: ServerName::try_from(host.to_owned()).ok() })
     }
 }
 
-/// The parameters of a handshake.
+/// A TLS handshake that has not started.
 pub(super) struct PendingHandshake {
     config: Arc<ClientConfig>,
     server_name: Option<ServerName<'static>>,
@@ -203,14 +205,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PostgresTlsStream<S> {
 }
 
 /// `tls-server-end-point` (RFC 5929 §4.1): the certificate hashed with the hash function of its signature algorithm, or
-/// with SHA-256 if that is MD5 or SHA-1. `None` for a signature algorithm without a hash function, or an unknown one.
+/// with SHA-256 in place of MD5 and SHA-1. `None` for a signature algorithm that is unknown or has no hash function.
 fn tls_server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     const RSA: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
     const ECDSA: [u8; 6] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04];
-    let (inner, _) = der_element(certificate)?;
-    let (_, after_body) = der_element(inner)?;
-    let (algorithm, _) = der_element(after_body)?;
-    let (oid, _) = der_element(algorithm)?;
+    let (certificate_fields, _) = split_der_element(certificate)?;
+    let (_, after_tbs_certificate) = split_der_element(certificate_fields)?;
+    let (algorithm, _) = split_der_element(after_tbs_certificate)?;
+    let (oid, _) = split_der_element(algorithm)?;
     let (rsa, ecdsa) = (oid.strip_prefix(&RSA), oid.strip_prefix(&ECDSA));
     match rsa.or(ecdsa)? {
         [4 | 5 | 11] if rsa.is_some() => Some(Sha256::digest(certificate).to_vec()),
@@ -222,7 +224,7 @@ fn tls_server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Splits the first element off DER data: its content, and the bytes after it.
-fn der_element(der: &[u8]) -> Option<(&[u8], &[u8])> {
+fn split_der_element(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&[_, length_byte], after_header) = der.split_first_chunk::<2>()?;
     let (length, body) = match length_byte {
         0..=0x7f => (usize::from(length_byte), after_header),

@@ -1,5 +1,4 @@
 //! User store: accounts, apps, client tokens and used proofs. The macros of [`super::pool`] compile each query for both
-
 //! backends.
 
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, User
 use stele_core::{Error, Result};
 
 use super::pool::{BackendConnections, SLOW_QUERY_TIMEOUTS, query, read, transaction};
-use super::rows::{AppRow, ClientTokenRow, CredentialRow, UserRow, sealed_columns};
+use super::rows::{AppRow, ClientTokenRow, CredentialRow, UserRow, encode_sealed_digest};
 use super::schema::{apps, client_tokens, facts, identifiers, used_proofs, users};
 use crate::error::{is_unique_violation, map_database_error};
 
@@ -30,21 +29,21 @@ impl SqlStore {
     }
 }
 
-/// Row of the table `facts` that says that salted logins are disabled.
-pub(super) const SALTED_ENDED: &str = "salted_ended";
+/// Name of the row in the table `facts` that records that salted logins are disabled.
+pub(super) const SALTED_LOGINS_DISABLED: &str = "salted_ended";
 
-/// The value for a column of a sealed digest: NULL once salted logins are disabled, even if this process still allows
-/// them.
+/// The value for a column of a sealed digest: NULL once salted logins are disabled, even if this process has not
+/// noticed.
 macro_rules! unless_salted_logins_disabled {
     ($value:expr) => {
-        case_when(not(exists(facts::table.filter(facts::name.eq(SALTED_ENDED)))), $value)
+        case_when(not(exists(facts::table.filter(facts::name.eq(SALTED_LOGINS_DISABLED)))), $value)
     };
 }
 
 type AccountRow = (i64, UserRow, CredentialRow);
 
-/// Number of the decoy row, which is read for an unknown identifier, so that the lookup costs the same as for a known
-/// one (user enumeration by time). It is never returned as an account.
+/// Number of the decoy row, which is read for an unknown identifier, so that its lookup costs the same as for a known
+/// identifier (prevents user enumeration by a timing side channel). The row is never returned as an account.
 const DECOY_NUMBER: i64 = 0;
 
 diesel::define_sql_function! {
@@ -69,7 +68,7 @@ fn was_inserted(outcome: QueryResult<usize>) -> Result<bool> {
 #[async_trait]
 impl UserStore for SqlStore {
     async fn find_by_identifier(&self, key: &str) -> Result<Option<Account>> {
-        // PostgreSQL rejects a text with NUL.
+        // No identifier contains NUL, and PostgreSQL rejects it.
         if key.contains('\0') {
             return Ok(None);
         }
@@ -117,7 +116,7 @@ impl UserStore for SqlStore {
             return Err(Error::Invalid("profile"));
         }
         let (row, verifier) = (user.clone(), new.credential.verifier.clone());
-        let (seal_key_id, sealed) = sealed_columns(&new.credential);
+        let (seal_key_id, sealed) = encode_sealed_digest(&new.credential);
         let keys: Vec<_> = new.identifier_keys().into_iter().map(str::to_owned).collect();
         let added: QueryResult<Option<i64>> = transaction!(self.db, |conn| {
             // Checked before the insert: in PostgreSQL a failed insert consumes a user number.
@@ -126,14 +125,14 @@ impl UserStore for SqlStore {
             if taken > 0 {
                 return Ok(None);
             }
-            let sealing = (
+            let sealed_digest = (
                 users::seal_key_id.eq(unless_salted_logins_disabled!(seal_key_id.into_sql::<Nullable<BigInt>>())),
                 users::sealed.eq(unless_salted_logins_disabled!(sealed.clone().into_sql::<Nullable<Binary>>())),
             );
-            let credential = (users::verifier.eq(&verifier), users::epoch.eq(0), sealing);
+            let credential = (users::verifier.eq(&verifier), users::epoch.eq(0), sealed_digest);
             let insert = diesel::insert_into(users::table).values((&row, credential));
             let number = insert.returning(users::number).get_result::<i64>(conn).await?;
-            // One by one in a fixed order, so that two registrations of the same keys do not deadlock.
+            // Inserted one by one in a fixed order, so that two registrations of the same keys do not deadlock.
             for key in &keys {
                 let row = (identifiers::key.eq(key), identifiers::number.eq(number));
                 diesel::insert_into(identifiers::table).values(row).execute(conn).await?;
@@ -148,15 +147,15 @@ impl UserStore for SqlStore {
         }
     }
 
-    async fn change_credential(&self, user: UserId, epoch: i64, next: i64, new: &Credential) -> Result<bool> {
-        let (verifier, (seal_key_id, sealed)) = (new.verifier.clone(), sealed_columns(new));
+    async fn change_credential(&self, user: UserId, epoch: i64, next_epoch: i64, new: &Credential) -> Result<bool> {
+        let (verifier, (seal_key_id, sealed)) = (new.verifier.clone(), encode_sealed_digest(new));
         let changed = query!(self.db, Write, |conn| {
             diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())).filter(users::epoch.eq(epoch)))
                 .set((
                     users::verifier.eq(&verifier),
                     users::seal_key_id.eq(unless_salted_logins_disabled!(seal_key_id.into_sql::<Nullable<BigInt>>())),
                     users::sealed.eq(unless_salted_logins_disabled!(sealed.clone().into_sql::<Nullable<Binary>>())),
-                    users::epoch.eq(next),
+                    users::epoch.eq(next_epoch),
                 ))
                 .execute(conn)
                 .await
@@ -164,12 +163,12 @@ impl UserStore for SqlStore {
         Ok(changed.map_err(map_database_error)? > 0)
     }
 
-    async fn upgrade_credential(&self, user: UserId, epoch: i64, old: &str, new: &Credential) -> Result<bool> {
-        let old = old.to_owned();
-        let (verifier, (seal_key_id, sealed)) = (new.verifier.clone(), sealed_columns(new));
+    async fn upgrade_credential(&self, user: UserId, epoch: i64, old_verifier: &str, new: &Credential) -> Result<bool> {
+        let old_verifier = old_verifier.to_owned();
+        let (verifier, (seal_key_id, sealed)) = (new.verifier.clone(), encode_sealed_digest(new));
         let changed = query!(self.db, Write, |conn| {
             let by_id = users::table.filter(users::id.eq(user.as_bytes().as_slice()));
-            diesel::update(by_id.filter(users::epoch.eq(epoch)).filter(users::verifier.eq(&old)))
+            diesel::update(by_id.filter(users::epoch.eq(epoch)).filter(users::verifier.eq(&old_verifier)))
                 .set((
                     users::verifier.eq(&verifier),
                     users::seal_key_id.eq(unless_salted_logins_disabled!(seal_key_id.into_sql::<Nullable<BigInt>>())),
@@ -181,11 +180,11 @@ impl UserStore for SqlStore {
         Ok(changed.map_err(map_database_error)? > 0)
     }
 
-    async fn set_status(&self, user: UserId, status: UserStatus, next: i64) -> Result<bool> {
+    async fn set_status(&self, user: UserId, status: UserStatus, next_epoch: i64) -> Result<bool> {
         let disabled = status == UserStatus::Disabled;
         let changed = query!(self.db, Write, |conn| {
             diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())))
-                .set((users::disabled.eq(disabled), users::epoch.eq(next)))
+                .set((users::disabled.eq(disabled), users::epoch.eq(next_epoch)))
                 .execute(conn)
                 .await
         });

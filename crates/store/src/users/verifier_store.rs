@@ -11,13 +11,14 @@ use stele_core::{Error, Result};
 use super::pool::{SLOW_QUERY_TIMEOUTS, query, transaction};
 use super::schema::users;
 use super::user_store::SqlStore;
-use crate::error::{corrupt_column, map_database_error};
+use crate::error::{corrupt_column_error, map_database_error};
 
-/// The condition of the partial index `users_with_earlier_hash`. It must match literally, or every row is read.
+/// The condition of the partial index `users_with_earlier_hash`. The texts must be equal, or
+/// every row is read.
 const UNWRAPPED_CONDITION: &str = "substr(verifier, 1, 5) = '{raw}'";
 
-fn unwrapped_hash((number, id, verifier): (i64, Vec<u8>, String)) -> QueryResult<UnwrappedHash> {
-    let id = UserId::from_bytes(id.try_into().map_err(|_| corrupt_column("users.id"))?);
+fn decode_unwrapped_hash((number, id, verifier): (i64, Vec<u8>, String)) -> QueryResult<UnwrappedHash> {
+    let id = UserId::from_bytes(id.try_into().map_err(|_| corrupt_column_error("users.id"))?);
     Ok(UnwrappedHash { number, id, verifier })
 }
 
@@ -43,7 +44,7 @@ impl VerifierStore for SqlStore {
         });
         rows.map_err(map_database_error)?
             .into_iter()
-            .map(unwrapped_hash)
+            .map(decode_unwrapped_hash)
             .collect::<QueryResult<_>>()
             .map_err(map_database_error)
     }

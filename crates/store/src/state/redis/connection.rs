@@ -1,8 +1,8 @@
 //! Multiplexed Redis connections, one per runtime, with a task that reconnects.
 //!
-//! Calls never connect. The reconnect task does, sends a heartbeat every second, and replaces a connection that a call
-//! found broken. During the first attempt to connect, calls wait within their timeout; after a failed attempt they fail
-//! at once until an attempt succeeds. See `docs/adr/0005-multiplex-redis-connections.md`, `0018` and `0021`.
+//! Calls never connect. The reconnect task connects, sends a heartbeat every second, and replaces a connection that a call
+//! reported as broken. During the first attempt to connect, calls wait within their timeout; after a failed attempt they
+//! fail at once until an attempt succeeds. See `docs/adr/0005-multiplex-redis-connections.md`, `0018` and `0021`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,7 @@ use super::servers::RedisClient;
 /// Timeout of a call, including the wait for a connection: a login fails within two seconds.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// Timeout of an attempt to connect, including the first heartbeat.
+/// Timeout of an attempt to connect, including the first heartbeat and the first check of the eviction policy.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pause after a failed attempt to connect.
@@ -38,7 +38,7 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two checks of the eviction policy.
 const EVICTION_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The same while the policy has never been read: until then the instance is not ready.
+/// Time between two checks while the eviction policy has never been read: the instance is not ready until it is read.
 const EVICTION_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A connection of the client library that concurrent calls share.
@@ -92,13 +92,13 @@ enum ConnectionState {
     Up(LiveConnection),
 }
 
-/// What all connections of a store share.
+/// State that all connections of a store share.
 struct ConnectionContext {
     servers: RedisClient,
     birth_key: String,
     clock: Arc<dyn Clock>,
     eviction_policy: EvictionPolicy,
-    /// The server that a connection of this process was last made to: the expected server of a new connection.
+    /// Id of the server that a connection of this store was last made to. A new connection expects that server.
     last_server_id: Mutex<Arc<str>>,
 }
 
@@ -150,7 +150,7 @@ impl RedisConnections {
     }
 }
 
-/// Handle to the connection of a reconnect task, which is aborted when the handle is dropped.
+/// Handle to a connection that a reconnect task maintains. Dropping the handle aborts the task.
 pub(super) struct RedisConnection {
     context: Arc<ConnectionContext>,
     state: watch::Receiver<ConnectionState>,
@@ -175,7 +175,7 @@ impl RedisConnection {
         Self { context: Arc::clone(context), state, broken_tx, reconnect_task }
     }
 
-    /// Waits for the first attempt. Returns the error message if it fails.
+    /// Waits for the first attempt to connect. Returns the error message if the attempt fails.
     async fn wait_until_connected(&self) -> Result<(), String> {
         let mut state = self.state.clone();
         let first = state.wait_for(|state| !matches!(state, ConnectionState::Connecting)).await;
@@ -186,7 +186,7 @@ impl RedisConnection {
         }
     }
 
-    /// Runs a script.
+    /// Runs a script within [`RESPONSE_TIMEOUT`].
     pub(super) async fn run_script<T: FromRedisValue>(&self, call: &ScriptCall) -> Result<T> {
         self.with_connection(async |live: &mut LiveConnection| {
             live.connection.run_script(call, &self.context.expected_server(&live.server_id)).await
@@ -194,12 +194,13 @@ impl RedisConnection {
         .await
     }
 
-    /// Runs a command.
+    /// Runs a command within [`RESPONSE_TIMEOUT`].
     pub(super) async fn run_command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
         self.with_connection(async |live: &mut LiveConnection| live.connection.query(command).await).await
     }
 
-    /// Runs `work` within [`RESPONSE_TIMEOUT`], and reports the connection as broken if it is lost or times out.
+    /// Runs `work` within [`RESPONSE_TIMEOUT`], and reports the connection as broken if it is lost or the call
+    /// times out.
     async fn with_connection<T>(&self, work: impl AsyncFnOnce(&mut LiveConnection) -> RedisResult<T>) -> Result<T> {
         let mut used_generation = None;
         let call = timeout(RESPONSE_TIMEOUT, async {
@@ -236,8 +237,9 @@ impl RedisConnection {
     }
 }
 
-/// Whether this error requires a new connection: the connection is closed, its server no longer accepts writes (after a
-/// failover), or it leads to another server than it was made to (`new_server_error` in `common.lua`).
+/// Whether this error requires a new connection: the connection is closed or timed out, its server or cluster rejects
+/// calls after a failover (`READONLY`, `MASTERDOWN`, `CLUSTERDOWN`), a node of the cluster has no connection, or the
+/// connection leads to another server than it was made to (`new_server_error` in `common.lua`).
 fn is_connection_lost(error: &RedisError) -> bool {
     error.is_unrecoverable_error()
         || error.is_timeout()
@@ -249,7 +251,7 @@ fn is_connection_lost(error: &RedisError) -> bool {
         )
 }
 
-/// Maps a command's error: [`Error::Internal`] where a retry cannot succeed, else [`Error::Unavailable`].
+/// Maps a command's error: [`Error::Internal`] if a retry cannot succeed, else [`Error::Unavailable`].
 fn map_redis_error(error: RedisError) -> Error {
     match error.kind() {
         ErrorKind::UnexpectedReturnType
@@ -263,8 +265,8 @@ struct ReconnectTask {
     context: Arc<ConnectionContext>,
     state: watch::Sender<ConnectionState>,
     broken_rx: mpsc::UnboundedReceiver<u64>,
-    /// The server that it was last connected to; empty before the first connection. Another server gets a new birth:
-    /// its own record may be from before it was frozen or partitioned, and replaced.
+    /// Id of the server that the task was last connected to; empty before the first connection. Another server gets a
+    /// new birth: the birth recorded there may be from before that server was frozen or partitioned, and replaced.
     server_id: Arc<str>,
 }
 
@@ -299,7 +301,8 @@ impl ReconnectTask {
         tokio::time::sleep(RECONNECT_DELAY).await;
     }
 
-    /// Connects. The first heartbeat records a new birth of an empty or different server, before any call uses it.
+    /// Connects. The first heartbeat records a new birth of an empty or different server, before any call uses
+    /// the connection.
     async fn connect(&mut self) -> RedisResult<DriverConnection> {
         let mut connection = self.context.servers.connect().await?;
         self.heartbeat(&mut connection).await?;
@@ -307,7 +310,7 @@ impl ReconnectTask {
         Ok(connection)
     }
 
-    /// Runs the birth script, and updates the id of the server that it reached.
+    /// Runs the birth script, and stores the id of the server that ran it.
     async fn heartbeat(&mut self, connection: &mut DriverConnection) -> RedisResult<()> {
         let call = ScriptCall::new(&scripts::BIRTH).key(self.context.birth_key.clone());
         let (_, server_id): (i64, String) =
@@ -319,7 +322,7 @@ impl ReconnectTask {
         Ok(())
     }
 
-    /// Returns the reason when the connection must be replaced.
+    /// Sends heartbeats until the connection must be replaced. Returns the reason.
     async fn monitor(&mut self, mut live: LiveConnection) -> String {
         let mut last_check = Instant::now();
         loop {
@@ -332,7 +335,7 @@ impl ReconnectTask {
             }
             match timeout(RESPONSE_TIMEOUT, self.heartbeat(&mut live.connection)).await {
                 Ok(Ok(())) if self.server_id == live.server_id => {}
-                Ok(Ok(())) => return "it leads to another server".to_owned(),
+                Ok(Ok(())) => return "the connection leads to another server".to_owned(),
                 Ok(Err(error)) => return error.to_string(),
                 Err(_) => return "timeout".to_owned(),
             }

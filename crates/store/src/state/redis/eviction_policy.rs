@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::connection::DriverConnection;
 
 /// Timeout of one check.
-const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);
+const CHECK_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// The last known `maxmemory-policy` of the servers.
 #[derive(Default)]
@@ -23,12 +23,12 @@ enum LastReading {
     /// Never read. Counts as a defect (fail closed).
     #[default]
     Unknown,
-    /// Read: no defect, or this one.
+    /// Read. The policy has this defect, or none.
     Read(Option<String>),
 }
 
 impl EvictionPolicy {
-    /// The defect with its remedy, if any.
+    /// The defect, if any, as a message with the remedy.
     pub(super) fn defect(&self) -> Option<String> {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             LastReading::Unknown => {
@@ -48,7 +48,7 @@ impl EvictionPolicy {
     /// Reads the policy of every master of the connection, with `INFO`, because servers may forbid `CONFIG`. A failure
     /// leaves the last known policy in force.
     pub(super) async fn refresh(&self, connection: &mut DriverConnection) {
-        let defect = match timeout(RESPONSE_TIMEOUT, read_policies(connection)).await {
+        let defect = match timeout(CHECK_TIMEOUT, read_policies(connection)).await {
             Ok(Ok(policies)) => policies.into_iter().find_map(|(node, policy)| policy_defect(&node, &policy)),
             Ok(Err(error)) => return tracing::warn!(%error, "state store: cannot read maxmemory-policy"),
             Err(_) => return tracing::warn!("state store: cannot read maxmemory-policy: timeout"),
@@ -56,7 +56,9 @@ impl EvictionPolicy {
         let mut last_reading = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match (&defect, &*last_reading) {
             (Some(defect), LastReading::Read(Some(previous))) if defect == previous => {}
-            (Some(defect), _) => tracing::error!("state store: {defect}; not ready until then"),
+            (Some(defect), _) => {
+                tracing::error!("state store: {defect}; this instance is not ready until the policy is corrected");
+            }
             (None, LastReading::Read(Some(_))) => tracing::info!("state store: maxmemory-policy is noeviction now"),
             (None, _) => {}
         }
@@ -65,10 +67,10 @@ impl EvictionPolicy {
 }
 
 fn policy_defect(node: &str, policy: &str) -> Option<String> {
-    let at = if node.is_empty() { String::new() } else { format!(" at {node}") };
+    let location = if node.is_empty() { String::new() } else { format!(" at {node}") };
     (policy != "noeviction").then(|| {
         format!(
-            "Redis{at} has the maxmemory-policy {policy}, so it may evict used proofs, rate limits and sessions: \
+            "Redis{location} has the maxmemory-policy {policy}, so it may evict used proofs, rate limits and sessions: \
              set it to noeviction"
         )
     })
@@ -94,9 +96,9 @@ async fn read_policies(connection: &mut DriverConnection) -> RedisResult<Vec<(St
             replies
         }
     };
-    // Every Redis since 2.8 reports the policy. A server that does not is reported as `unknown`, a defect.
-    let policy = |text: &str| info_field(text, "maxmemory_policy:").unwrap_or("unknown").to_owned();
-    Ok(replies.into_iter().map(|(node, text)| (node, policy(&text))).collect())
+    // Every Redis since 2.8 reports the policy. A server that does not report it has the policy `unknown`, a defect.
+    let parse_policy = |text: &str| info_field(text, "maxmemory_policy:").unwrap_or("unknown").to_owned();
+    Ok(replies.into_iter().map(|(node, text)| (node, parse_policy(&text))).collect())
 }
 
 /// Number of masters of a cluster that have slots, including unreachable ones.

@@ -11,44 +11,51 @@ use stele_core::{Result, hex};
 
 use super::script_call::{self, ScriptCall};
 use super::scripts::{self, Script};
-use super::{RedisStateStore, malformed_reply, records};
+use super::{RedisStateStore, malformed_reply_error, records};
 
-/// Reply of these scripts: an outcome, and two numbers that depend on it.
+/// Reply of the scripts of this module: an outcome, and two numbers whose meaning depends on the outcome.
 type ScriptReply = (String, i64, i64);
 
 impl RedisStateStore {
-    /// The key of a counter, code or mark. All of them share the hash tag, so that one script can access them.
-    fn rate_limit_key(&self, kind: &str, key: &RateLimitKey) -> String {
+    /// The Redis key of a counter, a code or an origin's trust. All such keys share the hash tag, so that one script can
+    /// access them.
+    fn hashed_key(&self, kind: &str, key: &RateLimitKey) -> String {
         self.hash_tagged_key(kind, hex::encode(key))
     }
 
     fn code_key(&self, key: &CodeKey) -> String {
-        self.rate_limit_key("code", &rate_limit_key("code", key.as_str()))
+        self.hashed_key("code", &rate_limit_key("code", key.as_str()))
     }
 
-    /// A call of a script that checks the rate limits first: the keys and arguments that `rate_limit.lua` names.
+    /// Starts the call of a script that checks the rate limits first: adds the keys and arguments that `rate_limit.lua`
+    /// lists.
     fn attempt_call(&self, script: &'static Script, attempt: &LoginAttempt) -> ScriptCall {
         let LoginAttemptKeys { account, trusted_origin, origins, origin_hash } = LoginAttemptKeys::for_attempt(attempt);
         let call = ScriptCall::new(script)
-            .key(self.rate_limit_key("known", &trusted_origin))
-            .key(self.rate_limit_key("account", &account))
-            .key(self.rate_limit_key("own", &trusted_origin));
-        let call = origins.iter().fold(call, |call, (key, _)| call.key(self.rate_limit_key("origin", key)));
-        let schedules: Vec<_> = origins.iter().map(|(_, schedule)| *schedule).collect();
+            .key(self.hashed_key("known", &trusted_origin))
+            .key(self.hashed_key("account", &account))
+            .key(self.hashed_key("own", &trusted_origin));
+        let call = origins.iter().fold(call, |call, (key, _)| call.key(self.hashed_key("origin", key)));
+        let origin_limits: Vec<_> = origins.iter().map(|(_, limit)| *limit).collect();
         call.timestamp(attempt.now)
-            .schedule(&[attempt.limits.account])
-            .schedule(&schedules)
+            .failure_limits(&[attempt.limits.account])
+            .failure_limits(&origin_limits)
             .duration(attempt.limits.trusted_origin_ttl)
             .arg([b"o".as_slice(), &origin_hash].concat())
     }
 
-    pub(super) async fn run_admit(&self, attempt: &LoginAttempt) -> Result<RateLimitDecision> {
-        let (outcome, number, is_trusted): ScriptReply =
-            self.connections.for_current_runtime().run_script(&self.attempt_call(&scripts::ADMIT, attempt)).await?;
+    pub(super) async fn run_rate_limit_check(&self, attempt: &LoginAttempt) -> Result<RateLimitDecision> {
+        let (outcome, number, is_trusted): ScriptReply = self
+            .connections
+            .for_current_runtime()
+            .run_script(&self.attempt_call(&scripts::CHECK_RATE_LIMIT, attempt))
+            .await?;
         match (outcome.as_str(), u32::try_from(number)) {
-            ("blocked", _) => Ok(RateLimitDecision::RateLimited { retry_after: script_call::retry_after(number) }),
+            ("blocked", _) => {
+                Ok(RateLimitDecision::RateLimited { retry_after: script_call::parse_retry_after(number) })
+            }
             ("open", Ok(failures)) => Ok(RateLimitDecision::Allowed { failures, trusted_origin: is_trusted == 1 }),
-            _ => Err(malformed_reply("reply to a rate limit check")),
+            _ => Err(malformed_reply_error("reply to a rate limit check")),
         }
     }
 
@@ -83,42 +90,44 @@ impl RedisStateStore {
             call = call.key(self.code_key(code));
         }
         call = match session {
-            Some(new) if self.single_node => {
+            Some(new) if !self.is_cluster => {
                 let call = call.key(self.session_key(&new.key)).key(self.session_index_key(new.session.user));
                 records::with_new_session(call, new)
             }
             Some(_) | None => call.absent(),
         };
         let outcome = parse_attempt_outcome(self.connections.for_current_runtime().run_script(&call).await?)?;
-        // On a cluster, the session may be on another node, which takes further round trips. If one fails, the login
-        // fails; the client has no token yet.
-        if let (AttemptOutcome::Recorded, Some(new), false) = (outcome, session, self.single_node) {
-            self.put_session(new, attempt.now).await?;
+        // On a cluster, the session may be on another node, which takes further round trips. If one of them fails, the
+        // login fails; the client has no token yet.
+        if let (AttemptOutcome::Recorded, Some(new), true) = (outcome, session, self.is_cluster) {
+            self.store_session(new, attempt.now).await?;
         }
         Ok(outcome)
     }
 
-    pub(super) async fn run_code_guess(
+    pub(super) async fn run_code_verification(
         &self,
         attempt: &LoginAttempt,
         guess: &CodeVerification,
     ) -> Result<CodeVerificationResult> {
         let CodeVerification { candidates, epoch, on_match, max_attempts } = guess;
         let consume = *on_match == OnCodeMatch::Consume;
-        let mut call = self.attempt_call(&scripts::GUESS_CODE, attempt).arg(*epoch).flag(consume).arg(*max_attempts);
+        let mut call = self.attempt_call(&scripts::VERIFY_CODE, attempt).arg(*epoch).flag(consume).arg(*max_attempts);
         for (key, tag) in candidates {
             call = call.key(self.code_key(key)).arg(tag.as_slice());
         }
         let (outcome, number, _): ScriptReply = self.connections.for_current_runtime().run_script(&call).await?;
         match (outcome.as_str(), usize::try_from(number)) {
-            ("blocked", _) => Ok(CodeVerificationResult::RateLimited { retry_after: script_call::retry_after(number) }),
+            ("blocked", _) => {
+                Ok(CodeVerificationResult::RateLimited { retry_after: script_call::parse_retry_after(number) })
+            }
             ("right", Ok(index)) if index < candidates.len() => Ok(CodeVerificationResult::Valid(index)),
             ("wrong", _) => Ok(CodeVerificationResult::Invalid),
-            _ => Err(malformed_reply("reply to a code check")),
+            _ => Err(malformed_reply_error("reply to a code check")),
         }
     }
 
-    pub(super) async fn run_send_code(
+    pub(super) async fn run_quota_consumption(
         &self,
         uses: &[QuotaUse],
         code: Option<&NewCode>,
@@ -127,23 +136,24 @@ impl RedisStateStore {
         if uses.is_empty() && code.is_none() {
             return Ok(None);
         }
-        let mut call = ScriptCall::new(&scripts::SEND_CODE).timestamp(now).arg(uses.len());
+        let mut call = ScriptCall::new(&scripts::CONSUME_QUOTAS).timestamp(now).arg(uses.len());
         call = match code {
             Some(code) => call.arg(code.tag.as_slice()).arg(code.epoch).timestamp(code.expires),
             None => call.absent().absent().absent(),
         };
         for QuotaUse { key, quota } in uses {
-            call =
-                call.key(self.rate_limit_key("use", &rate_limit_key("use", key))).arg(quota.max).duration(quota.window);
+            call = call.key(self.hashed_key("use", &rate_limit_key("use", key))).arg(quota.max).duration(quota.window);
         }
         if let Some(code) = code {
             call = call.key(self.code_key(&code.key));
         }
         let (outcome, number, index): ScriptReply = self.connections.for_current_runtime().run_script(&call).await?;
         match (outcome.as_str(), usize::try_from(index)) {
-            ("blocked", Ok(index)) => Ok(Some(QuotaExceeded { retry_after: script_call::retry_after(number), index })),
+            ("blocked", Ok(index)) => {
+                Ok(Some(QuotaExceeded { retry_after: script_call::parse_retry_after(number), index }))
+            }
             ("done", _) => Ok(None),
-            _ => Err(malformed_reply("reply to a quota check")),
+            _ => Err(malformed_reply_error("reply to a quota check")),
         }
     }
 }
@@ -151,10 +161,10 @@ impl RedisStateStore {
 fn parse_attempt_outcome((outcome, number, _): ScriptReply) -> Result<AttemptOutcome> {
     match outcome.as_str() {
         "done" => Ok(AttemptOutcome::Recorded),
-        "blocked" => Ok(AttemptOutcome::RateLimited { retry_after: script_call::retry_after(number) }),
+        "blocked" => Ok(AttemptOutcome::RateLimited { retry_after: script_call::parse_retry_after(number) }),
         "stale" => Ok(AttemptOutcome::ProofStale),
         "replayed" => Ok(AttemptOutcome::ProofReplayed),
         "codegone" => Ok(AttemptOutcome::CodeConsumed),
-        _ => Err(malformed_reply("reply to a login attempt")),
+        _ => Err(malformed_reply_error("reply to a login attempt")),
     }
 }

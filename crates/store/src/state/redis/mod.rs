@@ -1,4 +1,5 @@
-//! State store in Redis: one Lua script per call, one round trip per script.
+//! State store in Redis: one Lua script and one round trip per call; on a cluster, calls that store, touch or end a session
+//! take more.
 //!
 //! All keys of rate limits, replay protection and codes have the same hash tag. They are in one slot of a cluster,
 //! where one script can access them. Sessions, tickets, captchas and the index of a user's sessions are each in the
@@ -38,8 +39,8 @@ pub struct RedisStateStore {
     connections: RedisConnections,
     clock: Arc<dyn Clock>,
     prefix: String,
-    /// Whether one script can access all keys: not on a cluster.
-    single_node: bool,
+    /// Whether the keys are distributed over a cluster, where one script cannot access keys in different slots.
+    is_cluster: bool,
 }
 
 impl RedisStateStore {
@@ -50,16 +51,16 @@ impl RedisStateStore {
     /// [`OpenError`] if the URL is invalid, or the servers cannot be used now.
     pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<Self>, OpenError> {
         let url = RedisUrl::parse(url)?;
-        let unusable = |cause: String| OpenError::RedisUnreachable { url: url.to_string(), cause };
-        let client = RedisClient::new(&url).map_err(|e| unusable(e.to_string()))?;
+        let to_open_error = |cause: String| OpenError::RedisUnreachable { url: url.to_string(), cause };
+        let client = RedisClient::new(&url).map_err(|e| to_open_error(e.to_string()))?;
         let prefix = url.prefix.clone();
         let connections = RedisConnections::connect(client, format!("{{{prefix}}}:birth"), Arc::clone(&clock))
             .await
-            .map_err(unusable)?;
-        Ok(Arc::new(Self { connections, clock, prefix, single_node: !url.is_cluster() }))
+            .map_err(to_open_error)?;
+        Ok(Arc::new(Self { connections, clock, prefix, is_cluster: url.is_cluster() }))
     }
 
-    /// A key with the deployment's hash tag: one script can access all of them, also on a cluster.
+    /// A key with the deployment's hash tag. One script can access all such keys, also on a cluster.
     fn hash_tagged_key(&self, kind: &str, name: impl std::fmt::Display) -> String {
         format!("{{{}}}:{kind}:{name}", self.prefix)
     }
@@ -81,19 +82,20 @@ impl RedisStateStore {
         self.untagged_key("captcha", id)
     }
 
-    /// The time for calls without one. It determines only the TTL of the key.
+    /// The time for calls whose caller passes none. It determines only the TTL of keys.
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
+    /// Runs a script whose reply has no information.
     async fn execute(&self, call: ScriptCall) -> Result<()> {
         self.connections.for_current_runtime().run_script::<i64>(&call).await.map(drop)
     }
 }
 
-/// The error for an invalid record or reply. Names its kind, never the value.
-fn malformed_reply(what: &'static str) -> Error {
-    Error::internal(format!("invalid {what} from the state store"))
+/// The error for an invalid record or reply. Names the kind of reply, never the value.
+fn malformed_reply_error(kind: &'static str) -> Error {
+    Error::internal(format!("invalid {kind} from the state store"))
 }
 
 #[async_trait]
@@ -105,7 +107,7 @@ impl StateStore for RedisStateStore {
     }
 
     async fn check_rate_limit(&self, attempt: &LoginAttempt) -> Result<RateLimitDecision> {
-        self.run_admit(attempt).await
+        self.run_rate_limit_check(attempt).await
     }
 
     async fn record_login_attempt(&self, attempt: &LoginAttempt, proof: &ProofResult) -> Result<AttemptOutcome> {
@@ -113,7 +115,7 @@ impl StateStore for RedisStateStore {
     }
 
     async fn verify_code(&self, attempt: &LoginAttempt, guess: &CodeVerification) -> Result<CodeVerificationResult> {
-        self.run_code_guess(attempt, guess).await
+        self.run_code_verification(attempt, guess).await
     }
 
     async fn consume_quotas(
@@ -122,7 +124,7 @@ impl StateStore for RedisStateStore {
         code: Option<&NewCode>,
         now: Timestamp,
     ) -> Result<Option<QuotaExceeded>> {
-        self.run_send_code(uses, code, now).await
+        self.run_quota_consumption(uses, code, now).await
     }
 
     async fn find_session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>> {
@@ -135,7 +137,7 @@ impl StateStore for RedisStateStore {
     }
 
     async fn open_session(&self, new: &NewSession) -> Result<()> {
-        self.put_session(new, self.now()).await
+        self.store_session(new, self.now()).await
     }
 
     async fn touch_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
@@ -151,7 +153,7 @@ impl StateStore for RedisStateStore {
     }
 
     async fn store_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {
-        let call = ScriptCall::new(&scripts::PUT_TICKET).key(self.ticket_key(key)).timestamp(self.now());
+        let call = ScriptCall::new(&scripts::STORE_TICKET).key(self.ticket_key(key)).timestamp(self.now());
         self.execute(records::with_ticket(call, ticket)).await
     }
 
@@ -168,19 +170,19 @@ impl StateStore for RedisStateStore {
     }
 
     async fn store_captcha(&self, id: u64, expires: Timestamp) -> Result<()> {
-        let call = ScriptCall::new(&scripts::PUT_CAPTCHA).key(self.captcha_key(id)).timestamp(self.now());
+        let call = ScriptCall::new(&scripts::STORE_CAPTCHA).key(self.captcha_key(id)).timestamp(self.now());
         self.execute(call.timestamp(expires)).await
     }
 
     async fn count_captcha_view(&self, id: u64, max_views: u32, now: Timestamp) -> Result<bool> {
-        let call = ScriptCall::new(&scripts::VIEW_CAPTCHA).key(self.captcha_key(id)).timestamp(now);
+        let call = ScriptCall::new(&scripts::COUNT_CAPTCHA_VIEW).key(self.captcha_key(id)).timestamp(now);
         self.connections.for_current_runtime().run_script(&call.arg(max_views)).await
     }
 
     async fn consume_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
         self.connections
             .for_current_runtime()
-            .run_script(&ScriptCall::new(&scripts::TAKE_CAPTCHA).key(self.captcha_key(id)).timestamp(now))
+            .run_script(&ScriptCall::new(&scripts::CONSUME_CAPTCHA).key(self.captcha_key(id)).timestamp(now))
             .await
     }
 

@@ -6,7 +6,7 @@ use stele_core::time::Timestamp;
 use stele_core::user::UserId;
 use stele_core::{Result, hex};
 
-use super::malformed_reply;
+use super::malformed_reply_error;
 use super::script_call::{self, ScriptCall};
 
 const SESSION_FIELDS: [&str; 7] = ["user", "dialect", "app", "created", "expires", "last_seen", "epoch"];
@@ -18,7 +18,7 @@ pub(super) fn session_fields_command(key: &str) -> Cmd {
     command
 }
 
-/// Parses the reply to [`session_fields_command`]; `None` if there is no such session.
+/// Parses the reply to [`session_fields_command`]; `None` if the session does not exist.
 pub(super) fn parse_session(row: Vec<Option<String>>) -> Result<Option<Session>> {
     if row.iter().all(Option::is_none) {
         return Ok(None);
@@ -36,7 +36,7 @@ pub(super) fn parse_session(row: Vec<Option<String>>) -> Result<Option<Session>>
             epoch: epoch.parse().ok()?,
         })
     };
-    row.and_then(parse).map(Some).ok_or_else(|| malformed_reply("session"))
+    row.and_then(parse).map(Some).ok_or_else(|| malformed_reply_error("session"))
 }
 
 /// Adds a session's entry in the index of its user's sessions: expiry, member and creation time.
@@ -44,7 +44,7 @@ pub(super) fn with_index_entry(call: ScriptCall, key: &TokenKey, session: &Sessi
     call.timestamp(session.expires).arg(key.0.as_slice()).timestamp(session.created)
 }
 
-/// Adds the arguments of `put_session` in `sessions.lua`: session limit, index entry, and names and values of fields.
+/// Adds the arguments of `store_session` in `sessions.lua`: session limit, index entry, and names and values of fields.
 pub(super) fn with_new_session(call: ScriptCall, new: &NewSession) -> ScriptCall {
     let NewSession { key, session, max_per_user } = new;
     let Session { user, dialect, app, created, expires, last_seen, epoch } = session;
@@ -76,7 +76,7 @@ pub(super) fn parse_ticket(
     audience: &str,
 ) -> Result<Option<Ticket>> {
     let Some((user, epoch, source, expires)) = row else { return Ok(None) };
-    let user = parse_user_id(&user).ok_or_else(|| malformed_reply("ticket"))?;
+    let user = parse_user_id(&user).ok_or_else(|| malformed_reply_error("ticket"))?;
     let expires = Timestamp::from_micros(expires);
     Ok(Some(Ticket { kind, user, epoch, source, audience: audience.to_owned(), expires }))
 }

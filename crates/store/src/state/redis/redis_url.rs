@@ -17,7 +17,7 @@ pub(super) enum Topology {
     Cluster,
 }
 
-/// A parsed URL. It may contain passwords, which [`fmt::Display`] omits.
+/// A parsed Redis URL. It may contain passwords, which [`fmt::Display`] omits.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct RedisUrl {
     pub(super) topology: Topology,
@@ -70,7 +70,7 @@ fn parse(url: &str) -> Result<RedisUrl, &'static str> {
     let default_port = if kind == "sentinel" { DEFAULT_SENTINEL_PORT } else { DEFAULT_PORT };
     let hosts: Vec<_> = hosts
         .split(',')
-        .map(|host| host_and_port(host, default_port))
+        .map(|host| parse_host_and_port(host, default_port))
         .collect::<Option<_>>()
         .ok_or("invalid host or port")?;
     let mut path = path.split('/').filter(|part| !part.is_empty());
@@ -107,8 +107,8 @@ fn parse(url: &str) -> Result<RedisUrl, &'static str> {
     Ok(parsed)
 }
 
-/// `HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`.
-fn host_and_port(text: &str, default_port: u16) -> Option<(String, u16)> {
+/// Parses `HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`.
+fn parse_host_and_port(text: &str, default_port: u16) -> Option<(String, u16)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(ipv6) => {
             let (host, after_host) = ipv6.split_once(']')?;
@@ -117,8 +117,8 @@ fn host_and_port(text: &str, default_port: u16) -> Option<(String, u16)> {
         None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
     };
     let port = port.map_or(Some(default_port), |port| port.parse().ok().filter(|port| *port != 0))?;
-    let is_host = |b: u8| b.is_ascii_alphanumeric() || b".-_:".contains(&b);
-    (!host.is_empty() && host.bytes().all(is_host)).then(|| (host.to_owned(), port))
+    let is_host_byte = |b: u8| b.is_ascii_alphanumeric() || b".-_:".contains(&b);
+    (!host.is_empty() && host.bytes().all(is_host_byte)).then(|| (host.to_owned(), port))
 }
 
 fn percent_decode(text: &str) -> Result<String, &'static str> {
@@ -129,7 +129,8 @@ fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Rejects braces, which would change the hash tag.
+/// Whether a key prefix is not empty and has only letters, digits, `.`, `-`, `_` and `:`. Braces would change the hash
+/// tag.
 fn is_valid_prefix(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b))
 }
@@ -142,10 +143,10 @@ impl fmt::Display for RedisUrl {
             Topology::Sentinel(master) => ("+sentinel", format!("/{master}")),
             Topology::Cluster => ("+cluster", String::new()),
         };
-        let host = |(host, port): &(String, u16)| {
+        let format_host = |(host, port): &(String, u16)| {
             if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
         };
-        let hosts: Vec<_> = self.hosts.iter().map(host).collect();
+        let hosts: Vec<_> = self.hosts.iter().map(format_host).collect();
         write!(f, "redis{}{kind}://{}{path}", if self.tls { "s" } else { "" }, hosts.join(","))?;
         if self.db == 0 { Ok(()) } else { write!(f, "/{}", self.db) }
     }

@@ -8,18 +8,19 @@ use stele_core::time::Timestamp;
 
 use super::scripts::Script;
 
-/// The largest integer below which Lua's numbers (doubles) skip none. As a time in microseconds, it is in the year 2255.
+/// The largest integer up to which Lua's numbers (doubles) represent every integer exactly. As a time in microseconds, it
+/// is in the year 2255.
 const MAX_EXACT_INTEGER: i64 = (1 << 53) - 1;
 
-/// The server that a connection should lead to: the last two arguments of every script.
+/// The server that a connection should lead to. Its fields are the last two arguments of every script.
 pub(super) struct ExpectedServer<'a> {
-    /// Its id, as `server_id` in `common.lua` returns it; empty before the first connection.
+    /// The server's id, as `server_id` in `common.lua` returns it; empty before the first connection.
     pub(super) server_id: &'a str,
-    /// Its time, where a test sets the clock.
+    /// The server's time if a test sets the clock.
     pub(super) manual_clock: Option<Timestamp>,
 }
 
-/// A script with its keys and arguments, in the order of the script's head.
+/// A script with its keys and arguments, in the order that the comment at the head of the script lists.
 pub(super) struct ScriptCall {
     pub(super) script: &'static Script,
     keys: Vec<String>,
@@ -41,12 +42,12 @@ impl ScriptCall {
         self
     }
 
-    /// An absent argument: the scripts read `''` as absent or false.
+    /// Adds an absent argument: `''`, which the scripts read as absent or false.
     pub(super) fn absent(self) -> Self {
         self.arg("")
     }
 
-    /// A boolean: `1`, or `''` for false.
+    /// Adds a boolean: `1`, or `''` for false.
     pub(super) fn flag(self, flag: bool) -> Self {
         self.arg(if flag { "1" } else { "" })
     }
@@ -66,10 +67,11 @@ impl ScriptCall {
         self.arg(i64::try_from(duration.as_micros()).unwrap_or(MAX_EXACT_INTEGER).min(MAX_EXACT_INTEGER))
     }
 
-    /// Rate limits that differ only in their free failures: those separated by spaces, then window, base and cap.
-    pub(super) fn schedule(self, schedules: &[FailureLimit]) -> Self {
-        let Some(FailureLimit { window, penalty, .. }) = schedules.first().copied() else { return self };
-        let free: Vec<_> = schedules.iter().map(|schedule| schedule.free_failures.to_string()).collect();
+    /// Adds rate limits that differ only in their numbers of free failures: these numbers, separated by spaces, then
+    /// window, base and cap.
+    pub(super) fn failure_limits(self, limits: &[FailureLimit]) -> Self {
+        let Some(FailureLimit { window, penalty, .. }) = limits.first().copied() else { return self };
+        let free: Vec<_> = limits.iter().map(|limit| limit.free_failures.to_string()).collect();
         let call = self.arg(free.join(" ")).duration(window);
         match penalty {
             Penalty::ExponentialBackoff { base, cap } => call.duration(base).duration(cap),
@@ -79,15 +81,15 @@ impl ScriptCall {
 
     /// `EVALSHA`, which fails with `NOSCRIPT` on a server that does not have the script.
     pub(super) fn evalsha_command(&self, server: &ExpectedServer<'_>) -> Cmd {
-        self.command("EVALSHA", &self.script.sha1, server)
+        self.build_command("EVALSHA", &self.script.sha1, server)
     }
 
     /// `EVAL` with the script's source, which the server then caches.
     pub(super) fn eval_command(&self, server: &ExpectedServer<'_>) -> Cmd {
-        self.command("EVAL", self.script.source, server)
+        self.build_command("EVAL", self.script.source, server)
     }
 
-    fn command(&self, name: &str, script: &str, server: &ExpectedServer<'_>) -> Cmd {
+    fn build_command(&self, name: &str, script: &str, server: &ExpectedServer<'_>) -> Cmd {
         let mut command = redis::cmd(name);
         command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.args).arg(server.server_id);
         match server.manual_clock {
@@ -98,12 +100,12 @@ impl ScriptCall {
     }
 }
 
-/// A time as the scripts and records store it.
+/// A time as the scripts and records store it, limited to ±[`MAX_EXACT_INTEGER`].
 pub(super) fn as_micros(time: Timestamp) -> i64 {
     time.as_micros().clamp(-MAX_EXACT_INTEGER, MAX_EXACT_INTEGER)
 }
 
-/// A wait in microseconds that a script returned.
-pub(super) fn retry_after(micros: i64) -> Duration {
+/// Parses a wait in microseconds that a script returned.
+pub(super) fn parse_retry_after(micros: i64) -> Duration {
     Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }

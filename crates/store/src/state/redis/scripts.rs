@@ -1,4 +1,5 @@
-//! Lua scripts: each runs one call of the `StateStore` port atomically.
+//! Lua scripts: each runs a call of the `StateStore` port atomically, or the part of the call that concerns one slot of a
+//! cluster.
 
 use std::sync::LazyLock;
 
@@ -14,7 +15,7 @@ impl Script {
     }
 }
 
-/// Defines a script: `lua/common.lua`, followed by these files.
+/// Defines a script: `lua/common.lua`, followed by the given files.
 macro_rules! script {
     ($name:ident, $($part:literal),+) => {
         pub(super) static $name: LazyLock<Script> =
@@ -23,8 +24,8 @@ macro_rules! script {
 }
 
 script!(BIRTH, "lua/birth.lua");
-script!(CHECK_WRITABLE, "lua/writable.lua");
-script!(ADMIT, "lua/budget.lua", "lua/rate_limit.lua", "lua/admit.lua");
+script!(CHECK_WRITABLE, "lua/check_writable.lua");
+script!(CHECK_RATE_LIMIT, "lua/budget.lua", "lua/rate_limit.lua", "lua/check_rate_limit.lua");
 script!(
     RECORD_LOGIN_ATTEMPT,
     "lua/budget.lua",
@@ -33,15 +34,15 @@ script!(
     "lua/sessions.lua",
     "lua/record_login_attempt.lua"
 );
-script!(GUESS_CODE, "lua/budget.lua", "lua/rate_limit.lua", "lua/records.lua", "lua/guess_code.lua");
-script!(SEND_CODE, "lua/send_code.lua");
-script!(PUT_SESSION, "lua/records.lua", "lua/sessions.lua", "lua/put_session.lua");
+script!(VERIFY_CODE, "lua/budget.lua", "lua/rate_limit.lua", "lua/records.lua", "lua/verify_code.lua");
+script!(CONSUME_QUOTAS, "lua/consume_quotas.lua");
+script!(STORE_SESSION, "lua/records.lua", "lua/sessions.lua", "lua/store_session.lua");
 script!(INDEX_SESSION, "lua/sessions.lua", "lua/index_session.lua");
 script!(TOUCH_SESSION, "lua/sessions.lua", "lua/touch_session.lua");
 script!(END_SESSION, "lua/end_session.lua");
 script!(SET_SESSION_EPOCH, "lua/set_session_epoch.lua");
-script!(PUT_TICKET, "lua/records.lua", "lua/put_ticket.lua");
+script!(STORE_TICKET, "lua/records.lua", "lua/store_ticket.lua");
 script!(REDEEM_TICKET, "lua/redeem_ticket.lua");
-script!(PUT_CAPTCHA, "lua/put_captcha.lua");
-script!(VIEW_CAPTCHA, "lua/view_captcha.lua");
-script!(TAKE_CAPTCHA, "lua/take_captcha.lua");
+script!(STORE_CAPTCHA, "lua/store_captcha.lua");
+script!(COUNT_CAPTCHA_VIEW, "lua/count_captcha_view.lua");
+script!(CONSUME_CAPTCHA, "lua/consume_captcha.lua");

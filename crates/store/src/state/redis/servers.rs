@@ -16,7 +16,7 @@ use super::connection::DriverConnection;
 use super::redis_url::{RedisUrl, Topology};
 
 /// Connect timeout per server. Short, because another server may be available.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const SERVER_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Most `MOVED` and `ASK` redirections of one command.
 const MAX_REDIRECTS: u32 = 3;
@@ -27,7 +27,7 @@ enum TopologyClient {
     Cluster(ClusterClient),
 }
 
-/// Makes connections to the servers of a URL.
+/// Client of the servers of a URL, which makes connections to them.
 pub(super) struct RedisClient {
     client: TopologyClient,
     display_url: String,
@@ -37,7 +37,8 @@ impl RedisClient {
     /// Prepares the client without connecting.
     pub(super) fn new(url: &RedisUrl) -> RedisResult<Self> {
         if url.tls {
-            // Selected explicitly, in case another provider is compiled in. Fails if one is installed already.
+            // The TLS provider is selected explicitly, in case another one is compiled in. Fails if a provider is installed
+            // already.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
         let redis_login = credentials(&url.user, &url.password).set_db(url.db);
@@ -59,7 +60,8 @@ impl RedisClient {
             Topology::Cluster => {
                 let builder =
                     ClusterClientBuilder::new(connection_infos(url, &redis_login)?).tcp_settings(tcp_settings());
-                let builder = builder.connection_timeout(CONNECT_TIMEOUT).retries(MAX_REDIRECTS).max_retry_wait(100);
+                let builder =
+                    builder.connection_timeout(SERVER_CONNECT_TIMEOUT).retries(MAX_REDIRECTS).max_retry_wait(100);
                 TopologyClient::Cluster(builder.build()?)
             }
         };
@@ -69,8 +71,9 @@ impl RedisClient {
     /// A new connection. Sentinels are queried for the current master each time.
     pub(super) async fn connect(&self) -> RedisResult<DriverConnection> {
         // No response timeout: `RedisConnection` has its own.
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(None);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(SERVER_CONNECT_TIMEOUT))
+            .set_response_timeout(None);
         Ok(match &self.client {
             TopologyClient::SingleServer(client) => {
                 DriverConnection::SingleServer(client.get_multiplexed_async_connection_with_config(&config).await?)
@@ -89,29 +92,30 @@ impl fmt::Display for RedisClient {
     }
 }
 
+/// The address and login of each server of a URL.
 fn connection_infos(url: &RedisUrl, redis_login: &RedisConnectionInfo) -> RedisResult<Vec<ConnectionInfo>> {
-    let node = |(host, port): &(String, u16)| {
+    let connection_info = |(host, port): &(String, u16)| {
         let (host, port) = (host.clone(), *port);
         let address = if url.tls {
             ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
         } else {
             ConnectionAddr::Tcp(host, port)
         };
-        let node = address.into_connection_info()?;
-        Ok(node.set_redis_settings(redis_login.clone()).set_tcp_settings(tcp_settings()))
+        let info = address.into_connection_info()?;
+        Ok(info.set_redis_settings(redis_login.clone()).set_tcp_settings(tcp_settings()))
     };
-    url.hosts.iter().map(node).collect()
+    url.hosts.iter().map(connection_info).collect()
 }
 
 fn credentials(user: &Option<String>, password: &Option<String>) -> RedisConnectionInfo {
-    let mut redis_login = RedisConnectionInfo::default();
+    let mut login = RedisConnectionInfo::default();
     if let Some(user) = user {
-        redis_login = redis_login.set_username(user);
+        login = login.set_username(user);
     }
     if let Some(password) = password {
-        redis_login = redis_login.set_password(password);
+        login = login.set_password(password);
     }
-    redis_login
+    login
 }
 
 fn tcp_settings() -> TcpSettings {

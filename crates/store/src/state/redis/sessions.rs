@@ -1,7 +1,7 @@
 //! Sessions in Redis, and the index of each user's sessions, which bounds their number.
 //!
-//! On one server a script updates both. On a cluster they are in different slots, and a call makes one round trip for
-//! each. See `docs/adr/0032-index-each-users-sessions.md`.
+//! On one server a script updates a session and the index. On a cluster they are in different slots, and a call makes at
+//! least one round trip for each. See `docs/adr/0032-index-each-users-sessions.md`.
 
 use futures_util::future::try_join_all;
 use stele_core::session::{NewSession, Session, TokenKey};
@@ -10,7 +10,7 @@ use stele_core::user::UserId;
 use stele_core::{Result, hex};
 
 use super::script_call::{self, ScriptCall};
-use super::{RedisStateStore, malformed_reply, records, scripts};
+use super::{RedisStateStore, malformed_reply_error, records, scripts};
 
 impl RedisStateStore {
     pub(super) fn session_key(&self, key: &TokenKey) -> String {
@@ -23,9 +23,9 @@ impl RedisStateStore {
     }
 
     /// Stores a session, and ends the oldest sessions of its user that exceed the session limit.
-    pub(super) async fn put_session(&self, new: &NewSession, now: Timestamp) -> Result<()> {
-        let call = ScriptCall::new(&scripts::PUT_SESSION).key(self.session_key(&new.key));
-        if self.single_node {
+    pub(super) async fn store_session(&self, new: &NewSession, now: Timestamp) -> Result<()> {
+        let call = ScriptCall::new(&scripts::STORE_SESSION).key(self.session_key(&new.key));
+        if !self.is_cluster {
             let call = call.key(self.session_index_key(new.session.user)).timestamp(now);
             return self.execute(records::with_new_session(call, new)).await;
         }
@@ -38,22 +38,22 @@ impl RedisStateStore {
     pub(super) async fn update_last_seen(&self, key: &TokenKey, session: &Session) -> Result<()> {
         let now = self.now();
         let mut call = ScriptCall::new(&scripts::TOUCH_SESSION).key(self.session_key(key));
-        if self.single_node {
+        if !self.is_cluster {
             call = call.key(self.session_index_key(session.user));
         }
         let call = records::with_index_entry(call.timestamp(now).timestamp(session.last_seen), key, session);
         let found: bool = self.connections.for_current_runtime().run_script(&call).await?;
-        if found && !self.single_node {
+        if found && self.is_cluster {
             // Only extends the TTL of the index. The next login ends excess sessions.
             self.index_session(key, session, u32::MAX, now).await?;
         }
         Ok(())
     }
 
-    /// Ends a session. Returns whether there was one.
+    /// Ends a session. Returns whether it existed.
     pub(super) async fn delete_session(&self, key: &TokenKey, user: UserId) -> Result<bool> {
         let (session, index) = (self.session_key(key), self.session_index_key(user));
-        if self.single_node {
+        if !self.is_cluster {
             return self
                 .connections
                 .for_current_runtime()
@@ -62,7 +62,7 @@ impl RedisStateStore {
         }
         let connection = self.connections.for_current_runtime();
         let ended = connection.run_command(redis::cmd("DEL").arg(session)).await?;
-        // May fail: an entry without a session is removed when the index exceeds the limit.
+        // An error is ignored: an entry without a session is removed when the index exceeds the limit.
         let _ = connection.run_command::<i64>(redis::cmd("ZREM").arg(index).arg(key.0.as_slice())).await;
         Ok(ended)
     }
@@ -83,7 +83,7 @@ impl RedisStateStore {
         self.connections.for_current_runtime().run_script(&records::with_index_entry(call, key, session)).await
     }
 
-    /// `end_excess_sessions` of `sessions.lua` on a cluster, where each session may be on another node.
+    /// Does the same as `end_excess_sessions` in `sessions.lua`, on a cluster, where each session may be on another node.
     async fn end_excess_sessions(
         &self,
         new: &NewSession,
@@ -93,7 +93,7 @@ impl RedisStateStore {
     ) -> Result<()> {
         let connection = self.connections.for_current_runtime();
         let keys: Option<Vec<_>> = members.into_iter().map(|member| Some(TokenKey(member.try_into().ok()?))).collect();
-        let keys = keys.ok_or_else(|| malformed_reply("index of sessions"))?;
+        let keys = keys.ok_or_else(|| malformed_reply_error("index of sessions"))?;
         let expiries = keys.iter().map(async |key| {
             let mut command = redis::cmd("HGET");
             command.arg(self.session_key(key)).arg("expires");

@@ -5,7 +5,7 @@ use stele_core::rate_limit_key::OriginHash;
 /// Bytes of a record: an origin's hash and its number of failures.
 const RECORD_LEN: usize = size_of::<OriginHash>() + size_of::<u32>();
 
-/// Failures that came from the origin with this hash.
+/// Number of failures that came from the origin with this hash.
 pub(super) fn failures_of(packed: &[u8], origin_hash: &OriginHash) -> u32 {
     let record = packed.chunks_exact(RECORD_LEN).find(|record| record.starts_with(origin_hash));
     let count = record.and_then(|record| record[size_of::<OriginHash>()..].try_into().ok());

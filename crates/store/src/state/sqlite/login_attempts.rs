@@ -35,7 +35,7 @@ pub(super) fn record_login_attempt(
     let keys = LoginAttemptKeys::for_attempt(attempt);
     let facts = AttemptFacts::load(conn, attempt, &keys, replay_key, new_session)?;
     let rate_limits = StoredRateLimits::load_with_facts(&facts, conn, attempt, &keys)?;
-    let used_before = facts.replayed || repeat_permit.is_some_and(|permit| permit.required);
+    let used_before = facts.is_replayed || repeat_permit.is_some_and(|permit| permit.required);
     let permitted_repeat = match repeat_permit {
         Some(permit) if used_before => is_replay_key_live(conn, &permit.key, attempt.now)?,
         Some(_) | None => false,
@@ -68,7 +68,7 @@ pub(super) fn record_login_attempt(
     }
     if let Some(new) = new_session {
         sessions::store_session(conn, new)?;
-        if facts.at_session_limit {
+        if facts.is_at_session_limit {
             sessions::end_excess_sessions(conn, new)?;
         }
     }
@@ -99,7 +99,7 @@ fn consume_code(conn: &mut SqliteConnection, key: &CodeKey, now: Timestamp) -> Q
 }
 
 /// Checks a guess at a verification code and records it: see [`stele_core::ports::StateStore::verify_code`].
-pub(super) fn check_code_guess(
+pub(super) fn verify_code(
     conn: &mut SqliteConnection,
     attempt: &LoginAttempt,
     guess: &CodeVerification,

@@ -22,15 +22,15 @@ use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::{Clock, Timestamp};
 use stele_core::user::UserId;
 
-use crate::error::corrupt_column;
+use crate::error::corrupt_column_error;
 use crate::migrate::{self, SchemaState};
 use crate::sqlite::thread::{Access, SqliteThread};
 use crate::sqlite::{self, Durability};
 use crate::{DatabaseUrl, OpenError};
 use schema::meta;
 
-/// Key in the table `meta` of the store's birth: when it was created empty, or may have lost data. A proof made before
-/// it may have been used already, and is rejected as stale.
+/// Key of the store's birth in the table `meta`: when the store was created empty, or may last have lost data. A proof made
+/// before the birth may have been used already, and is rejected as stale.
 const BIRTH_KEY: &str = "birth";
 
 /// State store in an SQLite file.
@@ -39,7 +39,8 @@ pub struct SqliteStateStore {
 }
 
 impl SqliteStateStore {
-    /// Opens the file, creates it if it is missing, and migrates its schema: losing its data is acceptable. Blocks.
+    /// Opens the file, creates it if it is missing, and migrates its schema without being asked: the store's data may be
+    /// lost. Blocks.
     ///
     /// # Errors
     /// [`OpenError`] if the file cannot be written, is not a database, or is newer than this program.
@@ -47,12 +48,12 @@ impl SqliteStateStore {
         let path = path.as_ref().to_owned();
         sqlite::create_if_missing(&path)?;
         let url = DatabaseUrl::sqlite(&path);
-        let unusable = |cause: String| OpenError::Unreachable { target: url.clone(), cause };
-        let mut conn =
-            sqlite::open_connection(&path, Durability::SurvivesProcessCrash).map_err(|e| unusable(e.to_string()))?;
-        let applied = migrate::applied_versions_sqlite(&mut conn).map_err(|e| unusable(e.to_string()))?;
-        let schema = migrate::schema_state::<diesel::sqlite::Sqlite>(&migrate::STATE_SQLITE, &applied);
-        if schema.map_err(|e| unusable(e.to_string()))? == SchemaState::Newer {
+        let to_open_error = |cause: String| OpenError::Unreachable { target: url.clone(), cause };
+        let mut conn = sqlite::open_connection(&path, Durability::SurvivesProcessCrash)
+            .map_err(|e| to_open_error(e.to_string()))?;
+        let applied = migrate::applied_versions_sqlite(&mut conn).map_err(|e| to_open_error(e.to_string()))?;
+        let schema = migrate::compare_schema::<diesel::sqlite::Sqlite>(&migrate::STATE_SQLITE, &applied);
+        if schema.map_err(|e| to_open_error(e.to_string()))? == SchemaState::Newer {
             return Err(OpenError::NewerSchema(url));
         }
         // Under the write lock, so that processes that open an empty file at once agree on one birth.
@@ -68,7 +69,7 @@ impl SqliteStateStore {
             cause: e.to_string(),
         })?;
         let thread = SqliteThread::start("stele-state", path, Durability::SurvivesProcessCrash, Some(conn));
-        Ok(Arc::new(Self { thread: thread.map_err(|e| unusable(e.to_string()))? }))
+        Ok(Arc::new(Self { thread: thread.map_err(|e| to_open_error(e.to_string()))? }))
     }
 
     async fn read<T, F>(&self, work: F) -> Result<T>
@@ -88,10 +89,10 @@ impl SqliteStateStore {
     }
 }
 
-/// The store's birth. Fails if it is missing: without it a replayed proof cannot be detected (fail closed).
+/// The store's birth. Fails if the birth is missing: without it a replayed proof could not be detected (fail closed).
 fn load_birth(conn: &mut SqliteConnection) -> QueryResult<Timestamp> {
     let micros = meta::table.find(BIRTH_KEY).select(meta::value).get_result(conn).optional()?;
-    micros.map(Timestamp::from_micros).ok_or_else(|| corrupt_column("meta.birth"))
+    micros.map(Timestamp::from_micros).ok_or_else(|| corrupt_column_error("meta.birth"))
 }
 
 #[async_trait]
@@ -112,7 +113,7 @@ impl StateStore for SqliteStateStore {
 
     async fn verify_code(&self, attempt: &LoginAttempt, guess: &CodeVerification) -> Result<CodeVerificationResult> {
         let (attempt, guess) = (attempt.clone(), guess.clone());
-        self.write(move |conn| login_attempts::check_code_guess(conn, &attempt, &guess)).await
+        self.write(move |conn| login_attempts::verify_code(conn, &attempt, &guess)).await
     }
 
     async fn consume_quotas(
@@ -123,7 +124,7 @@ impl StateStore for SqliteStateStore {
     ) -> Result<Option<QuotaExceeded>> {
         let (uses, code) = (uses.to_vec(), code.cloned());
         self.write(move |conn| {
-            let exceeded = rate_limit::count_uses(conn, &uses, now)?;
+            let exceeded = rate_limit::consume_quotas(conn, &uses, now)?;
             if let (None, Some(code)) = (exceeded, &code) {
                 login_attempts::store_code(conn, code)?;
             }
@@ -163,7 +164,7 @@ impl StateStore for SqliteStateStore {
 
     async fn store_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {
         let (key, ticket) = (*key, ticket.clone());
-        self.write(move |conn| sessions::put_ticket(conn, &key, &ticket)).await
+        self.write(move |conn| sessions::store_ticket(conn, &key, &ticket)).await
     }
 
     async fn redeem_ticket(
@@ -178,15 +179,15 @@ impl StateStore for SqliteStateStore {
     }
 
     async fn store_captcha(&self, id: u64, expires: Timestamp) -> Result<()> {
-        self.write(move |conn| sessions::put_captcha(conn, id, expires)).await
+        self.write(move |conn| sessions::store_captcha(conn, id, expires)).await
     }
 
     async fn count_captcha_view(&self, id: u64, max_views: u32, now: Timestamp) -> Result<bool> {
-        self.write(move |conn| sessions::view_captcha(conn, id, max_views, now)).await
+        self.write(move |conn| sessions::count_captcha_view(conn, id, max_views, now)).await
     }
 
     async fn consume_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
-        self.write(move |conn| sessions::take_captcha(conn, id, now)).await
+        self.write(move |conn| sessions::consume_captcha(conn, id, now)).await
     }
 
     async fn delete_expired(&self, now: Timestamp) -> Result<()> {

@@ -15,7 +15,7 @@ use stele_core::time::Timestamp;
 
 use super::schema::{budgets, known_origins, meta, replays, uses};
 use super::{BIRTH_KEY, failures_by_origin, sessions};
-use crate::error::corrupt_column;
+use crate::error::corrupt_column_error;
 
 /// A row of `budgets`: key, failures, start of the window, end of the wait, and failures by origin.
 type BudgetRow = (Vec<u8>, i64, i64, i64, Vec<u8>);
@@ -27,17 +27,17 @@ pub(super) struct StoredRateLimits {
     origin_hash: OriginHash,
 }
 
-/// What one statement reads about an attempt, beside the failure counters.
+/// Facts about an attempt that one statement reads. The failure counters are read separately.
 pub(super) struct AttemptFacts {
     /// The store's birth ([`super::load_birth`]).
     pub(super) birth: Timestamp,
     /// End of the account's trust in the origin; in the past if it is not trusted.
     pub(super) trusted_until: Timestamp,
     origin_trust: OriginTrust,
-    /// Whether the proof was accepted before.
-    pub(super) replayed: bool,
-    /// Whether the user has as many sessions as allowed.
-    pub(super) at_session_limit: bool,
+    /// Whether the proof was accepted before and is still remembered.
+    pub(super) is_replayed: bool,
+    /// Whether the user has as many sessions as allowed, or more.
+    pub(super) is_at_session_limit: bool,
 }
 
 impl AttemptFacts {
@@ -54,15 +54,17 @@ impl AttemptFacts {
         let birth = meta::table.find(BIRTH_KEY).select(meta::value).single_value();
         let trusted_until =
             known_origins::table.find(keys.trusted_origin.as_slice()).select(known_origins::expires).single_value();
-        let replayed = exists(replays::table.find(replay_key).filter(replays::expires.gt(now)));
-        let columns = (birth, trusted_until, replayed, sessions::has_more_than(user, i64::from(max_sessions) - 1));
+        let is_replayed = exists(replays::table.find(replay_key).filter(replays::expires.gt(now)));
+        let columns =
+            (birth, trusted_until, is_replayed, sessions::has_more_sessions_than(user, i64::from(max_sessions) - 1));
         type Columns = (Option<i64>, Option<i64>, bool, bool);
-        let (birth, trusted_until, replayed, at_session_limit) = diesel::select(columns).get_result::<Columns>(conn)?;
-        // Without a birth a replayed proof cannot be detected: fail closed.
-        let birth = birth.map(Timestamp::from_micros).ok_or_else(|| corrupt_column("meta.birth"))?;
+        let (birth, trusted_until, is_replayed, is_at_session_limit) =
+            diesel::select(columns).get_result::<Columns>(conn)?;
+        // Without a birth a is_replayed proof cannot be detected: fail closed.
+        let birth = birth.map(Timestamp::from_micros).ok_or_else(|| corrupt_column_error("meta.birth"))?;
         let trusted_until = Timestamp::from_micros(trusted_until.unwrap_or(i64::MIN));
         let origin_trust = if trusted_until > attempt.now { OriginTrust::Trusted } else { OriginTrust::Untrusted };
-        Ok(Self { birth, trusted_until, origin_trust, replayed, at_session_limit })
+        Ok(Self { birth, trusted_until, origin_trust, is_replayed, is_at_session_limit })
     }
 }
 
@@ -83,7 +85,7 @@ impl StoredRateLimits {
     ) -> QueryResult<Self> {
         let keys_to_load = counter_keys(keys, facts.origin_trust);
         let mut rows = Vec::new();
-        // Two keys per statement: one execution for an IPv4 address or an app, two of the same statement for IPv6.
+        // Each execution of the statement loads two keys: one execution for an IPv4 address or an app, two for IPv6.
         for pair in keys_to_load.chunks(2) {
             let (first, last) = (pair[0].as_slice(), pair[pair.len() - 1].as_slice());
             rows.extend(
@@ -99,13 +101,13 @@ impl StoredRateLimits {
                     .load::<BudgetRow>(conn)?,
             );
         }
-        let stored = |key: &RateLimitKey| {
+        let find_stored = |key: &RateLimitKey| {
             rows.iter()
                 .find(|(row_key, ..)| row_key == key)
                 .map(|row| decode_budget(row, &keys.origin_hash))
                 .transpose()
         };
-        let state = RateLimitState::load(attempt, keys, facts.origin_trust, stored)?;
+        let state = RateLimitState::load(attempt, keys, facts.origin_trust, find_stored)?;
         Ok(Self { state, budget_rows: rows, origin_hash: keys.origin_hash })
     }
 
@@ -154,14 +156,14 @@ fn decode_budget(
     origin_hash: &OriginHash,
 ) -> QueryResult<StoredFailures> {
     let counter = FailureCounter {
-        failures: (*failures).try_into().map_err(|_| corrupt_column("budgets.failures"))?,
+        failures: (*failures).try_into().map_err(|_| corrupt_column_error("budgets.failures"))?,
         window_start: Timestamp::from_micros(*started),
         blocked_until: Timestamp::from_micros(*blocked_until),
     };
     Ok(StoredFailures { counter, from_origin: failures_by_origin::failures_of(by_origin, origin_hash) })
 }
 
-/// Makes the origin trusted by the account for `trusted_origin_ttl` from now on.
+/// Makes the origin trusted by the account for `trusted_origin_ttl` from the time of the attempt on.
 pub(super) fn trust_origin(
     conn: &mut SqliteConnection,
     attempt: &LoginAttempt,
@@ -174,20 +176,21 @@ pub(super) fn trust_origin(
     diesel::replace_into(known_origins::table).values(row).execute(conn).map(drop)
 }
 
-/// Counts one use of each quota. If any is exceeded, counts none and returns the last exceeded one, with the longest wait.
-pub(super) fn count_uses(
+/// Counts one use of each quota. If a quota is exceeded, counts none, and returns the index of the last exceeded quota and
+/// the longest wait.
+pub(super) fn consume_quotas(
     conn: &mut SqliteConnection,
-    uses_to_count: &[QuotaUse],
+    quota_uses: &[QuotaUse],
     now: Timestamp,
 ) -> QueryResult<Option<QuotaExceeded>> {
-    let mut windows = Vec::with_capacity(uses_to_count.len());
+    let mut windows = Vec::with_capacity(quota_uses.len());
     let mut exceeded: Option<QuotaExceeded> = None;
-    for (index, QuotaUse { key, quota }) in uses_to_count.iter().enumerate() {
+    for (index, QuotaUse { key, quota }) in quota_uses.iter().enumerate() {
         let key = rate_limit_key("use", key);
         let row = uses::table.find(key.as_slice()).select((uses::count, uses::started));
         let row = row.get_result::<(i64, i64)>(conn).optional()?;
         let stored = row.map(|(count, started)| {
-            let used = count.try_into().map_err(|_| corrupt_column("uses.count"))?;
+            let used = count.try_into().map_err(|_| corrupt_column_error("uses.count"))?;
             Ok::<_, Error>(QuotaWindow { used, start: Timestamp::from_micros(started) })
         });
         let window = quota.current_window(stored.transpose()?, now);

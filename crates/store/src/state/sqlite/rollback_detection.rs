@@ -2,8 +2,8 @@
 //!
 //! The file is written without waiting for the disk (`synchronous=NORMAL`): it survives a crash of the process, but a
 //! power loss may revert the last commits, and a restored backup reverts more. Used proofs, codes and tickets must not
-//! become usable again. So the first process that opens the file after a boot, or after [`MAX_UNSEEN`] without use,
-//! sets a new birth, before which every proof is stale, and deletes all one-time data.
+//! become usable again. Therefore the first process that opens the file after a boot, or after [`MAX_UNSEEN`] without use,
+//! sets a new birth, before which every proof is stale, and deletes all codes, tickets and captchas.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub(super) struct Uptime {
 }
 
 impl Uptime {
-    /// Reads it from `/proc`; `None` on a system without.
+    /// Reads boot and uptime from `/proc`; `None` on a system without `/proc`, where no rollback is detected.
     pub(super) fn now() -> Option<Self> {
         let uuid = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
         let boot_id = sha256(uuid.trim_ascii()).first_chunk().map(|bytes| i64::from_le_bytes(*bytes))?;
@@ -46,17 +46,18 @@ impl Uptime {
     }
 }
 
-/// Sets a new birth at `now` and deletes one-time data if the file may have been rolled back. Records its use.
+/// Sets a new birth at `now` and deletes one-time data if the file may have been rolled back. Records that the file is in
+/// use.
 pub(super) fn invalidate_if_rolled_back(
     conn: &mut SqliteConnection,
     uptime: Option<Uptime>,
     now: Timestamp,
 ) -> QueryResult<()> {
     let Some(uptime) = uptime else { return Ok(()) };
-    let mut recorded = |key| meta::table.find(key).select(meta::value).get_result::<i64>(conn).optional();
-    if let Some(boot_id) = recorded(BOOT_KEY)? {
+    let mut read_meta = |key| meta::table.find(key).select(meta::value).get_result::<i64>(conn).optional();
+    if let Some(boot_id) = read_meta(BOOT_KEY)? {
         // A file of an earlier version has no `seen`.
-        let unseen = recorded(SEEN_KEY)?.map(|seen| uptime.seconds().checked_sub(seen));
+        let unseen = read_meta(SEEN_KEY)?.map(|seen| uptime.seconds().checked_sub(seen));
         let limit = i64::try_from(MAX_UNSEEN.as_secs()).unwrap_or(i64::MAX);
         let recently_used = unseen.flatten().is_some_and(|unseen| (0..=limit).contains(&unseen));
         if boot_id != uptime.boot_id || !recently_used {
@@ -90,7 +91,7 @@ mod tests {
     const LATER: Timestamp = Timestamp::from_secs(4_000_000_000);
 
     #[tokio::test]
-    async fn a_reboot_gives_the_store_a_new_birth() {
+    async fn a_reboot_sets_a_new_birth_and_deletes_captchas() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.db");
         let expires = LATER.saturating_add(std::time::Duration::from_secs(60));
@@ -101,7 +102,7 @@ mod tests {
         let mut conn = sqlite::open_connection(&path, sqlite::Durability::SurvivesProcessCrash).unwrap();
         invalidate_if_rolled_back(&mut conn, Uptime::now(), LATER).unwrap();
         let state = SqliteStateStore::open(&path, &SystemClock).unwrap();
-        assert!(state.created_at().await.unwrap() < LATER, "a restart within one boot keeps the birth");
+        assert!(state.created_at().await.unwrap() < LATER, "a restart within one boot retains the birth");
         assert!(state.count_captcha_view(1, 5, SystemClock.now()).await.unwrap());
 
         let other_boot = Uptime::now().map(|uptime| Uptime { boot_id: uptime.boot_id ^ 1, ..uptime });
@@ -111,23 +112,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_restored_backup_gives_the_store_a_new_birth() {
+    async fn a_restored_backup_sets_a_new_birth_and_deletes_captchas() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.db");
         let state = SqliteStateStore::open(&path, &SystemClock).unwrap();
         state.store_captcha(1, LATER.saturating_add(Duration::from_secs(60))).await.unwrap();
 
         let uptime = Uptime::now().unwrap();
-        let after = |span| Some(Uptime { since_boot: uptime.since_boot + span, ..uptime });
+        let uptime_after = |span| Some(Uptime { since_boot: uptime.since_boot + span, ..uptime });
         let mut conn = sqlite::open_connection(&path, sqlite::Durability::SurvivesProcessCrash).unwrap();
-        // Used recently, as at a restart; and by a process that has it open.
-        invalidate_if_rolled_back(&mut conn, after(MAX_UNSEEN - Duration::from_secs(10)), LATER).unwrap();
-        record_in_use(&mut conn, after(2 * MAX_UNSEEN)).unwrap();
-        invalidate_if_rolled_back(&mut conn, after(3 * MAX_UNSEEN), LATER).unwrap();
+        // The file was used recently, first as at a restart, then by a process that has it open.
+        invalidate_if_rolled_back(&mut conn, uptime_after(MAX_UNSEEN - Duration::from_secs(10)), LATER).unwrap();
+        record_in_use(&mut conn, uptime_after(2 * MAX_UNSEEN)).unwrap();
+        invalidate_if_rolled_back(&mut conn, uptime_after(3 * MAX_UNSEEN), LATER).unwrap();
         let birth = state.created_at().await.unwrap();
         assert!(birth < LATER && state.count_captcha_view(1, 5, SystemClock.now()).await.unwrap());
 
-        invalidate_if_rolled_back(&mut conn, after(5 * MAX_UNSEEN), LATER).unwrap();
+        invalidate_if_rolled_back(&mut conn, uptime_after(5 * MAX_UNSEEN), LATER).unwrap();
         assert_eq!(state.created_at().await.unwrap(), LATER);
         assert!(!state.count_captcha_view(1, 5, SystemClock.now()).await.unwrap());
     }

@@ -8,7 +8,7 @@ use stele_core::time::Timestamp;
 use stele_core::user::UserId;
 
 use super::schema::{captchas, sessions, tickets};
-use crate::error::corrupt_column;
+use crate::error::corrupt_column_error;
 
 /// Most sessions that one login ends after the session limit was lowered: bounds how long the login holds the write
 /// lock.
@@ -39,8 +39,8 @@ struct TicketRow {
     expires: i64,
 }
 
-fn user_id(bytes: Vec<u8>, column: &'static str) -> QueryResult<UserId> {
-    bytes.try_into().map(UserId::from_bytes).map_err(|_| corrupt_column(column))
+fn decode_user_id(bytes: Vec<u8>, column: &'static str) -> QueryResult<UserId> {
+    bytes.try_into().map(UserId::from_bytes).map_err(|_| corrupt_column_error(column))
 }
 
 pub(super) fn find_session(
@@ -53,7 +53,7 @@ pub(super) fn find_session(
         return Ok(None);
     };
     Ok(Some(Session {
-        user: user_id(row.user, "sessions.user")?,
+        user: decode_user_id(row.user, "sessions.user")?,
         dialect: row.dialect,
         app: row.app,
         created: Timestamp::from_micros(row.created),
@@ -63,7 +63,7 @@ pub(super) fn find_session(
     }))
 }
 
-/// Stores a session. Replaces one with the same key: app-bound sessions reuse theirs.
+/// Stores a session, and replaces a session with the same key: app-bound sessions reuse their keys.
 pub(super) fn store_session(conn: &mut SqliteConnection, new: &NewSession) -> QueryResult<()> {
     let NewSession { key, session, .. } = new;
     let row = SessionRow {
@@ -81,7 +81,7 @@ pub(super) fn store_session(conn: &mut SqliteConnection, new: &NewSession) -> Qu
 
 /// Whether a user has more than `count` sessions. Reads at most `count + 1` index entries.
 #[diesel::dsl::auto_type]
-pub(super) fn has_more_than<'a>(user: &'a [u8], count: i64) -> _ {
+pub(super) fn has_more_sessions_than<'a>(user: &'a [u8], count: i64) -> _ {
     exists(sessions::table.filter(sessions::user.eq(user)).limit(1_i64).offset(count))
 }
 
@@ -119,7 +119,7 @@ pub(super) fn end_session(conn: &mut SqliteConnection, key: &TokenKey) -> QueryR
     Ok(diesel::delete(sessions::table.find(key.0.as_slice())).execute(conn)? > 0)
 }
 
-pub(super) fn put_ticket(conn: &mut SqliteConnection, key: &TokenKey, ticket: &Ticket) -> QueryResult<()> {
+pub(super) fn store_ticket(conn: &mut SqliteConnection, key: &TokenKey, ticket: &Ticket) -> QueryResult<()> {
     let row = TicketRow {
         key: key.0.to_vec(),
         kind: ticket.kind.as_str().to_owned(),
@@ -151,7 +151,7 @@ pub(super) fn redeem_ticket(
     diesel::delete(tickets::table.find(key.0.as_slice())).execute(conn)?;
     Ok(Some(Ticket {
         kind,
-        user: user_id(row.user, "tickets.user")?,
+        user: decode_user_id(row.user, "tickets.user")?,
         epoch: row.epoch,
         source: row.source,
         audience: row.audience,
@@ -159,18 +159,23 @@ pub(super) fn redeem_ticket(
     }))
 }
 
-pub(super) fn put_captcha(conn: &mut SqliteConnection, id: u64, expires: Timestamp) -> QueryResult<()> {
+pub(super) fn store_captcha(conn: &mut SqliteConnection, id: u64, expires: Timestamp) -> QueryResult<()> {
     let row = (captchas::id.eq(id.cast_signed()), captchas::expires.eq(expires.as_micros()), captchas::views.eq(0));
     diesel::replace_into(captchas::table).values(row).execute(conn).map(drop)
 }
 
-pub(super) fn view_captcha(conn: &mut SqliteConnection, id: u64, max_views: u32, now: Timestamp) -> QueryResult<bool> {
+pub(super) fn count_captcha_view(
+    conn: &mut SqliteConnection,
+    id: u64,
+    max_views: u32,
+    now: Timestamp,
+) -> QueryResult<bool> {
     let live = captchas::table.find(id.cast_signed()).filter(captchas::expires.gt(now.as_micros()));
     let viewable = live.filter(captchas::views.lt(i64::from(max_views)));
     Ok(diesel::update(viewable).set(captchas::views.eq(captchas::views + 1)).execute(conn)? > 0)
 }
 
-pub(super) fn take_captcha(conn: &mut SqliteConnection, id: u64, now: Timestamp) -> QueryResult<bool> {
+pub(super) fn consume_captcha(conn: &mut SqliteConnection, id: u64, now: Timestamp) -> QueryResult<bool> {
     let live = captchas::table.find(id.cast_signed()).filter(captchas::expires.gt(now.as_micros()));
     Ok(diesel::delete(live).execute(conn)? > 0)
 }

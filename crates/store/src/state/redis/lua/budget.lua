@@ -1,5 +1,6 @@
--- The arithmetic of `stele_core::rate_limit`, line for line. A schedule without `base` blocks until the window ends.
-local function schedule(free, window, base, cap)
+-- Failure counters (budgets): the arithmetic of `stele_core::rate_limit`, line for line. A limit without `base` blocks
+-- until the window ends.
+local function failure_limit(free, window, base, cap)
     return { free = tonumber(free), window = tonumber(window), base = tonumber(base), cap = tonumber(cap) }
 end
 
@@ -7,14 +8,14 @@ local function budget_fresh(now)
     return { failures = 0, started = now, blocked = now }
 end
 
-local function budget_at(budget, now, s)
-    if now >= saturating_add(budget.started, s.window) and now >= budget.blocked then
+local function budget_at(budget, now, limit)
+    if now >= saturating_add(budget.started, limit.window) and now >= budget.blocked then
         return budget_fresh(now)
     end
     local started = math.min(budget.started, now)
     local blocked = started
     if budget.blocked > budget.started then
-        blocked = math.min(budget.blocked, saturating_add(now, s.base and s.cap or s.window))
+        blocked = math.min(budget.blocked, saturating_add(now, limit.base and limit.cap or limit.window))
     end
     return { failures = budget.failures, started = started, blocked = blocked }
 end
@@ -23,21 +24,21 @@ local function budget_wait(budget, now)
     return math.max(budget.blocked - now, 0)
 end
 
-local function budget_fail(budget, now, s)
-    local current = budget_at(budget, now, s)
+local function budget_fail(budget, now, limit)
+    local current = budget_at(budget, now, limit)
     local failures = math.min(current.failures + 1, 4294967295)
     local blocked = current.blocked
-    if s.base then
-        if failures > s.free then
-            blocked = saturating_add(now, math.min(s.base * 2 ^ math.min(failures - s.free - 1, 31), s.cap))
+    if limit.base then
+        if failures > limit.free then
+            blocked = saturating_add(now, math.min(limit.base * 2 ^ math.min(failures - limit.free - 1, 31), limit.cap))
         end
-    elseif failures >= s.free then
-        blocked = saturating_add(current.started, s.window)
+    elseif failures >= limit.free then
+        blocked = saturating_add(current.started, limit.window)
     end
     return { failures = failures, started = current.started, blocked = blocked }
 end
 
--- One origin's share of the failures, after a failure from it.
+-- One origin's share of the failures, after a failure from that origin.
 local function budget_attribute(budget, own)
     return (own > 0 or budget.failures <= 256) and math.min(own + 1, 4294967295) or 0
 end
@@ -48,6 +49,6 @@ local function budget_clear_own(budget, own)
     return failures > 0 and { failures = failures, started = budget.started, blocked = budget.blocked } or nil
 end
 
-local function budget_expires(budget, s)
-    return math.max(saturating_add(budget.started, s.window), budget.blocked)
+local function budget_expires(budget, limit)
+    return math.max(saturating_add(budget.started, limit.window), budget.blocked)
 end

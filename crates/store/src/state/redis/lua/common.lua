@@ -2,7 +2,7 @@
 -- has expired. The server's clock is used only for births and for key expiry, MARGIN milliseconds after the caller's
 -- expiry.
 local MARGIN = 600000
--- Lua numbers are doubles: the largest integer below which none is skipped. As a time it is in the year 2255.
+-- Lua numbers are doubles: the largest integer up to which every integer is exact. As a time it is in the year 2255.
 local MAX_EXACT_INTEGER = 9007199254740991
 
 local function saturating_add(time, duration)
@@ -20,7 +20,7 @@ local function expire_at(key, expires, now)
     redis.call('PEXPIRE', key, ttl_millis(expires, now))
 end
 
--- Stores `expires` as the value of the key, until then.
+-- Stores `expires` as the value of the key, which is deleted MARGIN after that time.
 local function store_until(key, expires, now)
     redis.call('SET', key, string.format('%.0f', expires), 'PX', ttl_millis(expires, now))
 end
@@ -68,8 +68,8 @@ local function birth(key)
     end
     local now = server_time()
     at = math.max(at or now, now)
-    -- `run` is for instances of earlier versions, which compare it: without it, they and this version would keep
-    -- replacing each other's birth.
+    -- Instances of earlier versions compare `run` with the server's `run_id`. Without the field, they and this version
+    -- would keep replacing each other's birth.
     local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
     redis.call('HSET', key, 'at', string.format('%.0f', at), 'run', run, 'server', id)
     return at

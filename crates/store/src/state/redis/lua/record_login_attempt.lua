@@ -1,14 +1,14 @@
 -- Records a login attempt. All reads precede all writes.
--- KEYS after those of rate_limit.lua: birth; then those in use of: used proof, repeat permit, code, session, index of
---      the user's sessions
--- ARGV 12   second in which the proof was made, '' if that does not matter
+-- KEYS after those of rate_limit.lua: birth; then, each only if ARGV has its value: used proof, repeat permit, code,
+--      session, index of the user's sessions
+-- ARGV 12   second in which the proof was made, '' if it need not be fresh
 --      13   'right' or 'wrong'
 --      14   expiry of the used proof, '' for none
---      15   whether there is a code
+--      15   whether a code must be consumed
 --      16   whether to trust the origin and clear its failures
 --      17   expiry of the repeat permit, '' for none
---      18   whether the proof is known to be used
---      19.. the session, as `put_session` reads it, '' for none
+--      18   whether the proof is known to be used, so that it needs the permit
+--      19.. the session, as `store_session` reads it, '' for none
 local made = tonumber(ARGV[12])
 if made or (ARGV[13] == 'right' and (ARGV[14] ~= '' or ARGV[15] ~= '')) then
     if not is_same_server() then
@@ -67,6 +67,6 @@ if ARGV[16] ~= '' then
     trust_origin(state)
 end
 if session then
-    put_session(session, index, now, 19)
+    store_session(session, index, now, 19)
 end
 return { 'done', 0, 0 }

@@ -5,9 +5,9 @@ local function is_code_live(key, now)
     return row[1] and tonumber(row[1]) > now and row[2] == server_id()
 end
 
--- Stores the names and values of fields that ARGV has from `first` on. An existing record has the same fields, which
--- are overwritten.
-local function put_record(key, expires, now, first)
+-- Stores the fields of a record, whose names and values ARGV has from `first` on. An existing record has the same fields,
+-- and all of them are overwritten.
+local function store_record(key, expires, now, first)
     redis.call('HSET', key, unpack(ARGV, first))
     expire_at(key, expires, now)
 end

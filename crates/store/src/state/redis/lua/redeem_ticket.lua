@@ -1,4 +1,4 @@
--- Redeems a ticket once. One of another kind or audience is left in place.
+-- Redeems a ticket once. A ticket of another kind or audience, or an expired one, is left in place.
 -- KEYS 1 ticket  ARGV 1 now  2 kind  3 audience
 local row = redis.call('HMGET', KEYS[1], 'kind', 'audience', 'expires', 'run', 'user', 'epoch', 'source')
 if row[1] ~= ARGV[2] or row[2] ~= ARGV[3] or tonumber(row[3]) <= tonumber(ARGV[1]) or row[4] ~= server_id() then

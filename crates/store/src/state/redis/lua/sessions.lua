@@ -7,7 +7,7 @@ local SAMPLE = 32
 -- Most sessions that one login ends after the limit was lowered.
 local MAX_ENDED_PER_LOGIN = 1000
 
--- Milliseconds by which the TTL of the index exceeds the need, so that most logins need not extend it.
+-- Milliseconds added to the TTL of the index, so that most logins need not extend it.
 local SPARE = 3600000
 
 local function index_session(index, member, created, expires, now)
@@ -35,7 +35,7 @@ local function excess_sessions(index, limit, now)
     return { excess, members }
 end
 
--- The key of the session of `member`; `session` is the key of another session.
+-- The key of the session of `member`, with the prefix of `session`, which is the key of another session.
 local function session_key(member, session)
     local hex = string.gsub(member, '.', function(byte) return string.format('%02x', string.byte(byte)) end)
     return string.sub(session, 1, -65) .. hex
@@ -62,12 +62,11 @@ end
 
 -- Stores the session that ARGV has from `first` on: session limit, expiry, member, creation time, then names and values
 -- of fields. With an index, adds it there and ends excess sessions. On one server, a script may access keys that are
--- not in
--- KEYS; on a cluster it may not (docs/adr/0032-index-each-users-sessions.md).
-local function put_session(session, index, now, first)
+-- not in KEYS; on a cluster it may not (docs/adr/0032-index-each-users-sessions.md).
+local function store_session(session, index, now, first)
     local limit, expires = tonumber(ARGV[first]), tonumber(ARGV[first + 1])
     local member, created = ARGV[first + 2], ARGV[first + 3]
-    put_record(session, expires, now, first + 4)
+    store_record(session, expires, now, first + 4)
     if index then
         index_session(index, member, created, expires, now)
         end_excess_sessions(session, index, member, limit, now)

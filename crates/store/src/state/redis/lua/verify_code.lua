@@ -2,7 +2,7 @@
 -- KEYS after those of rate_limit.lua: the candidate codes
 -- ARGV 12   epoch
 --      13   whether a correct guess consumes the code
---      14   wrong guesses that invalidate a code
+--      14   number of wrong guesses that invalidate a code
 --      15.. keyed hash of the guess for each candidate. A constant-time comparison is not needed: a client cannot
 --           choose a keyed hash
 local state = rate_limit_state()

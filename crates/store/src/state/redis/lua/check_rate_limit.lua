@@ -1,4 +1,4 @@
--- Checks the rate limits of a login attempt. Counts nothing. KEYS and ARGV of rate_limit.lua.
+-- Checks the rate limits of a login attempt. Counts nothing. KEYS and ARGV as in rate_limit.lua.
 local state = rate_limit_state()
 if state.wait > 0 then
     return { 'blocked', state.wait, 0 }
