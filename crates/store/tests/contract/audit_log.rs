@@ -49,7 +49,7 @@ async fn entries_are_read_in_order_without_duplicates() {
             origins: Some(4),
             ..audit_entry(2, 3)
         };
-        // Out of order, and with one instant twice.
+        // The entries are out of order, and two have the same time.
         let all = [audit_entry(1, 2), sparse, audit_entry(0, 1), audit_entry(2, 4)];
         audit_log.append(&all).await.unwrap();
         let changed = AuditLogEntry { action: "logout".into(), ..audit_entry(0, 1) };
@@ -76,7 +76,7 @@ async fn entries_are_read_in_order_without_duplicates() {
 }
 
 #[tokio::test]
-async fn a_batch_larger_than_one_statement_is_appended() {
+async fn a_batch_of_thousands_is_appended_completely() {
     for UserBackend { name, audit_log, .. } in user_backends().await {
         let all: Vec<AuditLogEntry> = (0..2_500).map(|n| audit_entry(n, i64::try_from(n).unwrap())).collect();
         audit_log.append(&all).await.unwrap();
@@ -100,21 +100,26 @@ async fn every_filter_restricts_the_result() {
             ..audit_entry(3, 30)
         };
         audit_log.append(std::slice::from_ref(&odd)).await.unwrap();
-        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let to_strings = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let any = AuditLogFilter::default;
-        let at = |second: u64| Some(NOW.saturating_add(secs(second)));
+        let seconds_later = |second: u64| Some(NOW.saturating_add(secs(second)));
         for (filter, expected) in [
-            (AuditLogFilter { since: at(4), ..any() }, vec![4, 5]),
-            (AuditLogFilter { until: at(2), ..any() }, vec![0, 1]),
-            (AuditLogFilter { since: at(1), until: at(3), ..any() }, vec![1, 2]),
-            (AuditLogFilter { actions: owned(&["send_code"]), ..any() }, vec![30]),
+            (AuditLogFilter { since: seconds_later(4), ..any() }, vec![4, 5]),
+            (AuditLogFilter { until: seconds_later(2), ..any() }, vec![0, 1]),
+            (AuditLogFilter { since: seconds_later(1), until: seconds_later(3), ..any() }, vec![1, 2]),
+            (AuditLogFilter { actions: to_strings(&["send_code"]), ..any() }, vec![30]),
             (
-                AuditLogFilter { actions: owned(&["send_code", "login"]), since: at(3), until: at(4), ..any() },
+                AuditLogFilter {
+                    actions: to_strings(&["send_code", "login"]),
+                    since: seconds_later(3),
+                    until: seconds_later(4),
+                    ..any()
+                },
                 vec![3, 30],
             ),
-            (AuditLogFilter { results: owned(&["too_many", "stale"]), ..any() }, vec![30]),
-            (AuditLogFilter { excluded_results: owned(&["ok"]), ..any() }, vec![30]),
-            (AuditLogFilter { dialects: owned(&["mefp", "jwt"]), ..any() }, vec![30]),
+            (AuditLogFilter { results: to_strings(&["too_many", "stale"]), ..any() }, vec![30]),
+            (AuditLogFilter { excluded_results: to_strings(&["ok"]), ..any() }, vec![30]),
+            (AuditLogFilter { dialects: to_strings(&["mefp", "jwt"]), ..any() }, vec![30]),
             (AuditLogFilter { app: Some("melink".to_owned()), ..any() }, vec![30]),
             (AuditLogFilter { subject: Some("someone".to_owned()), ..any() }, vec![30]),
             (AuditLogFilter { subject: Some("user-2".to_owned()), ..any() }, vec![2]),

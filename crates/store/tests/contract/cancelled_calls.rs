@@ -1,5 +1,5 @@
-//! Cancelled calls of the embedded store: the client has disconnected, or a worker stops. Each runs on a
-//! single-threaded runtime, as in actix's workers.
+//! Cancelled calls of the user store on SQLite: the client has disconnected, or a worker stops. Each test uses
+//! single-threaded runtimes, as actix's workers do.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -86,12 +86,12 @@ async fn a_cancelled_multi_statement_write_is_atomic() {
 
 #[test]
 fn a_stopped_runtime_does_not_affect_other_runtimes() {
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (stopped, remaining) = (runtime(), runtime());
+    let new_runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (stopped, remaining) = (new_runtime(), new_runtime());
     let (users, _dir) = stopped.block_on(sqlite_user_store());
     let alice = stopped.block_on(users.add(&user_named("alice"))).unwrap().unwrap().id;
-    let pending = users.clone();
-    stopped.spawn(async move { pending.set_status(alice, UserStatus::Disabled, 1).await });
+    let users_for_task = users.clone();
+    stopped.spawn(async move { users_for_task.set_status(alice, UserStatus::Disabled, 1).await });
     stopped.block_on(tokio::task::yield_now());
     drop(stopped);
     remaining.block_on(async {

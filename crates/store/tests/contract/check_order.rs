@@ -18,27 +18,27 @@ use crate::support::*;
 
 /// A combination of reasons to reject an attempt, and whether its origin is trusted. `number` encodes it in six bits.
 #[derive(Clone, Copy, Debug)]
-struct RefusalCase {
+struct RejectionCase {
     number: u8,
-    blocked: bool,
-    stale: bool,
-    wrong: bool,
-    replayed: bool,
-    code_missing: bool,
-    trusted: bool,
+    is_blocked: bool,
+    is_stale: bool,
+    is_wrong: bool,
+    is_replayed: bool,
+    is_code_missing: bool,
+    is_trusted: bool,
 }
 
-impl RefusalCase {
+impl RejectionCase {
     fn from_bits(number: u8) -> Self {
-        let bit = |bit: u8| number & (1 << bit) != 0;
+        let is_set = |bit: u8| number & (1 << bit) != 0;
         Self {
             number,
-            blocked: bit(0),
-            stale: bit(1),
-            wrong: bit(2),
-            replayed: bit(3),
-            code_missing: bit(4),
-            trusted: bit(5),
+            is_blocked: is_set(0),
+            is_stale: is_set(1),
+            is_wrong: is_set(2),
+            is_replayed: is_set(3),
+            is_code_missing: is_set(4),
+            is_trusted: is_set(5),
         }
     }
 
@@ -58,19 +58,19 @@ impl RefusalCase {
     /// Puts the store into the state of the case.
     async fn arrange(self, state: &dyn StateStore) {
         let valid = |success| ProofResult::Valid(Box::new(success));
-        if self.trusted {
+        if self.is_trusted {
             let success = SuccessEffects { origin_trust: OriginTrustChange::Trust, ..SuccessEffects::default() };
             state.record_login_attempt(&self.attempt(), &valid(success)).await.unwrap();
         }
-        if self.replayed {
+        if self.is_replayed {
             let success = SuccessEffects { used_proof: Some(self.used_proof()), ..SuccessEffects::default() };
             state.record_login_attempt(&self.attempt(), &valid(success)).await.unwrap();
         }
-        if !self.code_missing {
+        if !self.is_code_missing {
             let code = NewCode { key: self.code(), tag: [1; 32], epoch: 0, expires: NOW.saturating_add(secs(600)) };
             assert_eq!(state.consume_quotas(&[] as &[QuotaUse], Some(&code), NOW).await.unwrap(), None);
         }
-        for _ in 0..if self.blocked { 6 } else { 0 } {
+        for _ in 0..if self.is_blocked { 6 } else { 0 } {
             assert_eq!(
                 state.record_login_attempt(&self.attempt(), &ProofResult::Invalid).await.unwrap(),
                 AttemptOutcome::Recorded
@@ -80,7 +80,7 @@ impl RefusalCase {
 
     /// The attempt of the case, and the result of its proof.
     fn attempt_and_proof(self) -> (LoginAttempt, ProofResult) {
-        let attempt = LoginAttempt { proof_made_at: Some(if self.stale { BIRTH } else { NOW }), ..self.attempt() };
+        let attempt = LoginAttempt { proof_made_at: Some(if self.is_stale { BIRTH } else { NOW }), ..self.attempt() };
         let session = None::<NewSession>;
         let success = SuccessEffects {
             used_proof: Some(self.used_proof()),
@@ -89,35 +89,35 @@ impl RefusalCase {
             origin_trust: OriginTrustChange::Trust,
             session,
         };
-        (attempt, if self.wrong { ProofResult::Invalid } else { ProofResult::Valid(Box::new(success)) })
+        (attempt, if self.is_wrong { ProofResult::Invalid } else { ProofResult::Valid(Box::new(success)) })
     }
 }
 
-/// The decision of `stele_core::rate_limit` for the case, and the rate limit decision afterwards.
-fn expected(case: RefusalCase) -> (AttemptOutcome, RateLimitDecision) {
+/// The outcome by the rules of `stele_core::rate_limit`, and the decision of a rate limit check after it.
+fn expected_result(case: RejectionCase) -> (AttemptOutcome, RateLimitDecision) {
     let (attempt, proof) = case.attempt_and_proof();
     let keys = LoginAttemptKeys::for_attempt(&attempt);
     let failed = (0..6).fold(FailureCounter::new(NOW), |counter, _| counter.with_failure(NOW, &attempt.limits.account));
-    let account = if case.trusted { keys.trusted_origin } else { keys.account };
+    let account = if case.is_trusted { keys.trusted_origin } else { keys.account };
     let stored = |key: &_| {
-        let is_stored = case.blocked && *key == account;
+        let is_stored = case.is_blocked && *key == account;
         Ok::<_, Infallible>(
-            is_stored.then_some(StoredFailures { counter: failed, from_origin: if case.trusted { 0 } else { 6 } }),
+            is_stored.then_some(StoredFailures { counter: failed, from_origin: if case.is_trusted { 0 } else { 6 } }),
         )
     };
-    let origin_trust = if case.trusted { OriginTrust::Trusted } else { OriginTrust::Untrusted };
+    let origin_trust = if case.is_trusted { OriginTrust::Trusted } else { OriginTrust::Untrusted };
     let state = RateLimitState::load(&attempt, &keys, origin_trust, stored).unwrap();
-    let take_code = |_: &CodeKey| Ok::<_, Infallible>(!case.code_missing);
+    let take_code = |_: &CodeKey| Ok::<_, Infallible>(!case.is_code_missing);
     let failures_after = |state: &RateLimitState| match state.record_failure().first() {
         Some(CounterUpdate::Store { counter, .. }) => counter.failures,
         other => panic!("{other:?}"),
     };
-    let proof_use = if case.replayed { ProofUse::Replayed } else { ProofUse::First };
+    let proof_use = if case.is_replayed { ProofUse::Replayed } else { ProofUse::First };
     match state.decide_attempt(&attempt, &proof, BIRTH, proof_use, take_code).unwrap() {
         AttemptDecision::Reject(outcome) => (outcome, state.decide_admission()),
         AttemptDecision::CountFailure => (
             AttemptOutcome::Recorded,
-            RateLimitDecision::Allowed { failures: failures_after(&state), trusted_origin: case.trusted },
+            RateLimitDecision::Allowed { failures: failures_after(&state), trusted_origin: case.is_trusted },
         ),
         AttemptDecision::Accept => {
             (AttemptOutcome::Recorded, RateLimitDecision::Allowed { failures: 0, trusted_origin: true })
@@ -126,14 +126,14 @@ fn expected(case: RefusalCase) -> (AttemptOutcome, RateLimitDecision) {
 }
 
 #[tokio::test]
-async fn every_combination_of_refusals_is_decided_as_in_core() {
+async fn every_combination_of_rejection_reasons_is_decided_as_in_core() {
     for StateBackend { name, state, .. } in state_backends().await {
-        for case in (0..64).map(RefusalCase::from_bits) {
+        for case in (0..64).map(RejectionCase::from_bits) {
             case.arrange(&*state).await;
             let (attempt, proof) = case.attempt_and_proof();
             let outcome = state.record_login_attempt(&attempt, &proof).await.unwrap();
             let decision = state.check_rate_limit(&case.attempt()).await.unwrap();
-            assert_eq!((outcome, decision), expected(case), "{name} {case:?}");
+            assert_eq!((outcome, decision), expected_result(case), "{name} {case:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use stele_testservers as servers;
 use crate::opening::execute_sql;
 use crate::support::*;
 
-fn usage(key: KeyId, users: u64, apps: u64) -> KeyUsage {
+fn key_usage(key: KeyId, users: u64, apps: u64) -> KeyUsage {
     KeyUsage { key, users, apps }
 }
 
@@ -56,11 +56,11 @@ async fn a_key_is_added_once_and_read_back_unchanged() {
 }
 
 #[tokio::test]
-async fn only_keys_in_service_seal_rows_and_keys_in_use_cannot_be_retired() {
+async fn rows_need_a_registered_key_and_a_key_in_use_cannot_be_retired() {
     for UserBackend { name, users, keys, .. } in user_backends().await {
         let id = users.add(&user_named("alice")).await.unwrap().unwrap().id;
         assert!(users.add_app(&app("melink", 7)).await.unwrap());
-        assert_eq!(keys.count_rows_by_key().await.unwrap(), [usage(7, 1, 1)], "{name}");
+        assert_eq!(keys.count_rows_by_key().await.unwrap(), [key_usage(7, 1, 1)], "{name}");
         assert_eq!(keys.retire_key("seal-7").await.unwrap(), KeyRetirement::InUse(2));
         for unknown_key in [2, 8] {
             assert!(users.change_credential(id, 0, 1, &credential_sealed_under(unknown_key, 1)).await.is_err());
@@ -79,7 +79,7 @@ async fn only_keys_in_service_seal_rows_and_keys_in_use_cannot_be_retired() {
         assert!(users.change_credential(id, 0, 1, &credential_sealed_under(1, 1)).await.unwrap());
         assert_eq!(keys.retire_key("seal-7").await.unwrap(), KeyRetirement::InUse(1));
         assert!(keys.reseal_app("melink", &sealed(7, 9), &sealed(1, 8)).await.unwrap());
-        assert_eq!(keys.count_rows_by_key().await.unwrap(), [usage(1, 1, 1)]);
+        assert_eq!(keys.count_rows_by_key().await.unwrap(), [key_usage(1, 1, 1)]);
         assert_eq!(keys.retire_key("seal-7").await.unwrap(), KeyRetirement::Retired);
         assert!(users.add(&user_named("bob")).await.is_err(), "the credentials of the tests are sealed under key 7");
         assert!(users.find_by_identifier("bob").await.unwrap().is_none());
@@ -100,13 +100,13 @@ async fn a_key_is_never_retired_while_a_row_is_sealed_under_it() {
             let adding = tokio::spawn(async move { users.add(&new).await.is_ok_and(|added| added.is_some()) });
             let retirement = tokio::spawn(async move { keys.retire_key(&key).await }).await.unwrap();
             let added = adding.await.unwrap();
-            // PostgreSQL may abort either one to break a deadlock, but never do both succeed.
+            // PostgreSQL may abort one of the two to break a deadlock, but they never both succeed.
             let retired = retirement.is_ok_and(|retirement| retirement == KeyRetirement::Retired);
             assert!(!(added && retired), "{name} {round}");
         }
-        let in_service = keys.keys().await.unwrap();
+        let registered = keys.keys().await.unwrap();
         for KeyUsage { key, .. } in keys.count_rows_by_key().await.unwrap() {
-            assert!(in_service.iter().any(|record| record.number("seal") == Some(key)), "{name}: {key}");
+            assert!(registered.iter().any(|record| record.number("seal") == Some(key)), "{name}: {key}");
         }
     }
 }
@@ -127,7 +127,7 @@ async fn rows_changed_since_they_were_read_are_not_resealed() {
         );
         assert_eq!(keys.sealed_users(7, page[2].number, 3).await.unwrap().len(), 2);
         assert_eq!(keys.sealed_users(1, 0, 3).await.unwrap(), []);
-        // Since the read, one user has changed the password, and another row has been resealed.
+        // After the read, one user changes the password, and another row is resealed.
         assert!(users.change_credential(ids[1], 0, 1, &credential_sealed_under(7, 100)).await.unwrap());
         assert_eq!(
             keys.reseal_users(&[ResealedUser { id: ids[2], old: sealed(7, 2), new: sealed(1, 50) }]).await.unwrap(),
@@ -149,7 +149,7 @@ async fn rows_changed_since_they_were_read_are_not_resealed() {
             (credential_sealed_under(7, 100), 1)
         );
         assert_eq!(stored("user2").await.credential, credential_sealed_under(1, 50));
-        assert_eq!(keys.count_rows_by_key().await.unwrap(), [usage(1, 2, 0), usage(7, 3, 0)]);
+        assert_eq!(keys.count_rows_by_key().await.unwrap(), [key_usage(1, 2, 0), key_usage(7, 3, 0)]);
 
         assert!(users.add_app(&app("melink", 7)).await.unwrap());
         assert_eq!(keys.sealed_apps(7).await.unwrap(), [app("melink", 7)]);
@@ -161,7 +161,7 @@ async fn rows_changed_since_they_were_read_are_not_resealed() {
 }
 
 #[tokio::test]
-async fn no_sealed_digest_is_stored_after_salted_dialects_end() {
+async fn no_sealed_digest_is_stored_after_salted_logins_are_disabled() {
     for UserBackend { users, keys, .. } in user_backends().await {
         let mut ids = Vec::new();
         for n in 0..5 {
@@ -189,7 +189,7 @@ async fn no_sealed_digest_is_stored_after_salted_dialects_end() {
         assert_eq!(users.find_by_identifier("user0").await.unwrap().unwrap().credential.verifier, "v");
         assert_eq!(
             (keys.count_sealed_digests().await.unwrap(), keys.count_rows_by_key().await.unwrap()),
-            (0, vec![usage(7, 0, 1)])
+            (0, vec![key_usage(7, 0, 1)])
         );
         assert!(keys.enable_salted_logins().await.unwrap());
         assert!(!keys.enable_salted_logins().await.unwrap());
@@ -199,7 +199,7 @@ async fn no_sealed_digest_is_stored_after_salted_dialects_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sealed_digests_in_flight_when_salted_dialects_end_are_not_stored() {
+async fn sealed_digests_in_flight_when_salted_logins_are_disabled_are_not_stored() {
     for UserBackend { name, users, keys, .. } in user_backends().await {
         let adding: Vec<_> = (0..60)
             .map(|n| {
@@ -240,7 +240,7 @@ async fn salted_logins_are_recorded_and_counted() {
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
-async fn the_key_migration_puts_every_used_sealing_key_in_service() {
+async fn the_key_migration_registers_every_sealing_key_in_use() {
     let dir = tempfile::tempdir().unwrap();
     let (path, url) = (dir.path().join("users.db"), servers::database_url());
     let databases: [(_, _, ExecuteSql<'_>); 2] = [
@@ -253,7 +253,7 @@ async fn the_key_migration_puts_every_used_sealing_key_in_service() {
         let UserBackend { users, keys, .. } = user_backend("any", &database, None).await;
         let id = users.add(&user_named("alice")).await.unwrap().unwrap().id;
         assert!(users.add_app(&app("melink", 1)).await.unwrap());
-        // The database as the first version left it.
+        // Restores the database to the state in which the first version left it.
         execute(&format!("{revert_keys}; DELETE FROM __diesel_schema_migrations WHERE version = '0002'"));
         assert_eq!(database.schema_state().await.unwrap(), SchemaState::Older);
         database.migrate().await.unwrap();
@@ -261,7 +261,7 @@ async fn the_key_migration_puts_every_used_sealing_key_in_service() {
         let summary: Vec<_> =
             records.iter().map(|key| (key.name.as_str(), &key.fingerprint, key.active_from.as_secs())).collect();
         assert_eq!(summary, [("seal-1", &None, 0), ("seal-7", &None, 0)], "{database_url}");
-        assert_eq!(keys.count_rows_by_key().await.unwrap(), [usage(1, 0, 1), usage(7, 1, 0)]);
+        assert_eq!(keys.count_rows_by_key().await.unwrap(), [key_usage(1, 0, 1), key_usage(7, 1, 0)]);
         assert_eq!(users.find_by_identifier("alice").await.unwrap().unwrap().credential, credential("first"));
         assert_eq!(users.find_app("melink").await.unwrap(), Some(app("melink", 1)));
         // No other key is registered, so no row can be sealed under it.

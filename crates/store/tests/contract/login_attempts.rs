@@ -19,7 +19,7 @@ async fn a_proof_is_accepted_once() {
             state.record_login_attempt(&at, &accepted(one_time_success(1, until))).await.unwrap(),
             AttemptOutcome::Recorded
         );
-        // Also for another account or from another origin. A replay has no other effects.
+        // The proof is rejected also for another account and from another origin. A replay has no effects.
         let again = SuccessEffects {
             session: Some(new_session(1, session(until))),
             origin_trust: OriginTrustChange::Trust,
@@ -39,7 +39,7 @@ async fn a_proof_is_accepted_once() {
             state.record_login_attempt(&at, &accepted(one_time_success(2, until))).await.unwrap(),
             AttemptOutcome::Recorded
         );
-        // An expired used proof is forgotten: its proof is no longer fresh.
+        // A used proof is forgotten when it expires: from then on it is rejected as no longer fresh.
         let later = attempt(home_origin(), until);
         assert_eq!(
             state
@@ -55,7 +55,7 @@ async fn a_proof_is_accepted_once() {
     }
 }
 
-/// Whether a proof is known to be used, so that it needs its permit.
+/// Whether a proof is known to be used, so that it needs a repeat permit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PermitUse {
     Optional,
@@ -77,9 +77,9 @@ async fn a_repeat_permit_allows_one_replay() {
                 .await
                 .unwrap()
         };
-        let (done, replayed) = (AttemptOutcome::Recorded, AttemptOutcome::ProofReplayed);
-        assert_eq!(record(0, success_with_repeat_permit(1, PermitUse::Optional)).await, done, "{name}");
-        // Without its permit it is a replay. Neither that nor a missing code consumes the permit.
+        let (recorded, replayed) = (AttemptOutcome::Recorded, AttemptOutcome::ProofReplayed);
+        assert_eq!(record(0, success_with_repeat_permit(1, PermitUse::Optional)).await, recorded, "{name}");
+        // Without the permit, a second login is a replay. Neither a replay nor a missing code consumes the permit.
         assert_eq!(record(1, one_time_success(1, NOW.saturating_add(secs(300)))).await, replayed);
         let with_code = SuccessEffects {
             consumed_code: Some(code_key("none")),
@@ -90,18 +90,18 @@ async fn a_repeat_permit_allows_one_replay() {
             session: Some(new_session(1, session(NOW.saturating_add(secs(60))))),
             ..success_with_repeat_permit(1, PermitUse::Optional)
         };
-        assert_eq!(record(9, with_session).await, done);
+        assert_eq!(record(9, with_session).await, recorded);
         assert!(state.find_session(&token_key(1), NOW).await.unwrap().is_some());
         for permit_use in [PermitUse::Optional, PermitUse::Required] {
             assert_eq!(record(9, success_with_repeat_permit(1, permit_use)).await, replayed);
         }
         // A permit expires.
-        assert_eq!(record(0, success_with_repeat_permit(2, PermitUse::Optional)).await, done);
+        assert_eq!(record(0, success_with_repeat_permit(2, PermitUse::Optional)).await, recorded);
         assert_eq!(record(10, success_with_repeat_permit(2, PermitUse::Optional)).await, replayed);
         // A proof that is known to be used needs a permit, even if the store does not know the proof.
         assert_eq!(record(0, success_with_repeat_permit(3, PermitUse::Required)).await, replayed);
-        assert_eq!(record(0, success_with_repeat_permit(4, PermitUse::Optional)).await, done);
-        assert_eq!(record(1, success_with_repeat_permit(4, PermitUse::Required)).await, done);
+        assert_eq!(record(0, success_with_repeat_permit(4, PermitUse::Optional)).await, recorded);
+        assert_eq!(record(1, success_with_repeat_permit(4, PermitUse::Required)).await, recorded);
         assert_eq!(record(1, success_with_repeat_permit(4, PermitUse::Required)).await, replayed);
     }
 }
@@ -154,20 +154,23 @@ async fn a_login_with_a_missing_code_changes_nothing() {
     for StateBackend { state, .. } in state_backends().await {
         assert_eq!(state.consume_quotas(&[], Some(&code("alice", 1)), NOW).await.unwrap(), None);
         let at = attempt(home_origin(), NOW);
-        let success = |proof, n| SuccessEffects {
+        let success_with_code = |proof, n| SuccessEffects {
             consumed_code: Some(code_key("alice")),
             session: Some(new_session(n, session(NOW.saturating_add(secs(60))))),
             origin_trust: OriginTrustChange::Trust,
             ..one_time_success(proof, NOW.saturating_add(secs(300)))
         };
-        assert_eq!(state.record_login_attempt(&at, &accepted(success(1, 1))).await.unwrap(), AttemptOutcome::Recorded);
+        assert_eq!(
+            state.record_login_attempt(&at, &accepted(success_with_code(1, 1))).await.unwrap(),
+            AttemptOutcome::Recorded
+        );
         assert!(state.find_session(&token_key(1), NOW).await.unwrap().is_some());
         assert_eq!(
-            state.record_login_attempt(&at, &accepted(success(2, 2))).await.unwrap(),
+            state.record_login_attempt(&at, &accepted(success_with_code(2, 2))).await.unwrap(),
             AttemptOutcome::CodeConsumed
         );
         assert!(state.find_session(&token_key(2), NOW).await.unwrap().is_none());
-        // It did not mark the proof as used.
+        // The rejected login did not mark the proof as used.
         assert_eq!(
             state
                 .record_login_attempt(&at, &accepted(one_time_success(2, NOW.saturating_add(secs(300)))))
@@ -178,10 +181,13 @@ async fn a_login_with_a_missing_code_changes_nothing() {
         // A replay does not consume the code.
         state.consume_quotas(&[], Some(&code("alice", 1)), NOW).await.unwrap();
         assert_eq!(
-            state.record_login_attempt(&at, &accepted(success(2, 3))).await.unwrap(),
+            state.record_login_attempt(&at, &accepted(success_with_code(2, 3))).await.unwrap(),
             AttemptOutcome::ProofReplayed
         );
-        assert_eq!(state.record_login_attempt(&at, &accepted(success(3, 3))).await.unwrap(), AttemptOutcome::Recorded);
+        assert_eq!(
+            state.record_login_attempt(&at, &accepted(success_with_code(3, 3))).await.unwrap(),
+            AttemptOutcome::Recorded
+        );
         // An expired code counts as missing.
         state.consume_quotas(&[], Some(&code("alice", 1)), NOW).await.unwrap();
         let late = attempt(home_origin(), NOW.saturating_add(secs(3_600)));

@@ -1,4 +1,5 @@
-//! Migrations: each can be reverted and run again on a database with rows.
+//! Migrations: each can be reverted and run again on a database with rows. Mobile numbers under the keys of earlier versions
+//! are migrated.
 
 use std::path::Path;
 
@@ -233,7 +234,7 @@ const MIGRATED_KEYS: [(&str, Option<i64>); 17] = [
     ("862112345678", Some(100_003)),
 ];
 
-/// Checks that mobile numbers are found which earlier versions stored under other keys than their 11 digits.
+/// Checks that mobile numbers that earlier versions stored under other keys than their 11 digits are found.
 fn check_migrated_mobile_keys<DB: Backend, C: MigrationHarness<DB> + SimpleConnection>(
     conn: &mut C,
     source: MigrationSet,

@@ -31,7 +31,7 @@ const INSERT_NEWER_VERSION: &str = "INSERT INTO __diesel_schema_migrations (vers
 #[tokio::test]
 async fn the_schema_state_is_empty_current_or_newer() {
     let dir = tempfile::tempdir().unwrap();
-    // With characters that are special in URIs.
+    // A path with characters that are special in URIs.
     let path = dir.path().join("用户 %41?#.db");
     let database = open_users(&path);
     assert_eq!(database.schema_state().await.unwrap(), SchemaState::Empty);
@@ -237,19 +237,19 @@ async fn two_handles_on_one_file_accept_a_proof_once() {
 }
 
 #[tokio::test]
-async fn state_survives_a_restart() {
+async fn a_used_proof_is_rejected_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
     let proof = ProofResult::Valid(Box::new(one_time_success(1, NOW.saturating_add(secs(300)))));
     let first = open_state(&path).unwrap();
     first.record_login_attempt(&attempt(home_origin(), NOW), &proof).await.unwrap();
     drop(first);
-    let again = open_state(&path).unwrap().record_login_attempt(&attempt(home_origin(), NOW), &proof).await.unwrap();
-    assert_eq!(again, stele_core::ports::AttemptOutcome::ProofReplayed);
+    let outcome = open_state(&path).unwrap().record_login_attempt(&attempt(home_origin(), NOW), &proof).await.unwrap();
+    assert_eq!(outcome, stele_core::ports::AttemptOutcome::ProofReplayed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reads_do_not_wait_for_a_writer_in_another_process() {
+async fn a_writer_in_another_process_delays_writes_but_not_reads() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
     let state = open_state(&path).unwrap();

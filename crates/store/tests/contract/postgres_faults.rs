@@ -10,7 +10,7 @@ use stele_testservers::{Postgres, Proxy};
 
 use crate::support::*;
 
-/// The user store of a new database on this server, reached through this port, with the user `alice`.
+/// The user store of a new database on `server`, reached through `port`, with the user `alice`.
 async fn users_through_port(server: &Postgres, port: u16) -> Arc<dyn UserStore> {
     let url = server.new_database_url().replace(&format!(":{}/", server.port()), &format!(":{port}/"));
     let database = Database::open(&DatabaseUrl::parse(&url).unwrap()).unwrap();
@@ -22,7 +22,7 @@ async fn users_through_port(server: &Postgres, port: u16) -> Arc<dyn UserStore> 
 
 /// Checks that concurrent calls all fail as unavailable within two seconds.
 async fn assert_unavailable_in_time(users: &Arc<dyn UserStore>) {
-    // Twice: with connections made before the fault, and without.
+    // In the first round the connections are from before the fault, in the second they are new.
     for _ in 0..2 {
         let started = Instant::now();
         let calls = (0..64).map(|n| {
@@ -48,7 +48,7 @@ async fn assert_recovered_in_time(users: &Arc<dyn UserStore>, name: &str) {
         assert!(started.elapsed() < secs(2), "{error}");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    // On all connections of the pool.
+    // Concurrent calls, so that all connections of the pool are used.
     let calls = (0..32).map(|_| {
         let users = Arc::clone(users);
         async move { users.find_by_identifier("alice").await.unwrap().is_some() }
@@ -63,8 +63,8 @@ async fn assert_recovered_in_time(users: &Arc<dyn UserStore>, name: &str) {
 async fn a_stopped_or_killed_server_is_unavailable_until_it_restarts() {
     let server = Postgres::start();
     let users = users_through_port(&server, server.port()).await;
-    for (name, end) in [("stopped", Postgres::stop as fn(&Postgres)), ("killed", Postgres::kill)] {
-        end(&server);
+    for (name, stop) in [("stopped", Postgres::stop as fn(&Postgres)), ("killed", Postgres::kill)] {
+        stop(&server);
         assert_unavailable_in_time(&users).await;
         server.restart();
         assert_recovered_in_time(&users, name).await;
@@ -115,18 +115,18 @@ async fn reads_succeed_across_a_server_restart() {
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
 fn calls_succeed_after_the_runtime_of_their_connections_ends() {
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let new_runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let server = Postgres::start();
-    let users = runtime().block_on(users_through_port(&server, server.port()));
+    let users = new_runtime().block_on(users_through_port(&server, server.port()));
     for _ in 0..5 {
-        assert!(runtime().block_on(users.find_by_identifier("alice")).unwrap().is_some());
+        assert!(new_runtime().block_on(users.find_by_identifier("alice")).unwrap().is_some());
     }
-    // Concurrently, each on its own runtime.
+    // Concurrent threads, each with its own runtime.
     let threads: Vec<_> = (0..4)
         .map(|_| {
             let users = Arc::clone(&users);
             std::thread::spawn(move || {
-                runtime().block_on(async {
+                new_runtime().block_on(async {
                     for _ in 0..50 {
                         assert!(users.find_by_identifier("alice").await.unwrap().is_some());
                     }

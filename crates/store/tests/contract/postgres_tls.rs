@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL: each `sslmode` verifies as in libpq.
+//! TLS to PostgreSQL: each `sslmode` verifies the server's certificate as libpq does.
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use stele_store::{Database, DatabaseUrl, OpenError, SchemaState};
@@ -36,13 +36,13 @@ impl CertificateAuthority {
     }
 }
 
-async fn schema(url: &str) -> Result<SchemaState, OpenError> {
+async fn read_schema_state(url: &str) -> Result<SchemaState, OpenError> {
     Database::open(&DatabaseUrl::parse(url).unwrap())?.schema_state().await
 }
 
 /// The error of a connection that must fail. Checks that it omits the password.
 async fn connect_error(url: &str) -> String {
-    let error = schema(url).await.expect_err(url).to_string();
+    let error = read_schema_state(url).await.expect_err(url).to_string();
     assert!(!error.contains("hunter2"), "{error}");
     error
 }
@@ -52,7 +52,7 @@ async fn connect_error(url: &str) -> String {
 async fn each_sslmode_verifies_certificates_as_documented() {
     let (authority, other_authority) = (CertificateAuthority::new(), CertificateAuthority::new());
     let server = authority.start_tls_server();
-    let at = |host: &str, parameters: &str| {
+    let url_with = |host: &str, parameters: &str| {
         format!("postgres://stele:hunter2@{host}:{}/postgres?{parameters}", server.port())
     };
     let (trusted_root, other_root) = (authority.sslrootcert_parameter(), other_authority.sslrootcert_parameter());
@@ -66,7 +66,7 @@ async fn each_sslmode_verifies_certificates_as_documented() {
         ("localhost", format!("sslmode=verify-full{trusted_root}&channel_binding=require")),
         ("127.0.0.1", "sslmode=require&channel_binding=require".to_owned()),
     ] {
-        assert_eq!(schema(&at(host, &parameters)).await.unwrap(), SchemaState::Empty, "{parameters}");
+        assert_eq!(read_schema_state(&url_with(host, &parameters)).await.unwrap(), SchemaState::Empty, "{parameters}");
     }
     for (host, parameters, expected) in [
         ("localhost", "sslmode=disable".to_owned(), "no encryption"),
@@ -77,13 +77,13 @@ async fn each_sslmode_verifies_certificates_as_documented() {
         ("localhost", "sslmode=verify-ca".to_owned(), "certificate"),
         ("localhost", "sslmode=verify-full&sslrootcert=system".to_owned(), "certificate"),
     ] {
-        let error = connect_error(&at(host, &parameters)).await;
+        let error = connect_error(&url_with(host, &parameters)).await;
         assert!(error.contains(expected), "{parameters}: {error}");
     }
     // The pool uses the same settings.
-    let parsed_url = DatabaseUrl::parse(&at("localhost", &format!("sslmode=verify-full{trusted_root}"))).unwrap();
+    let parsed_url = DatabaseUrl::parse(&url_with("localhost", &format!("sslmode=verify-full{trusted_root}"))).unwrap();
     Database::open(&parsed_url).unwrap().users().ping().await.unwrap();
-    let parsed_url = DatabaseUrl::parse(&at("localhost", &format!("sslmode=verify-full{other_root}"))).unwrap();
+    let parsed_url = DatabaseUrl::parse(&url_with("localhost", &format!("sslmode=verify-full{other_root}"))).unwrap();
     assert!(Database::open(&parsed_url).unwrap().users().ping().await.is_err());
 }
 
@@ -91,9 +91,9 @@ async fn each_sslmode_verifies_certificates_as_documented() {
 #[ignore = "needs PostgreSQL and Redis"]
 async fn a_server_without_tls_is_rejected_where_tls_is_required() {
     let (authority, server) = (CertificateAuthority::new(), Postgres::start());
-    let at = |parameters: &str| format!("{}?{parameters}", server.default_database_url());
+    let url_with = |parameters: &str| format!("{}?{parameters}", server.default_database_url());
     for parameters in ["sslmode=disable", "sslmode=prefer", ""] {
-        assert_eq!(schema(&at(parameters)).await.unwrap(), SchemaState::Empty, "{parameters}");
+        assert_eq!(read_schema_state(&url_with(parameters)).await.unwrap(), SchemaState::Empty, "{parameters}");
     }
     let trusted_root = authority.sslrootcert_parameter();
     for parameters in [
@@ -102,7 +102,7 @@ async fn a_server_without_tls_is_rejected_where_tls_is_required() {
         format!("sslmode=verify-full{trusted_root}"),
         format!("sslmode=prefer&sslmode=verify-full{trusted_root}"),
     ] {
-        let error = connect_error(&at(&parameters)).await;
+        let error = connect_error(&url_with(&parameters)).await;
         assert!(error.contains("does not support TLS"), "{parameters}: {error}");
     }
 }

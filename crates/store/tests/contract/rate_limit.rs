@@ -19,12 +19,12 @@ async fn record_failures(state: &dyn StateStore, attempt: &LoginAttempt, times: 
     }
 }
 
-/// Attempts are allowed, and the origin is not trusted.
+/// The decision that allows an attempt from an origin that is not trusted.
 fn allowed_untrusted(failures: u32) -> RateLimitDecision {
     RateLimitDecision::Allowed { failures, trusted_origin: false }
 }
 
-/// Attempts are allowed, and the origin is trusted.
+/// The decision that allows an attempt from a trusted origin.
 fn allowed_trusted(failures: u32) -> RateLimitDecision {
     RateLimitDecision::Allowed { failures, trusted_origin: true }
 }
@@ -136,18 +136,21 @@ async fn each_login_renews_the_trust_in_its_origin() {
 #[tokio::test]
 async fn a_trusted_origin_loses_trust_when_the_epoch_changes() {
     for StateBackend { name, state, .. } in state_backends().await {
-        let under = |epoch| LoginAttempt { epoch, ..attempt(home_origin(), NOW) };
+        let attempt_in_epoch = |epoch| LoginAttempt { epoch, ..attempt(home_origin(), NOW) };
         assert_eq!(
-            state.record_login_attempt(&under(7), &accepted_and_trusted()).await.unwrap(),
+            state.record_login_attempt(&attempt_in_epoch(7), &accepted_and_trusted()).await.unwrap(),
             AttemptOutcome::Recorded
         );
-        record_failures(&*state, &under(7), 2).await;
-        assert_eq!(state.check_rate_limit(&under(7)).await.unwrap(), allowed_trusted(2), "{name}");
+        record_failures(&*state, &attempt_in_epoch(7), 2).await;
+        assert_eq!(state.check_rate_limit(&attempt_in_epoch(7)).await.unwrap(), allowed_trusted(2), "{name}");
         // After a password change the origin, perhaps an attacker's, is no longer trusted.
-        assert_eq!(state.check_rate_limit(&under(8)).await.unwrap(), allowed_untrusted(0), "{name}");
+        assert_eq!(state.check_rate_limit(&attempt_in_epoch(8)).await.unwrap(), allowed_untrusted(0), "{name}");
         record_failures(&*state, &LoginAttempt { epoch: 8, ..attempt(other_origin(), NOW) }, 6).await;
         assert!(
-            matches!(state.check_rate_limit(&under(8)).await.unwrap(), RateLimitDecision::RateLimited { .. }),
+            matches!(
+                state.check_rate_limit(&attempt_in_epoch(8)).await.unwrap(),
+                RateLimitDecision::RateLimited { .. }
+            ),
             "{name}"
         );
     }
@@ -181,7 +184,7 @@ async fn a_success_resets_the_account_budget_but_not_the_address_budget() {
 }
 
 #[tokio::test]
-async fn a_correct_password_of_a_disabled_user_resets_no_budget() {
+async fn a_success_without_effects_resets_no_budget() {
     for StateBackend { state, .. } in state_backends().await {
         record_failures(&*state, &attempt(home_origin(), NOW), 4).await;
         let valid = ProofResult::Valid(Box::default());
@@ -213,22 +216,22 @@ async fn an_app_is_rate_limited_after_a_thousand_failures() {
 #[tokio::test]
 async fn ipv6_origins_are_rate_limited_by_network() {
     for StateBackend { state, .. } in state_backends().await {
-        let from = |text: &str| attempt(Origin::from_address(text.parse().unwrap()), NOW);
+        let attempt_from = |address: &str| attempt(Origin::from_address(address.parse().unwrap()), NOW);
         assert_eq!(
-            state.record_login_attempt(&from("2001:db8:1:2::1"), &accepted_and_trusted()).await.unwrap(),
+            state.record_login_attempt(&attempt_from("2001:db8:1:2::1"), &accepted_and_trusted()).await.unwrap(),
             AttemptOutcome::Recorded
         );
-        assert_eq!(state.check_rate_limit(&from("2001:db8:1:2:ffff::9")).await.unwrap(), allowed_trusted(0));
-        assert_eq!(state.check_rate_limit(&from("2001:db8:1:3::1")).await.unwrap(), allowed_untrusted(0));
+        assert_eq!(state.check_rate_limit(&attempt_from("2001:db8:1:2:ffff::9")).await.unwrap(), allowed_trusted(0));
+        assert_eq!(state.check_rate_limit(&attempt_from("2001:db8:1:3::1")).await.unwrap(), allowed_untrusted(0));
         for n in 0..100 {
-            let at = LoginAttempt { account: format!("user:{n}"), ..from(&format!("2001:db8:1:2::{n:x}")) };
+            let at = LoginAttempt { account: format!("user:{n}"), ..attempt_from(&format!("2001:db8:1:2::{n:x}")) };
             record_failures(&*state, &at, 1).await;
         }
         assert!(matches!(
-            state.check_rate_limit(&from("2001:db8:1:2::abcd")).await.unwrap(),
+            state.check_rate_limit(&attempt_from("2001:db8:1:2::abcd")).await.unwrap(),
             RateLimitDecision::RateLimited { .. }
         ));
-        assert_eq!(state.check_rate_limit(&from("2001:db8:1:3::1")).await.unwrap(), allowed_untrusted(0));
+        assert_eq!(state.check_rate_limit(&attempt_from("2001:db8:1:3::1")).await.unwrap(), allowed_untrusted(0));
     }
 }
 
@@ -279,7 +282,7 @@ async fn quota_windows_start_at_the_first_use() {
         assert_eq!(send(&uses_of(&[("to:bob", 2), ("from:home", 3)]), limited_at).await, Some(secs(2_400)));
         assert_eq!(send(&uses_of(&[("to:bob", 2)]), limited_at).await, None);
         assert_eq!(send(&uses, NOW.saturating_add(secs(3_600))).await, None);
-        // Returns the longest wait.
+        // Of several exceeded quotas, the longest wait is returned.
         let both = uses_of(&[("to:alice", 0), ("to:bob", 2)]);
         assert_eq!(send(&both, NOW.saturating_add(secs(3_600))).await, Some(secs(3_600)));
     }
@@ -329,26 +332,27 @@ async fn a_success_clears_only_the_failures_of_its_own_origin() {
 #[tokio::test]
 async fn wider_ipv6_networks_have_larger_budgets() {
     for StateBackend { name, state, .. } in state_backends().await {
-        let from = |text: &str, n: u32| LoginAttempt {
+        let attempt_from = |address: &str, n: u32| LoginAttempt {
             account: format!("user:{n}"),
-            ..attempt(Origin::from_address(text.parse().unwrap()), NOW)
+            ..attempt(Origin::from_address(address.parse().unwrap()), NOW)
         };
         let mut n = 0;
-        let mut failures = async |networks: &[&str]| {
+        let mut count_recorded = async |networks: &[&str]| {
             let mut recorded = 0;
             for network in networks {
                 for _ in 0..150 {
                     n += 1;
-                    let outcome = state.record_login_attempt(&from(network, n), &ProofResult::Invalid).await.unwrap();
+                    let outcome =
+                        state.record_login_attempt(&attempt_from(network, n), &ProofResult::Invalid).await.unwrap();
                     recorded += u32::from(outcome == AttemptOutcome::Recorded);
                 }
             }
             recorded
         };
         // Rejected attempts count in no budget: the 50 of the first /64 do not count against its /56 and /48.
-        assert_eq!(failures(&["2001:db8:1:100::"]).await, 100, "{name}");
-        assert_eq!(failures(&["2001:db8:1:101::", "2001:db8:1:1ff::"]).await, 100, "{name}");
-        assert_eq!(failures(&["2001:db8:1:200::", "2001:db8:1:300::", "2001:db8:1:ffff::"]).await, 200, "{name}");
-        assert_eq!(failures(&["2001:db8:2::", "192.0.2.77", "192.0.2.78"]).await, 300, "{name}");
+        assert_eq!(count_recorded(&["2001:db8:1:100::"]).await, 100, "{name}");
+        assert_eq!(count_recorded(&["2001:db8:1:101::", "2001:db8:1:1ff::"]).await, 100, "{name}");
+        assert_eq!(count_recorded(&["2001:db8:1:200::", "2001:db8:1:300::", "2001:db8:1:ffff::"]).await, 200, "{name}");
+        assert_eq!(count_recorded(&["2001:db8:2::", "192.0.2.77", "192.0.2.78"]).await, 300, "{name}");
     }
 }

@@ -1,4 +1,5 @@
-//! Redis faults: stalled, killed, flushed, restored and replaced servers.
+//! Redis faults: stalled, killed, flushed, restored and replaced servers. Also the expiry of keys, and the errors for
+//! unusable URLs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,17 +20,18 @@ fn accepted(success: SuccessEffects) -> ProofResult {
     ProofResult::Valid(Box::new(success))
 }
 
-/// An attempt with a proof made at `made`, which is also the time of the attempt.
-fn attempt_made_at(made: Timestamp) -> LoginAttempt {
-    LoginAttempt { proof_made_at: Some(made), ..attempt(home_origin(), made) }
+/// An attempt at the time `now`, with a proof made at that time.
+fn attempt_with_fresh_proof(now: Timestamp) -> LoginAttempt {
+    LoginAttempt { proof_made_at: Some(now), ..attempt(home_origin(), now) }
 }
 
-async fn login(state: &RedisStateStore, at: Timestamp, mark: u8) -> stele_core::Result<AttemptOutcome> {
+/// Logs in at the time `at`, with the proof and the session number `n`.
+async fn login(state: &RedisStateStore, at: Timestamp, n: u8) -> stele_core::Result<AttemptOutcome> {
     let success = SuccessEffects {
-        session: Some(new_session(mark, session(at.saturating_add(secs(3_600))))),
-        ..one_time_success(mark, at.saturating_add(secs(300)))
+        session: Some(new_session(n, session(at.saturating_add(secs(3_600))))),
+        ..one_time_success(n, at.saturating_add(secs(300)))
     };
-    state.record_login_attempt(&attempt_made_at(at), &accepted(success)).await
+    state.record_login_attempt(&attempt_with_fresh_proof(at), &accepted(success)).await
 }
 
 /// Pings until the store is available, for at most eight seconds.
@@ -55,7 +57,7 @@ async fn a_stalled_server_is_unavailable_within_two_seconds_until_it_resumes() {
         let started = Instant::now();
         assert!(matches!(login(&state, NOW, 2).await, Err(Error::Unavailable(_))));
         assert!(matches!(state.find_session(&token_key(1), NOW).await, Err(Error::Unavailable(_))));
-        // The time of two calls.
+        // Two calls, each of less than two seconds.
         assert!(started.elapsed() < secs(4));
         let started = Instant::now();
         assert!(matches!(state.consume_captcha(1, NOW).await, Err(Error::Unavailable(_))));
@@ -98,12 +100,12 @@ async fn a_flushed_store_has_no_sessions_and_rejects_old_proofs() {
         assert!(server.command("FLUSHALL").contains("OK"));
         assert_eq!(state.find_session(&token_key(1), flushed).await.unwrap(), None);
         // The same proof again is stale, before any other call has noticed the flush.
-        let again = LoginAttempt { now: flushed, ..attempt_made_at(NOW) };
-        let replayed = state
+        let again = LoginAttempt { now: flushed, ..attempt_with_fresh_proof(NOW) };
+        let outcome = state
             .record_login_attempt(&again, &accepted(one_time_success(1, NOW.saturating_add(secs(300)))))
             .await
             .unwrap();
-        assert_eq!(replayed, AttemptOutcome::ProofStale);
+        assert_eq!(outcome, AttemptOutcome::ProofStale);
         assert_eq!(state.created_at().await.unwrap(), flushed);
         assert_eq!(login(&state, flushed.saturating_add(secs(1)), 2).await.unwrap(), AttemptOutcome::Recorded);
         // The heartbeat also records a new birth, before any call.
@@ -155,12 +157,12 @@ async fn a_restored_store_retains_sessions_but_no_one_time_data() {
     assert!(state.find_session(&token_key(1), NOW).await.unwrap().is_some(), "sessions are restored");
     assert!(state.find_session(&token_key(2), NOW).await.unwrap().is_none());
     let restored_at = NOW.saturating_add(secs(21));
-    let again = LoginAttempt { now: restored_at, ..attempt_made_at(NOW.saturating_add(secs(5))) };
-    let replayed = state
+    let again = LoginAttempt { now: restored_at, ..attempt_with_fresh_proof(NOW.saturating_add(secs(5))) };
+    let outcome = state
         .record_login_attempt(&again, &accepted(one_time_success(2, NOW.saturating_add(secs(300)))))
         .await
         .unwrap();
-    assert_eq!(replayed, AttemptOutcome::ProofStale);
+    assert_eq!(outcome, AttemptOutcome::ProofStale);
     assert_eq!(state.redeem_ticket(&token_key(1), kind, "to", restored_at).await.unwrap(), None);
     assert!(!state.consume_captcha(1, restored_at).await.unwrap());
     assert_eq!(
@@ -172,7 +174,7 @@ async fn a_restored_store_retains_sessions_but_no_one_time_data() {
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
-async fn a_failover_is_followed_and_rejects_old_proofs() {
+async fn after_a_failover_the_store_recovers_and_rejects_old_proofs() {
     let master = Redis::start();
     let replica = Redis::start_mode(RedisMode::Replica(master.port()));
     let sentinel = Redis::start_mode(RedisMode::Sentinel(master.port()));
@@ -196,12 +198,12 @@ async fn a_failover_is_followed_and_rejects_old_proofs() {
     assert!(replica.command("ROLE").contains("master"));
     let promoted_at = NOW.saturating_add(secs(21));
     assert!(state.find_session(&token_key(1), promoted_at).await.unwrap().is_some());
-    let again = LoginAttempt { now: promoted_at, ..attempt_made_at(NOW.saturating_add(secs(20))) };
-    let replayed = state
+    let again = LoginAttempt { now: promoted_at, ..attempt_with_fresh_proof(NOW.saturating_add(secs(20))) };
+    let outcome = state
         .record_login_attempt(&again, &accepted(one_time_success(9, NOW.saturating_add(secs(300)))))
         .await
         .unwrap();
-    assert_eq!(replayed, AttemptOutcome::ProofStale);
+    assert_eq!(outcome, AttemptOutcome::ProofStale);
     assert_eq!(login(&state, promoted_at, 2).await.unwrap(), AttemptOutcome::Recorded);
 }
 
@@ -223,7 +225,7 @@ async fn every_key_but_the_birth_expires() {
         let server = Redis::start_mode(mode);
         let url = format!("{}?prefix=times", server.url());
         let state = redis_state(&url, NOW).await;
-        let hour = NOW.saturating_add(secs(3_600));
+        let in_an_hour = NOW.saturating_add(secs(3_600));
         let uses = [stele_core::ports::QuotaUse {
             key: "to:alice".to_owned(),
             quota: stele_core::rate_limit::Quota { max: 5, window: secs(3_600) },
@@ -234,16 +236,16 @@ async fn every_key_but_the_birth_expires() {
         state.record_login_attempt(&attempt(other_origin(), NOW), &ProofResult::Invalid).await.unwrap();
         state.record_login_attempt(&attempt(home_origin(), NOW), &ProofResult::Invalid).await.unwrap();
         state.open_session(&new_session(2, session(NOW))).await.unwrap();
-        state.touch_session(&token_key(2), &session(hour)).await.unwrap();
+        state.touch_session(&token_key(2), &session(in_an_hour)).await.unwrap();
         state.set_session_epoch(&token_key(2), 7).await.unwrap();
-        state.store_captcha(1, hour).await.unwrap();
+        state.store_captcha(1, in_an_hour).await.unwrap();
         let ticket = Ticket {
             kind: TicketKind::Reset,
             user: user_id(1),
             epoch: 0,
             source: String::new(),
             audience: String::new(),
-            expires: hour,
+            expires: in_an_hour,
         };
         state.store_ticket(&token_key(3), &ticket).await.unwrap();
         let ttls = server.key_ttls("times");
@@ -253,7 +255,7 @@ async fn every_key_but_the_birth_expires() {
         for (key, ttl) in ttls {
             let month = 31 * 86_400_000;
             assert_eq!(ttl == -1, key == "{times}:birth", "{key}");
-            // Not before its expiry by the server's clock, and at most ten minutes later.
+            // A key expires at most ten minutes after its data does, and not earlier by the server's clock.
             let shortest = if key.contains("known") { 30 * 86_400_000 } else { 240_000 };
             assert!(ttl == -1 || (shortest..month).contains(&ttl), "{key}: {ttl}");
             // The index of a user's sessions lives as long as the most recently used session.

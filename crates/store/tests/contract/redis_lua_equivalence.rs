@@ -1,5 +1,5 @@
-//! Equivalence of Lua and Rust: random sequences of calls have the same results in Redis and in the embedded store,
-//! which uses `stele_core::rate_limit` directly.
+//! Equivalence of Lua and Rust: random sequences of calls have the same results in Redis, on one server and on a cluster,
+//! and in the embedded store, which uses `stele_core::rate_limit` directly.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -43,7 +43,7 @@ enum Operation {
 
 #[derive(Clone, Debug)]
 struct Step {
-    /// By how much the clock moves before the step, in microseconds.
+    /// Microseconds by which the clock moves before the step.
     clock_step: i64,
     account: u8,
     epoch: i64,
@@ -53,26 +53,32 @@ struct Step {
     operation: Operation,
 }
 
-fn span() -> impl Strategy<Value = Duration> {
+fn duration() -> impl Strategy<Value = Duration> {
     prop_oneof![1u64..5_000_000, 1_000_000u64..4_000_000_000].prop_map(Duration::from_micros)
 }
 
-fn schedule() -> impl Strategy<Value = FailureLimit> {
+fn failure_limit() -> impl Strategy<Value = FailureLimit> {
     let penalty = prop_oneof![
         Just(Penalty::BlockUntilWindowEnds),
-        (span(), span()).prop_map(|(base, cap)| Penalty::ExponentialBackoff { base, cap }),
+        (duration(), duration()).prop_map(|(base, cap)| Penalty::ExponentialBackoff { base, cap }),
     ];
-    (0u32..6, span(), penalty).prop_map(|(free, window, penalty)| FailureLimit { free_failures: free, window, penalty })
+    (0u32..6, duration(), penalty).prop_map(|(free, window, penalty)| FailureLimit {
+        free_failures: free,
+        window,
+        penalty,
+    })
 }
 
 fn login_limits() -> impl Strategy<Value = LoginLimits> {
-    (schedule(), schedule(), schedule(), span()).prop_map(|(account, address, app, trusted_origin_ttl)| LoginLimits {
-        account,
-        address,
-        app,
-        trusted_origin_ttl,
-        challenge_after: 5,
-    })
+    (failure_limit(), failure_limit(), failure_limit(), duration()).prop_map(
+        |(account, address, app, trusted_origin_ttl)| LoginLimits {
+            account,
+            address,
+            app,
+            trusted_origin_ttl,
+            challenge_after: 5,
+        },
+    )
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -15,25 +15,25 @@ use stele_testservers::{Redis, RedisMode, eventually};
 
 use crate::support::*;
 
-const PROOF_MADE: Timestamp = NOW;
+const PROOF_MADE_AT: Timestamp = NOW;
 
-/// Records a login at `now` with a proof made at `made`.
+/// Records a login at `now` with the proof number `n`, made at `made_at`.
 async fn login(
     state: &RedisStateStore,
-    made: Timestamp,
+    made_at: Timestamp,
     now: Timestamp,
-    mark: u8,
+    n: u8,
 ) -> stele_core::Result<AttemptOutcome> {
-    let attempt = LoginAttempt { proof_made_at: Some(made), ..attempt(home_origin(), now) };
+    let attempt = LoginAttempt { proof_made_at: Some(made_at), ..attempt(home_origin(), now) };
     state
         .record_login_attempt(
             &attempt,
-            &ProofResult::Valid(Box::new(one_time_success(mark, made.saturating_add(secs(300))))),
+            &ProofResult::Valid(Box::new(one_time_success(n, made_at.saturating_add(secs(300))))),
         )
         .await
 }
 
-/// The first result other than unavailable, which the store may be for up to `limit` seconds.
+/// Repeats a call while the store is unavailable, for up to `limit` seconds. Returns the first other result.
 async fn first_available_result(
     limit: u64,
     mut call: impl AsyncFnMut() -> stele_core::Result<AttemptOutcome>,
@@ -69,30 +69,31 @@ async fn a_frozen_master_promoted_again_rejects_used_proofs() {
     let sentinel = Redis::start_mode(RedisMode::Sentinel(old_master.port()));
     let clock = Arc::new(ManualClock::at(BIRTH));
     let open = async || RedisStateStore::open(&sentinel.url(), Arc::clone(&clock) as _).await.unwrap();
-    // Two instances.
+    // The state stores of two instances.
     let states = [open().await, open().await];
     assert!(eventually(|| sentinel.command("SENTINEL replicas main").contains("name")));
     wait_until_replicated(&new_master, &old_master);
-    assert_eq!(login(&states[0], PROOF_MADE, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
+    assert_eq!(login(&states[0], PROOF_MADE_AT, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
 
     let failover = NOW.saturating_add(secs(20));
     clock.set(failover);
     old_master.pause();
     assert!(eventually(|| new_master.command("ROLE").contains("master")));
     // Each instance uses a proof at the new master.
-    let made = failover.saturating_add(secs(10));
+    let made_at = failover.saturating_add(secs(10));
     for (n, state) in states.iter().enumerate() {
-        let result = first_available_result(20, async || login(state, made, made, 10 + n as u8).await).await;
+        let result = first_available_result(20, async || login(state, made_at, made_at, 10 + n as u8).await).await;
         assert_eq!(result.unwrap(), AttemptOutcome::Recorded);
     }
 
-    // The old master resumes and is promoted again before it became a replica: it does not know these proofs.
-    let promoted_at = made.saturating_add(secs(20));
+    // The old master resumes, and is promoted again before it becomes a replica. It does not have the proofs that were
+    // used at the new master.
+    let promoted_at = made_at.saturating_add(secs(20));
     clock.set(promoted_at);
     new_master.pause();
     old_master.resume();
     for (n, state) in states.iter().enumerate() {
-        let result = first_available_result(40, async || login(state, made, promoted_at, 10 + n as u8).await).await;
+        let result = first_available_result(40, async || login(state, made_at, promoted_at, 10 + n as u8).await).await;
         assert_eq!(result.unwrap(), AttemptOutcome::ProofStale, "a used proof is not accepted again");
         let later = promoted_at.saturating_add(secs(5));
         let result = first_available_result(5, async || login(state, later, later, 20 + n as u8).await).await;
@@ -129,7 +130,7 @@ async fn a_resynchronized_master_rejects_used_one_time_data() {
         state.verify_code(&attempt(home_origin(), NOW), &guess).await.unwrap(),
         CodeVerificationResult::Valid(0)
     );
-    assert_eq!(login(&state, PROOF_MADE, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
+    assert_eq!(login(&state, PROOF_MADE_AT, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
 
     // The same process and `run_id`, with the data of the other server.
     let resynchronized_at = NOW.saturating_add(secs(20));
@@ -137,8 +138,8 @@ async fn a_resynchronized_master_rejects_used_one_time_data() {
     assert!(server.command(&format!("REPLICAOF 127.0.0.1 {}", other.port())).contains("OK"));
     assert!(eventually(|| server.command("INFO replication").contains("master_link_status:up")));
     assert!(server.command("REPLICAOF NO ONE").contains("OK"));
-    assert_eq!(server.key_ttls("captcha").len(), 1, "it has the consumed captcha again");
-    let result = first_available_result(10, async || login(&state, PROOF_MADE, resynchronized_at, 1).await).await;
+    assert_eq!(server.key_ttls("captcha").len(), 1, "the server has the consumed captcha again");
+    let result = first_available_result(10, async || login(&state, PROOF_MADE_AT, resynchronized_at, 1).await).await;
     assert_eq!(result.unwrap(), AttemptOutcome::ProofStale);
     assert_eq!(state.redeem_ticket(&token_key(1), kind, "to", resynchronized_at).await.unwrap(), None);
     assert!(!state.consume_captcha(1, resynchronized_at).await.unwrap());
@@ -150,21 +151,21 @@ async fn a_resynchronized_master_rejects_used_one_time_data() {
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
-async fn a_connection_whose_server_changed_rejects_proofs() {
+async fn a_server_with_a_new_replication_history_rejects_old_proofs() {
     let server = Redis::start();
     let clock = Arc::new(ManualClock::at(BIRTH));
     let state = RedisStateStore::open(&server.url(), Arc::clone(&clock) as _).await.unwrap();
-    assert_eq!(login(&state, PROOF_MADE, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
+    assert_eq!(login(&state, PROOF_MADE_AT, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
     for round in 0..5 {
         let new_history_at = NOW.saturating_add(secs(20 + round));
         clock.set(new_history_at);
         // A new replication history on the same connection, without the used proof.
         assert!(server.command("REPLICAOF 127.0.0.1 1").contains("OK"));
         assert!(server.command("REPLICAOF NO ONE").contains("OK"));
-        for (mark, _) in server.key_ttls("replay") {
-            assert!(server.command(&format!("DEL {mark}")).starts_with(":1"));
+        for (key, _) in server.key_ttls("replay") {
+            assert!(server.command(&format!("DEL {key}")).starts_with(":1"));
         }
-        let result = first_available_result(10, async || login(&state, PROOF_MADE, new_history_at, 1).await).await;
+        let result = first_available_result(10, async || login(&state, PROOF_MADE_AT, new_history_at, 1).await).await;
         assert_eq!(result.unwrap(), AttemptOutcome::ProofStale);
     }
 }
@@ -189,11 +190,11 @@ async fn a_fast_clock_on_one_instance_locks_out_no_client() {
         // The instance with the fast clock makes the first call.
         fast.ping().await.unwrap();
         let started = Instant::now();
-        let mut mark = 0;
+        let mut proof_number = 0;
         loop {
             let now = SystemClock.now();
-            mark += 1;
-            match login(&correct, now, now, mark).await.unwrap() {
+            proof_number += 1;
+            match login(&correct, now, now, proof_number).await.unwrap() {
                 AttemptOutcome::Recorded => break,
                 AttemptOutcome::ProofStale => {
                     assert!(started.elapsed() < secs(5), "{mode:?}: all clients are locked out");
@@ -225,8 +226,8 @@ async fn an_evicting_maxmemory_policy_is_reported_until_corrected() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        // Each new connection is checked. Nodes of a cluster, whose client reconnects on its own, are checked once a
-        // minute.
+        // The policy is checked at each new connection. On a cluster, whose client reconnects without the store, it is
+        // checked once a minute.
         server.stop();
         while state.ping().await.is_ok() {}
         server.restart();
@@ -295,12 +296,12 @@ async fn a_cluster_with_an_unreachable_master_is_not_ready() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL and Redis"]
-async fn a_server_that_rejects_writes_is_not_ready() {
+async fn a_server_with_full_memory_is_not_ready() {
     let server = Redis::start();
     let state = redis_state(&server.url(), BIRTH).await;
     state.ping().await.unwrap();
     assert!(server.command("CONFIG SET maxmemory 1").contains("OK"));
-    assert!(state.ping().await.is_err(), "its memory is full");
+    assert!(state.ping().await.is_err(), "the server's memory is full");
     assert!(server.command("CONFIG SET maxmemory 0").contains("OK"));
     state.ping().await.unwrap();
 }

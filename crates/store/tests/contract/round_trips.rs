@@ -72,9 +72,9 @@ async fn each_user_store_call_is_one_statement() {
         assert_eq!(users.find_client_token(&hash).await.unwrap().is_some(), hash == [7; 32]);
         assert_one_more("find_client_token");
     }
-    let mark = one_time_success(1, NOW).used_proof.unwrap();
-    for new in [true, false] {
-        assert_eq!(users.mark_proof_used(&mark).await.unwrap(), new);
+    let proof = one_time_success(1, NOW).used_proof.unwrap();
+    for is_new in [true, false] {
+        assert_eq!(users.mark_proof_used(&proof).await.unwrap(), is_new);
         assert_one_more("mark_proof_used");
     }
     assert!(users.upgrade_credential(user.id, 0, "first", &credential("second")).await.unwrap());
@@ -87,7 +87,7 @@ async fn each_user_store_call_is_one_statement() {
 struct Monitor<'a> {
     redis: &'a Redis,
     reader: BufReader<TcpStream>,
-    next_mark: u32,
+    next_marker: u32,
 }
 
 impl<'a> Monitor<'a> {
@@ -95,7 +95,7 @@ impl<'a> Monitor<'a> {
         let mut stream = TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
         stream.set_read_timeout(Some(secs(10))).unwrap();
         stream.write_all(b"MONITOR\r\n").unwrap();
-        let mut monitor = Self { redis, reader: BufReader::new(stream), next_mark: 0 };
+        let mut monitor = Self { redis, reader: BufReader::new(stream), next_marker: 0 };
         assert_eq!(monitor.read_line(), "+OK");
         monitor
     }
@@ -106,16 +106,16 @@ impl<'a> Monitor<'a> {
         line.trim_end().to_owned()
     }
 
-    /// Commands of clients since the last call, without those of scripts, which take no round trip, and without
-    /// heartbeats and eviction checks.
+    /// Commands of clients since the last call of this method. Omits commands of scripts, which take no round trip,
+    /// heartbeats, and checks of the eviction policy.
     fn commands_since_last_call(&mut self) -> Vec<String> {
-        self.next_mark += 1;
-        let mark = format!("mark-{}", self.next_mark);
-        self.redis.command(&format!("ECHO {mark}"));
+        self.next_marker += 1;
+        let marker = format!("marker-{}", self.next_marker);
+        self.redis.command(&format!("ECHO {marker}"));
         let mut commands = Vec::new();
         loop {
             let line = self.read_line();
-            if line.contains(&mark) {
+            if line.contains(&marker) {
                 return commands;
             }
             // A heartbeat: EVALSHA, hash, one key, which is the birth.
@@ -135,12 +135,11 @@ async fn each_state_store_call_is_one_command() {
     let redis = Redis::start();
     let state = redis_state(&redis.url(), BIRTH).await;
     let mut monitor = Monitor::attach(&redis);
-    let valid = |mark: u8| {
-        // The second session exceeds the limit: ending the first takes no further round trip.
-        let session =
-            Some(NewSession { max_per_user: 1, ..new_session(mark, session(NOW.saturating_add(secs(3_600)))) });
+    let valid_proof = |n: u8| {
+        // The session of the second round exceeds the limit. Ending the first session takes no further round trip.
+        let session = Some(NewSession { max_per_user: 1, ..new_session(n, session(NOW.saturating_add(secs(3_600)))) });
         let repeat_permit = Some(RepeatPermit {
-            key: [mark; 32].map(|byte| !byte),
+            key: [n; 32].map(|byte| !byte),
             expires: NOW.saturating_add(secs(9)),
             required: false,
         });
@@ -148,7 +147,7 @@ async fn each_state_store_call_is_one_command() {
             session,
             repeat_permit,
             origin_trust: OriginTrustChange::Trust,
-            ..one_time_success(mark, NOW.saturating_add(secs(300)))
+            ..one_time_success(n, NOW.saturating_add(secs(300)))
         }))
     };
     let at = attempt(home_origin(), NOW);
@@ -167,11 +166,11 @@ async fn each_state_store_call_is_one_command() {
         };
         state.check_rate_limit(&at).await.unwrap();
         assert_one_more("check_rate_limit");
-        state.record_login_attempt(&at, &valid(round)).await.unwrap();
+        state.record_login_attempt(&at, &valid_proof(round)).await.unwrap();
         assert_one_more("record_login_attempt, valid");
-        state.record_login_attempt(&at, &valid(round)).await.unwrap();
+        state.record_login_attempt(&at, &valid_proof(round)).await.unwrap();
         assert_one_more("record_login_attempt, repeated");
-        state.record_login_attempt(&at, &valid(round)).await.unwrap();
+        state.record_login_attempt(&at, &valid_proof(round)).await.unwrap();
         assert_one_more("record_login_attempt, replayed");
         state.record_login_attempt(&at, &ProofResult::Invalid).await.unwrap();
         assert_one_more("record_login_attempt, invalid");

@@ -41,22 +41,22 @@ async fn log_in(state: &dyn StateStore, new: &NewSession) {
     assert_eq!(outcome, AttemptOutcome::Recorded);
 }
 
-/// The live ones among a user's numbered sessions.
+/// The numbers of those of a user's sessions that are live.
 async fn live_sessions(state: &dyn StateStore, user: u8, numbers: impl IntoIterator<Item = u8>) -> Vec<u8> {
-    let mut alive = Vec::new();
+    let mut live = Vec::new();
     for n in numbers {
         if state.find_session(&numbered_session(user, n, 1).key, NOW.saturating_add(secs(200))).await.unwrap().is_some()
         {
-            alive.push(n);
+            live.push(n);
         }
     }
-    alive
+    live
 }
 
 #[tokio::test]
 async fn a_login_over_the_session_limit_ends_only_the_oldest_session() {
     for (name, [state, _], _home) in paired_handles().await {
-        // Opened out of order of their age, by logins and by password changes.
+        // The sessions are opened in another order than that of their age, by logins and by password changes.
         for n in [3, 1, 4, 5, 2] {
             if n % 2 == 0 {
                 state.open_session(&numbered_session(1, n, 5)).await.unwrap();
@@ -79,7 +79,7 @@ async fn a_login_over_the_session_limit_ends_only_the_oldest_session() {
         assert!(state.end_session(&ended.key, ended.session.user).await.unwrap());
         log_in(&*state, &numbered_session(1, 9, 5)).await;
         assert_eq!(live_sessions(&*state, 1, 1..=9).await, [1, 4, 7, 8, 9], "{name}");
-        // The new session never ends, also if it is the oldest by its instance's clock.
+        // A login never ends the new session, even if that is the oldest by the clock of its instance.
         log_in(&*state, &numbered_session(1, 0, 5)).await;
         assert_eq!(live_sessions(&*state, 1, 0..=9).await, [0, 1, 7, 8, 9], "{name}");
         // A lowered limit applies from the next login on.
@@ -91,23 +91,23 @@ async fn a_login_over_the_session_limit_ends_only_the_oldest_session() {
     }
 }
 
-/// One login ends at most a thousand sessions, so that other logins do not wait long.
+/// The bound keeps the wait of other logins short.
 #[tokio::test]
-async fn a_much_lower_session_limit_ends_the_oldest_sessions_first() {
+async fn one_login_ends_at_most_the_thousand_oldest_sessions() {
     for StateBackend { name, state, .. } in state_backends().await {
-        let many = |n: u16, limit| {
+        let session_number = |n: u16, limit| {
             let mut key = [0; 32];
             key[..2].copy_from_slice(&n.to_be_bytes());
             let session = Session { user: user_id(1), created: NOW.saturating_add(secs(n.into())), ..session(LATER) };
             NewSession { key: TokenKey(key), session, max_per_user: limit }
         };
         for n in 0..1_100 {
-            state.open_session(&many(n, 10_000)).await.unwrap();
+            state.open_session(&session_number(n, 10_000)).await.unwrap();
         }
-        state.open_session(&many(1_100, 10)).await.unwrap();
-        for (n, lives) in [(0, false), (999, false), (1_000, true), (1_099, true), (1_100, true)] {
-            let found = state.find_session(&many(n, 10).key, NOW).await.unwrap();
-            assert_eq!(found.is_some(), lives, "{name}: {n}");
+        state.open_session(&session_number(1_100, 10)).await.unwrap();
+        for (n, is_live) in [(0, false), (999, false), (1_000, true), (1_099, true), (1_100, true)] {
+            let found = state.find_session(&session_number(n, 10).key, NOW).await.unwrap();
+            assert_eq!(found.is_some(), is_live, "{name}: {n}");
         }
     }
 }

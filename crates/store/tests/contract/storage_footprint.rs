@@ -31,7 +31,7 @@ enum MeasuredBackend {
 }
 
 #[derive(diesel::QueryableByName)]
-struct Pages {
+struct UsedBytes {
     #[diesel(sql_type = BigInt)]
     bytes: i64,
 }
@@ -50,14 +50,14 @@ impl MeasuredBackend {
                 let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
                 let used = "SELECT (page_count - freelist_count) * page_size AS bytes
                             FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()";
-                let pages: Pages = diesel::sql_query(used).get_result(&mut conn).unwrap();
-                pages.bytes.try_into().unwrap()
+                let used: UsedBytes = diesel::sql_query(used).get_result(&mut conn).unwrap();
+                used.bytes.try_into().unwrap()
             }
         }
     }
 }
 
-async fn backends() -> Vec<(&'static str, Arc<dyn StateStore>, MeasuredBackend)> {
+async fn measured_backends() -> Vec<(&'static str, Arc<dyn StateStore>, MeasuredBackend)> {
     let redis = Redis::start();
     let redis_store: Arc<dyn StateStore> = redis_state(&redis.url(), BIRTH).await;
     let (embedded, dir) = sqlite_state();
@@ -81,7 +81,7 @@ fn code_for(subject: u32, now: Timestamp) -> NewCode {
     NewCode { expires: now.saturating_add(secs(3_600)), ..code(&format!("{subject:0LONGEST_IDENTIFIER$}"), 1) }
 }
 
-/// The quotas of a send, as in the use case.
+/// The quotas that sending a code or serving a captcha uses, as in the use cases.
 fn send_quotas(kind: &str, recipient: Option<u32>, origin: &Origin, quota: Quota) -> Vec<QuotaUse> {
     let quotas = SendQuotas::default();
     let to = recipient.map(|n| QuotaUse { key: format!("to:{n:0LONGEST_IDENTIFIER$}"), quota: quotas.recipient });
@@ -94,23 +94,23 @@ fn send_quotas(kind: &str, recipient: Option<u32>, origin: &Origin, quota: Quota
     to.into_iter().chain([from]).chain(networks).chain(total).collect()
 }
 
-async fn wrong_password(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
+async fn try_wrong_password(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
     state.record_login_attempt(&attempt_at_account(n, origin, now), &ProofResult::Invalid).await.unwrap()
         == AttemptOutcome::Recorded
 }
 
-async fn wrong_code(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
+async fn try_wrong_code(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
     let candidates = vec![(code_key(&format!("{n:0LONGEST_IDENTIFIER$}")), [9; 32])];
     let guess = CodeVerification { candidates, epoch: 0, on_match: OnCodeMatch::Consume, max_attempts: 5 };
     state.verify_code(&attempt_at_account(n, origin, now), &guess).await.unwrap() == CodeVerificationResult::Invalid
 }
 
-async fn send(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
+async fn send_code(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
     let uses = send_quotas("from", Some(n), &origin, SendQuotas::default().address);
     state.consume_quotas(&uses, Some(&code_for(n, now)), now).await.unwrap().is_none()
 }
 
-async fn captcha(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
+async fn request_captcha(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
     let exceeded = state
         .consume_quotas(&send_quotas("captcha", None, &origin, SendQuotas::default().captcha), None, now)
         .await
@@ -121,13 +121,13 @@ async fn captcha(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp)
     exceeded.is_none()
 }
 
-/// Makes one of the calls above. Returns whether it was counted, and not rejected by a rate limit or quota.
-async fn anonymous_call(name: &str, state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
-    match name {
-        "wrong password" => wrong_password(state, n, origin, now).await,
-        "wrong code" => wrong_code(state, n, origin, now).await,
-        "send" => send(state, n, origin, now).await,
-        "captcha" => captcha(state, n, origin, now).await,
+/// Makes a call of one of [`CALL_KINDS`]. Returns whether it was counted, and not rejected by a rate limit or quota.
+async fn anonymous_call(kind: &str, state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
+    match kind {
+        "wrong password" => try_wrong_password(state, n, origin, now).await,
+        "wrong code" => try_wrong_code(state, n, origin, now).await,
+        "send" => send_code(state, n, origin, now).await,
+        "captcha" => request_captcha(state, n, origin, now).await,
         other => panic!("{other}"),
     }
 }
@@ -138,7 +138,7 @@ const CALL_KINDS: [&str; 4] = ["wrong password", "wrong code", "send", "captcha"
 #[ignore = "needs PostgreSQL and Redis"]
 async fn storage_of_an_anonymous_call_is_bounded() {
     let mut rows = Vec::new();
-    for (name, state, backend) in backends().await {
+    for (name, state, backend) in measured_backends().await {
         let mut subject = 0;
         for kind in CALL_KINDS {
             for (family, origin) in [("IPv4", ipv4 as fn(u32) -> Origin), ("IPv6", ipv6)] {
@@ -156,18 +156,18 @@ async fn storage_of_an_anonymous_call_is_bounded() {
     println!("{}", rows.join("\n"));
 }
 
-/// Repeats each kind of call, from the origins that `next` yields, until it is rejected: in four windows of 15 minutes.
-/// Returns the stored bytes and the number of accepted calls.
-async fn flood(state: &dyn StateStore, backend: &MeasuredBackend, next: impl Fn(u32) -> Origin) -> (u64, u32) {
+/// Repeats each kind of call, from the origin `origin_of` each number, until the calls are rejected, in each of four
+/// windows of 15 minutes. Returns the stored bytes and the number of accepted calls.
+async fn flood(state: &dyn StateStore, backend: &MeasuredBackend, origin_of: impl Fn(u32) -> Origin) -> (u64, u32) {
     let (before, mut subject, mut accepted) = (backend.used_bytes(), 0, 0);
     for window in 0..4 {
         let now = NOW.saturating_add(secs(900 * window));
         for kind in CALL_KINDS {
             let mut rejected = 0;
-            // From the whole network: 200 rejections in a row, since some origins reach their limit before others.
+            // Ends after 200 rejections in a row, since some origins of a network reach their limit before others.
             while rejected < 200 {
                 subject += 1;
-                if anonymous_call(kind, state, subject, next(subject), now).await {
+                if anonymous_call(kind, state, subject, origin_of(subject), now).await {
                     (accepted, rejected) = (accepted + 1, 0);
                 } else {
                     rejected += 1;
@@ -181,17 +181,17 @@ async fn flood(state: &dyn StateStore, backend: &MeasuredBackend, next: impl Fn(
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
 async fn storage_of_one_origin_within_an_hour_is_bounded() {
-    let at = |bits: u128| Origin::from_address(std::net::Ipv6Addr::from_bits(bits).into());
+    let origin_from_bits = |bits: u128| Origin::from_address(std::net::Ipv6Addr::from_bits(bits).into());
     let network: u128 = 0x2001_0db8_0007 << 80;
-    for (name, state, backend) in backends().await {
+    for (name, state, backend) in measured_backends().await {
         // 100 failures in each of four windows, 30 sends and 300 captchas.
-        let (bytes, accepted) = flood(&*state, &backend, |n| at(network | u128::from(n))).await;
+        let (bytes, accepted) = flood(&*state, &backend, |n| origin_from_bits(network | u128::from(n))).await;
         println!("{name}: a /64 stores {bytes} B within an hour, by {accepted} calls");
         assert_eq!(accepted, 4 * 100 + 30 + 300, "{name}");
         assert!(bytes <= 250_000, "{name}: a /64 stores {bytes} bytes");
     }
-    for (name, state, backend) in backends().await {
-        let (bytes, accepted) = flood(&*state, &backend, |n| at(network | u128::from(n) << 64)).await;
+    for (name, state, backend) in measured_backends().await {
+        let (bytes, accepted) = flood(&*state, &backend, |n| origin_from_bits(network | u128::from(n) << 64)).await;
         println!("{name}: a /48 stores {bytes} B within an hour, by {accepted} calls");
         assert_eq!(accepted, 4 * (4 * 100) + 4 * 30 + 4 * 300, "{name}");
         assert!(bytes <= 1_250_000, "{name}: a /48 stores {bytes} bytes");

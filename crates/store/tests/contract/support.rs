@@ -27,7 +27,7 @@ use tempfile::TempDir;
 /// Birth of the state stores in tests.
 pub(crate) const BIRTH: Timestamp = Timestamp::from_secs(1_500_000_000);
 
-/// An hour later: the current time of most tests.
+/// The current time of most tests: an hour after [`BIRTH`].
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_500_003_600);
 
 /// A clock that advances only when it is set.

@@ -17,7 +17,7 @@ use crate::support::*;
 #[tokio::test]
 async fn a_user_is_read_back_unchanged() {
     for UserBackend { name, users, .. } in user_backends().await {
-        let text = |field: &str| format!("{field} 值");
+        let field_text = |field: &str| format!("{field} 值");
         let new = NewUser {
             phone: user_with_phone("+8613800138000").phone,
             email: user_with_email("Mark@QQ.com").email,
@@ -25,17 +25,17 @@ async fn a_user_is_read_back_unchanged() {
             registered_through: "melink".to_owned(),
             role: Role::Admin,
             profile: Profile {
-                real_name: text("real_name"),
+                real_name: field_text("real_name"),
                 gender: Some(Gender::Female),
-                nickname: text("nickname"),
-                avatar_url: text("avatar_url"),
-                enterprise: text("enterprise"),
-                group: text("group"),
-                organization: text("organization"),
-                department: text("department"),
-                description: text("description"),
-                org_id: text("org_id"),
-                memo: text("memo"),
+                nickname: field_text("nickname"),
+                avatar_url: field_text("avatar_url"),
+                enterprise: field_text("enterprise"),
+                group: field_text("group"),
+                organization: field_text("organization"),
+                department: field_text("department"),
+                description: field_text("description"),
+                org_id: field_text("org_id"),
+                memo: field_text("memo"),
             },
             ..user_named("Mark")
         };
@@ -81,7 +81,7 @@ async fn absent_fields_and_unsealed_credentials_are_read_back_absent() {
 #[tokio::test]
 async fn identifiers_share_one_namespace() {
     for UserBackend { users, .. } in user_backends().await {
-        // One user may have the same key twice: a name equal to the phone number.
+        // One user may have a name that is equal to the phone number.
         let both = NewUser { phone: user_with_phone("13800138000").phone, ..user_named("13800138000") };
         assert!(users.add(&both).await.unwrap().is_some());
         assert!(users.add(&user_named("13800138000")).await.unwrap().is_none());
@@ -125,10 +125,10 @@ async fn user_numbers_are_consecutive_despite_rejected_registrations() {
         numbers.sort_unstable();
         assert_eq!(numbers, (FIRST_USER_NUMBER + 3..FIRST_USER_NUMBER + 23).collect::<Vec<_>>(), "{name}");
 
-        let page = |users: Vec<stele_core::user::User>| users.iter().map(|u| u.number).collect::<Vec<_>>();
-        assert_eq!(page(users.list(0, 2).await.unwrap()), [FIRST_USER_NUMBER, FIRST_USER_NUMBER + 1]);
+        let numbers_of = |users: Vec<stele_core::user::User>| users.iter().map(|u| u.number).collect::<Vec<_>>();
+        assert_eq!(numbers_of(users.list(0, 2).await.unwrap()), [FIRST_USER_NUMBER, FIRST_USER_NUMBER + 1]);
         assert_eq!(
-            page(users.list(FIRST_USER_NUMBER + 1, 2).await.unwrap()),
+            numbers_of(users.list(FIRST_USER_NUMBER + 1, 2).await.unwrap()),
             [FIRST_USER_NUMBER + 2, FIRST_USER_NUMBER + 3]
         );
         assert_eq!(users.list(FIRST_USER_NUMBER + 22, 2).await.unwrap(), []);
@@ -208,9 +208,9 @@ async fn the_decoy_row_is_never_returned() {
             assert!(users.find_by_identifier(key).await.unwrap().is_none(), "{key}");
         }
         assert_eq!(users.list(i64::MIN, 10).await.unwrap(), []);
-        let alice = users.add(&user_named("decoy")).await.unwrap().unwrap();
-        assert_eq!(alice.number, FIRST_USER_NUMBER);
-        assert_eq!(users.find_by_identifier("decoy").await.unwrap().unwrap().user, alice);
+        let user = users.add(&user_named("decoy")).await.unwrap().unwrap();
+        assert_eq!(user.number, FIRST_USER_NUMBER);
+        assert_eq!(users.find_by_identifier("decoy").await.unwrap().unwrap().user, user);
     }
 }
 
@@ -250,23 +250,23 @@ async fn sql_in_text_fields_is_stored_as_data() {
 #[tokio::test]
 async fn apps_are_stored_once_and_found_by_name() {
     for UserBackend { users, .. } in user_backends().await {
-        let app = |name: &str, may: &[&str]| App {
+        let build_app = |name: &str, may_token: &[&str]| App {
             name: name.to_owned(),
             secret: SealedSecret { key_id: u32::MAX, bytes: vec![0, 1, 255] },
-            may_token: may.iter().map(|&name| name.to_owned()).collect(),
+            may_token: may_token.iter().map(|&name| name.to_owned()).collect(),
             created_at: NOW,
         };
-        for new in [app("melink", &["portal", "not-yet"]), app("alone", &[])] {
+        for new in [build_app("melink", &["portal", "not-yet"]), build_app("alone", &[])] {
             assert!(users.add_app(&new).await.unwrap());
             assert_eq!(users.find_app(&new.name).await.unwrap(), Some(new));
         }
-        assert!(!users.add_app(&app("melink", &[])).await.unwrap());
+        assert!(!users.add_app(&build_app("melink", &[])).await.unwrap());
         assert_eq!(users.find_app("melink").await.unwrap().unwrap().may_token, ["portal", "not-yet"]);
         for unknown in ["Melink", "unknown", "", "mel\0ink"] {
             assert_eq!(users.find_app(unknown).await.unwrap(), None);
         }
-        assert!(matches!(users.add_app(&app("a,b", &[])).await, Err(Error::Invalid(_))));
-        assert!(matches!(users.add_app(&app("a", &["b,c"])).await, Err(Error::Invalid(_))));
+        assert!(matches!(users.add_app(&build_app("a,b", &[])).await, Err(Error::Invalid(_))));
+        assert!(matches!(users.add_app(&build_app("a", &["b,c"])).await, Err(Error::Invalid(_))));
     }
 }
 
@@ -287,8 +287,8 @@ async fn cancelled_calls_neither_block_nor_corrupt_the_store() {
         // Cancels more calls than the pool has connections, at varying points.
         for n in 0..40 {
             let new = user_named(&format!("cancelled{n}"));
-            let limit = std::time::Duration::from_micros(50 * n);
-            let _ = tokio::time::timeout(limit, users.add(&new)).await;
+            let cancelled_after = std::time::Duration::from_micros(50 * n);
+            let _ = tokio::time::timeout(cancelled_after, users.add(&new)).await;
             poll_once_and_drop(users.find_by_identifier("cancelled0"));
         }
         let after = join_all((0..8).map(|n| user_named(&format!("after{n}"))).map(|new| {
@@ -304,25 +304,25 @@ async fn cancelled_calls_neither_block_nor_corrupt_the_store() {
 #[tokio::test]
 async fn a_used_proof_is_rejected_until_released_or_expired() {
     for UserBackend { name, users, .. } in user_backends().await {
-        let mark = |n: u8, expires| one_time_success(n, expires).used_proof.unwrap();
-        let proof = mark(1, NOW);
+        let used_proof = |n: u8, expires| one_time_success(n, expires).used_proof.unwrap();
+        let proof = used_proof(1, NOW);
         let attempts = join_all((0..8).map(|_| users.mark_proof_used(&proof))).await;
         assert_eq!(attempts.into_iter().filter(|used| *used.as_ref().unwrap()).count(), 1, "{name}");
-        // The same key with another expiry is the same proof.
-        assert!(!users.mark_proof_used(&mark(1, NOW.saturating_add(secs(9)))).await.unwrap());
-        assert!(users.mark_proof_used(&mark(2, NOW)).await.unwrap());
+        // A proof is identified by its key, whatever its expiry.
+        assert!(!users.mark_proof_used(&used_proof(1, NOW.saturating_add(secs(9)))).await.unwrap());
+        assert!(users.mark_proof_used(&used_proof(2, NOW)).await.unwrap());
         users.unmark_proof_used(&proof).await.unwrap();
         users.unmark_proof_used(&proof).await.unwrap();
         assert!(users.mark_proof_used(&proof).await.unwrap());
-        assert!(!users.mark_proof_used(&mark(2, NOW)).await.unwrap());
+        assert!(!users.mark_proof_used(&used_proof(2, NOW)).await.unwrap());
 
         for n in 3..10 {
-            assert!(users.mark_proof_used(&mark(n, NOW.saturating_add(secs(n.into())))).await.unwrap());
+            assert!(users.mark_proof_used(&used_proof(n, NOW.saturating_add(secs(n.into())))).await.unwrap());
         }
         assert_eq!(users.delete_expired_proofs(NOW.saturating_sub(secs(1)), 100).await.unwrap(), 0);
         assert_eq!(users.delete_expired_proofs(NOW.saturating_add(secs(5)), 4).await.unwrap(), 4, "{name}: the limit");
         assert_eq!(users.delete_expired_proofs(NOW.saturating_add(secs(5)), 4).await.unwrap(), 1);
         assert!(users.mark_proof_used(&proof).await.unwrap());
-        assert!(!users.mark_proof_used(&mark(6, NOW)).await.unwrap(), "{name}: it has not expired");
+        assert!(!users.mark_proof_used(&used_proof(6, NOW)).await.unwrap(), "{name}: it has not expired");
     }
 }

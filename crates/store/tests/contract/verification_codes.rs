@@ -88,7 +88,7 @@ async fn five_wrong_guesses_invalidate_a_code() {
             );
         }
         assert_eq!(check_guess(&*state, &guess(1, OnCodeMatch::Consume)).await, CodeVerificationResult::Invalid);
-        // The sixth failure: the account's rate limit applies to codes as to passwords.
+        // After the sixth failure the account's rate limit applies, to codes as to passwords.
         let blocked = CodeVerificationResult::RateLimited { retry_after: secs(1) };
         assert_eq!(check_guess(&*state, &guess(1, OnCodeMatch::Consume)).await, blocked);
         // A new code has all its attempts.
@@ -126,7 +126,7 @@ async fn parallel_guesses_do_not_exceed_the_rate_limit() {
         store_code(&*state, &code("alice", 1)).await;
         let guesses = (0..200u32).map(|n| {
             let state = Arc::clone(&state);
-            // From many addresses.
+            // Each guess comes from another address.
             let at = attempt(Origin::from_address([10, 0, 0, n as u8].into()), NOW);
             async move { state.verify_code(&at, &guess(9, OnCodeMatch::Consume)).await.unwrap() }
         });
@@ -141,7 +141,7 @@ async fn parallel_guesses_do_not_exceed_the_rate_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn parallel_guesses_for_many_accounts_do_not_exceed_the_try_limit() {
+async fn parallel_guesses_for_many_accounts_share_the_attempts_of_a_code() {
     for StateBackend { state, .. } in state_backends().await {
         store_code(&*state, &code("alice", 1)).await;
         // Guesses that evade the account's rate limit still share the code's five attempts.

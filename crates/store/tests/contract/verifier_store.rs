@@ -54,12 +54,12 @@ async fn imported_hashes_are_wrapped_and_still_verify() {
             assert_eq!(verifiers.count_unwrapped().await.unwrap(), rows + 1, "{}", backend.name);
 
             assert_eq!(wrap_all(&backend, concurrency).await, (WrapReport { rows, unreadable: 1 }, rows + 1));
-            for (n, before) in unwrapped_hashes().iter().enumerate() {
+            for (n, unwrapped) in unwrapped_hashes().iter().enumerate() {
                 let account = users.find_by_identifier(&format!("user{n}")).await.unwrap().unwrap();
-                let now = &account.credential.verifier;
-                assert!(now != before && now.contains("$argon2id$v=19$"), "{now}");
-                assert!(verifies(now, "correct horse") && !verifies(now, "wrong"), "{now}");
-                assert_eq!(account.epoch, 0, "a wrapped hash ends no session");
+                let wrapped = &account.credential.verifier;
+                assert!(wrapped != unwrapped && wrapped.contains("$argon2id$v=19$"), "{wrapped}");
+                assert!(verifies(wrapped, "correct horse") && !verifies(wrapped, "wrong"), "{wrapped}");
+                assert_eq!(account.epoch, 0, "wrapping a hash revokes no session");
                 assert_eq!(
                     users.find_by_identifier(&format!("own{n}")).await.unwrap().unwrap().credential,
                     credential("first")
