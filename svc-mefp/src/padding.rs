@@ -2,8 +2,9 @@
 //!
 //! The API document does not specify a padding (`docs/PROTOCOLS.md`, MeFP), so apps chose different ones. Stele accepts
 //! no padding; zeros; spaces; PKCS#7 (to blocks of 16, or of 32 like WeChat's encoder), optionally after NULs; ISO/IEC 7816-4;
-//! ANSI X9.23; ISO 10126 of less than a block. JSON white space may precede any of these. A decoder whose responses distinguish valid from
-//! invalid padding is a padding oracle; `envelope` describes the defence.
+//! ANSI X9.23; ISO 10126 of less than a block. JSON white space may precede any of these.
+//!
+//! A decoder whose responses distinguish valid from invalid padding is a padding oracle; `envelope` describes the defence.
 
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _, ConstantTimeGreater as _};
 

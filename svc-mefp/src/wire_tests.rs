@@ -60,16 +60,16 @@ fn missing_fields_are_reported_before_invalid_ones() {
 
 #[test]
 fn responses_have_the_documented_fields_in_order() {
-    let text = |response: InnerResponse| serde_json::to_string(&response).unwrap();
-    assert_eq!(text(InnerResponse::success()), r#"{"result":1}"#);
+    let to_json = |response: InnerResponse| serde_json::to_string(&response).unwrap();
+    assert_eq!(to_json(InnerResponse::success()), r#"{"result":1}"#);
     let error = InnerResponse::error(40003, "用户名或密码错误");
-    assert_eq!(text(error), r#"{"result":0,"errors":{"code":40003,"message":"用户名或密码错误"}}"#);
+    assert_eq!(to_json(error), r#"{"result":0,"errors":{"code":40003,"message":"用户名或密码错误"}}"#);
     let user_exists = InnerResponse::UserExists(UserExistsBody {
         result: 1,
         reg_app: "melink".into(),
         reg_time: "2011-07-23 20:27:00".into(),
     });
-    assert_eq!(text(user_exists), r#"{"result":1,"reg_app":"melink","reg_time":"2011-07-23 20:27:00"}"#);
+    assert_eq!(to_json(user_exists), r#"{"result":1,"reg_app":"melink","reg_time":"2011-07-23 20:27:00"}"#);
 }
 
 proptest! {

@@ -101,7 +101,7 @@ pub enum CallError<D> {
     Rejected(RequestRejection),
     /// A use case failed.
     Domain(Error),
-    /// Never constructed: it carries the type parameter.
+    /// Never constructed; carries the type parameter.
     #[doc(hidden)]
     Never(std::convert::Infallible, PhantomData<D>),
 }

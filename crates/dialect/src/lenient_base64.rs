@@ -12,7 +12,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-/// Trailing bits must be zero, so that no two texts decode to the same bytes.
+/// Trailing bits must be zero, so that no two normalized texts decode to the same bytes.
 const ENGINE: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::RequireNone),

@@ -42,7 +42,7 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Registers a dialect's routes; called once by each worker.
 pub type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
-/// What the server needs from a dialect.
+/// The parts of a dialect that its server runs.
 pub struct DialectService {
     /// The dialect's name.
     pub name: &'static str,
@@ -56,7 +56,7 @@ pub struct DialectService {
     pub openapi_document: fn() -> OpenApi,
 }
 
-/// What the server needs from the process in which it runs.
+/// The parts of the process that a dialect's server uses.
 pub struct ServerContext {
     /// The use cases of the domain.
     pub use_cases: UseCases,
@@ -237,7 +237,7 @@ enum PathForm {
     Ambiguous,
 }
 
-/// What happens to the connection after a response.
+/// The action on the connection after a response.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ConnectionAction {
     KeepAlive,

@@ -25,9 +25,9 @@ async fn an_unknown_id_is_indistinguishable_from_a_wrong_password() {
     let wrong = service.pwdreset(id.as_str(), "wrong", "x").await;
     wrong.assert_is(200, WRONG_CREDENTIALS);
     for id in [&id, UNKNOWN_USER_ID, &number, "4"] {
-        let (response, work) = service.lab.measure_cost(service.pwdreset(id, "wrong", "x")).await;
+        let (response, measured_cost) = service.lab.measure_cost(service.pwdreset(id, "wrong", "x")).await;
         assert_eq!(response, wrong, "{id}");
-        assert_eq!(work, RequestCost::new(0, &["find_ref"], &["settle"]), "{id}");
+        assert_eq!(measured_cost, RequestCost::new(0, &["find_ref"], &["settle"]), "{id}");
     }
     for _ in 0..5 {
         service.pwdreset(UNKNOWN_USER_ID.replace('-', ""), "wrong", "x").await.assert_is(200, WRONG_CREDENTIALS);

@@ -256,7 +256,7 @@ async fn a_session_of_another_dialect_is_rejected() {
 
 #[tokio::test]
 async fn a_new_key_signs_from_its_start_time_and_the_old_one_still_verifies() {
-    let (service, old, _) = service_with_token_and_key("EdDSA").await;
+    let (service, old_token, _) = service_with_token_and_key("EdDSA").await;
     let context = service.lab.context();
     let (folder, kind) = (context.settings.keys_dir(), keys::key_kind(keys::Algorithm::EdDsa));
     stele_keys::keyring::create_key_file(&folder, &kind, 2, service.lab.dependencies().random.as_ref()).unwrap();
@@ -273,9 +273,9 @@ async fn a_new_key_signs_from_its_start_time_and_the_old_one_still_verifies() {
     context.keys.refresh().await.unwrap();
     assert_eq!(decode_parts(&service.login("a", "123456").await).0["kid"], "eddsa-1");
     service.lab.clock().advance(hour);
-    let new = service.login("a", "123456").await;
-    assert_eq!(decode_parts(&new).0["kid"], "eddsa-2");
-    for token in [old, new] {
+    let new_token = service.login("a", "123456").await;
+    assert_eq!(decode_parts(&new_token).0["kid"], "eddsa-2");
+    for token in [old_token, new_token] {
         assert_eq!(service.logout(&token).await.message(), "注销成功");
     }
     // A retired key no longer verifies.

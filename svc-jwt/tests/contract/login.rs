@@ -56,15 +56,17 @@ async fn login_accepts_any_path_case_and_body_format() {
     for path in ["/api/vi/Auth/Login", "/api/v1/auth/login", "/API/V1/AUTH/LOGIN", "/Api/VI/aUTH/lOGIN"] {
         assert_eq!(service.post(path, "account=a&password=123456").await.message(), "登录成功", "{path}");
     }
-    let post = |path: &str| service.request("POST", path);
+    let build_post = |path: &str| service.request("POST", path);
     let part = reqwest::multipart::Form::new().text("account", "a").text("password", "123456");
     let requests = [
-        post(LOGIN).multipart(part),
-        post(LOGIN).header("content-type", "application/x-www-form-urlencoded").body("account=a&password=123456"),
-        post(LOGIN).json(&serde_json::json!({"account": "a", "password": "123456"})),
-        post(LOGIN).body(r#"{"account":"a","password":123456}"#),
-        post("/api/v1/Auth/Login?account=a&password=123456"),
-        post("/api/v1/Auth/Login?account=a").header("content-type", "multipart/form-data").body("password=123456"),
+        build_post(LOGIN).multipart(part),
+        build_post(LOGIN).header("content-type", "application/x-www-form-urlencoded").body("account=a&password=123456"),
+        build_post(LOGIN).json(&serde_json::json!({"account": "a", "password": "123456"})),
+        build_post(LOGIN).body(r#"{"account":"a","password":123456}"#),
+        build_post("/api/v1/Auth/Login?account=a&password=123456"),
+        build_post("/api/v1/Auth/Login?account=a")
+            .header("content-type", "multipart/form-data")
+            .body("password=123456"),
     ];
     for (index, request) in requests.into_iter().enumerate() {
         assert_eq!(service.send(request).await.message(), "登录成功", "request {index}");
@@ -92,15 +94,15 @@ async fn a_token_is_accepted_in_every_format_in_both_headers() {
     for n in 0..token_header_variants("").len() {
         for header in ["authorization", "token"] {
             let token = service.login("a", "123456").await;
-            let logout =
+            let build_logout =
                 || service.request("GET", "/api/v1/Auth/Logout").header(header, &token_header_variants(&token)[n]);
             assert_eq!(
-                service.send(logout()).await.message(),
+                service.send(build_logout()).await.message(),
                 "注销成功",
                 "{header}: {}",
                 token_header_variants("…")[n]
             );
-            service.send(logout()).await.assert_error(401, "注销失败");
+            service.send(build_logout()).await.assert_error(401, "注销失败");
         }
     }
 }
@@ -113,14 +115,14 @@ async fn the_token_header_is_used_where_authorization_has_no_live_token() {
     service.logout(&ended_token).await;
     for authorization in ["", "other", "Bearer", "Basic YTpi", &ended_token, "Bearer a.b.c"] {
         let token = service.login("a", "123456").await;
-        let logout = || service.request("GET", "/api/v1/Auth/Logout").header("token", &token);
+        let build_logout = || service.request("GET", "/api/v1/Auth/Logout").header("token", &token);
         // A repeated header is ambiguous, so the request presents no token at all.
-        service.send(logout().header("token", &token)).await.assert_error(401, "注销失败");
+        service.send(build_logout().header("token", &token)).await.assert_error(401, "注销失败");
         service
-            .send(logout().header("authorization", "x").header("authorization", "y"))
+            .send(build_logout().header("authorization", "x").header("authorization", "y"))
             .await
             .assert_error(401, "注销失败");
-        let response = service.send(logout().header("authorization", authorization)).await;
+        let response = service.send(build_logout().header("authorization", authorization)).await;
         assert_eq!(response.message(), "注销成功", "{authorization}");
         assert!(!service.is_session_valid(&token).await);
     }
@@ -141,16 +143,18 @@ async fn the_token_header_is_used_where_authorization_has_no_live_token() {
 async fn a_password_change_uses_the_first_header_with_a_sufficient_token() {
     let service = TestService::new().await;
     service.lab.user("a").phone(PHONE).add().await;
-    let old = service.login("a", "123456").await;
+    let old_login_token = service.login("a", "123456").await;
     service.advance_clock(901);
     let reset = service.reset_token("a", PHONE).await;
-    let form = |password: &str| {
+    let build_form = |password: &str| {
         service.urlencoded_post("/api/vi/Auth/updatePassword", &format!("account=a&password={password}"))
     };
     // The login token is too old, so the reset token in the other header is used, and only once.
-    let both = |password: &str| form(password).header("authorization", format!("Bearer {old}")).header("token", &reset);
-    assert_eq!(service.send(both("654321")).await.message(), "更新密码成功");
-    service.send(both("765432")).await.assert_error(401, "更新密码失败");
+    let with_both_headers = |password: &str| {
+        build_form(password).header("authorization", format!("Bearer {old_login_token}")).header("token", &reset)
+    };
+    assert_eq!(service.send(with_both_headers("654321")).await.message(), "更新密码成功");
+    service.send(with_both_headers("765432")).await.assert_error(401, "更新密码失败");
     service.login("a", "654321").await;
 }
 

@@ -69,7 +69,7 @@ async fn reset_requests_use_a_quota_of_this_dialect_only() {
 
     let service = service_with_two_users().await;
     let portal = RequestInfo::from_client("portal", "192.0.2.7".parse().unwrap());
-    // The first account is unknown, so nothing is sent; neither quota affects other dialects.
+    // The first account is unknown, so nothing is sent. Neither account's requests count against the quota of other dialects.
     for (account, phone, sent) in [("no-such", "13900139000", 0), ("a", PHONE, 5)] {
         for _ in 0..5 {
             assert_eq!(service.post(FORGET, &format!("account={account}&phone={phone}")).await.status, 200);
@@ -126,7 +126,7 @@ async fn a_code_is_bound_to_one_account_and_single_use() {
     for account in ["b", "unknown"] {
         service.post(VALIDATE, &format!("account={account}&identifyCode={code}")).await.assert_error(200, "验证码错误");
     }
-    // Any identifier of the account is accepted, and the query string as well as the body.
+    // Any identifier of the account is accepted, and parameters in the query string as well as in the body.
     let response = service.post(&format!("{VALIDATE}?account={PHONE}&identifyCode={code}"), "").await;
     assert_eq!(response.message(), "验证码正确");
     assert_eq!(response.token().len(), 32);

@@ -26,16 +26,18 @@ async fn known_and_unknown_accounts_cost_a_reset_the_same_operations() {
         "account=unknown&phone=13700137000".into(),
         "account=%01&phone=13600136000".into(),
     ] {
-        let (response, work) = service.lab.measure_cost(service.post("/api/vi/Auth/ForgetPassword", &body)).await;
+        let (response, measured_cost) =
+            service.lab.measure_cost(service.post("/api/vi/Auth/ForgetPassword", &body)).await;
         assert_eq!(response.message(), "发送短信成功");
-        assert_eq!(work, RequestCost::new(0, &["find"], &["send_code"]), "{body}");
+        assert_eq!(measured_cost, RequestCost::new(0, &["find"], &["send_code"]), "{body}");
     }
     assert_eq!(service.lab.sent_codes().len(), 2, "only the user's own recipients got a code");
     for account in ["a", "unknown", "%01"] {
         let body = format!("account={account}&identifyCode=no");
-        let (response, work) = service.lab.measure_cost(service.post("/api/vi/Auth/validatePhone", &body)).await;
+        let (response, measured_cost) =
+            service.lab.measure_cost(service.post("/api/vi/Auth/validatePhone", &body)).await;
         response.assert_error(200, "验证码错误");
-        assert_eq!(work, RequestCost::new(0, &["find"], &["guess_code"]), "{account}");
+        assert_eq!(measured_cost, RequestCost::new(0, &["find"], &["guess_code"]), "{account}");
     }
 }
 
@@ -44,12 +46,12 @@ async fn an_invalid_token_costs_the_same_operations_for_any_account() {
     let service = service_with_user().await;
     let mut costs = Vec::new();
     for account in ["a", "unknown"] {
-        let (response, work) = service
+        let (response, measured_cost) = service
             .lab
             .measure_cost(service.update_password("0123456789abcdef0123456789abcdef", account, "654321"))
             .await;
         response.assert_error(401, "更新密码失败");
-        costs.push(work);
+        costs.push(measured_cost);
     }
     assert_eq!(costs[0], costs[1]);
 }

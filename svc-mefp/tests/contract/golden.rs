@@ -12,7 +12,7 @@ async fn assert_transcript(name: &str) {
     service.lab.user("mark").phone("13612345678").password("hna123").add().await;
     let path = format!("tests/golden/{name}.http");
     assert_golden(&service.service, &path).await;
-    let plain: String = std::fs::read_to_string(&path).unwrap().lines().filter_map(decrypted_line).collect();
+    let plain: String = std::fs::read_to_string(&path).unwrap().lines().filter_map(decrypt_line).collect();
     let plain_path = Path::new("tests/golden").join(name).with_extension("plain");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&plain_path, &plain).unwrap();
@@ -31,7 +31,7 @@ async fn assert_transcript(name: &str) {
 }
 
 /// The content of the envelope in this line, after `>` for a request or `<` for a response.
-fn decrypted_line(line: &str) -> Option<String> {
+fn decrypt_line(line: &str) -> Option<String> {
     let outer: serde_json::Value = serde_json::from_str(line).ok()?;
     let encrypted = outer["encrypt"].as_str()?;
     let direction = if outer["app_from"].is_string() { '>' } else { '<' };

@@ -51,9 +51,9 @@ async fn a_token_redeemed_concurrently_works_once() {
     let (service, _) = service_with_present_user().await;
     for _ in 0..5 {
         let token = issue_token(&service).await;
-        let replies = join_all((0..12).map(|_| service.call_as_wlfz("/auth/check/token", &token))).await;
-        assert_eq!(replies.iter().filter(|response| response.error_code() == 0).count(), 1);
-        assert_eq!(replies.iter().filter(|response| response.text == TOKEN_REJECTED).count(), 11);
+        let responses = join_all((0..12).map(|_| service.call_as_wlfz("/auth/check/token", &token))).await;
+        assert_eq!(responses.iter().filter(|response| response.error_code() == 0).count(), 1);
+        assert_eq!(responses.iter().filter(|response| response.text == TOKEN_REJECTED).count(), 11);
     }
 }
 

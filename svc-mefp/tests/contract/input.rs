@@ -32,7 +32,7 @@ async fn an_undecryptable_envelope_gets_a_plaintext_response() {
     }
 }
 
-/// The field rules of all dialects apply inside the envelope, but its JSON must be strict.
+/// The field rules of all dialects apply inside the envelope, but JSON5 is rejected there.
 #[actix_web::test]
 async fn envelope_contents_follow_the_common_field_rules() {
     let service = TestService::new().await;

@@ -122,17 +122,19 @@ async fn every_envelope_error_is_byte_identical() {
     // Every body costs the same: one lookup of the app, known or not.
     let cost = RequestCost::new(0, &["app"], &[]);
     for body in &bodies {
-        let (reply, work) = service.lab.measure_cost(response_without_date(&service, "/auth/login", body)).await;
-        assert_eq!((&reply, &work), (&reference, &cost), "{body:.200}");
+        let (response, measured_cost) =
+            service.lab.measure_cost(response_without_date(&service, "/auth/login", body)).await;
+        assert_eq!((&response, &measured_cost), (&reference, &cost), "{body:.200}");
     }
     for (path, _) in ROUTES {
-        let (reply, work) =
+        let (response, measured_cost) =
             service.lab.measure_cost(response_without_date(&service, path, &outer_request("AAAA", "melink"))).await;
-        assert_eq!((&reply, &work), (&reference, &cost), "{path}");
+        assert_eq!((&response, &measured_cost), (&reference, &cost), "{path}");
     }
     // A body that is not an envelope gets the same response, without a lookup.
-    let (reply, work) = service.lab.measure_cost(response_without_date(&service, "/auth/login", "{\"encrypt\":")).await;
-    assert_eq!((reply, work), (reference, RequestCost::default()));
+    let (response, measured_cost) =
+        service.lab.measure_cost(response_without_date(&service, "/auth/login", "{\"encrypt\":")).await;
+    assert_eq!((response, measured_cost), (reference, RequestCost::default()));
 }
 
 /// The classic padding oracle attack on one recorded message: every value of the byte that determines the padding.
@@ -141,15 +143,17 @@ async fn a_recorded_message_cannot_be_decrypted_by_probing() {
     let service = TestService::new().await;
     let recorded =
         STANDARD.decode(encrypt_text("melink", r#"{"login_name":"13612345678","password":"secret"}"#)).unwrap();
-    let (before, block) = (recorded.len() - 32, &recorded[recorded.len() - 16..]);
+    let (previous_block, last_block) =
+        (&recorded[recorded.len() - 32..recorded.len() - 16], &recorded[recorded.len() - 16..]);
     let reference = response_without_date(&service, "/auth/login", &outer_request("AAAA", "unknown")).await;
     for byte in 0..=255_u8 {
-        let mut probe = recorded[before..before + 16].to_vec();
+        let mut probe = previous_block.to_vec();
         probe[15] ^= byte;
-        probe.extend_from_slice(block);
+        probe.extend_from_slice(last_block);
         let probe = outer_request(&STANDARD.encode(&probe), "melink");
-        let (reply, work) = service.lab.measure_cost(response_without_date(&service, "/auth/login", &probe)).await;
-        assert_eq!((reply, work), (reference.clone(), RequestCost::new(0, &["app"], &[])), "{byte}");
+        let (response, measured_cost) =
+            service.lab.measure_cost(response_without_date(&service, "/auth/login", &probe)).await;
+        assert_eq!((response, measured_cost), (reference.clone(), RequestCost::new(0, &["app"], &[])), "{byte}");
     }
 }
 
@@ -168,13 +172,14 @@ async fn appended_blocks_are_no_padding_oracle() {
     let accepted =
         response_without_date(&service, "/auth/login", &outer_request(&STANDARD.encode(&valid), "melink")).await;
     assert_ne!(accepted, reference, "it is accepted without padding");
-    let last = &target[target.len() - 32..];
+    let last_two_blocks = &target[target.len() - 32..];
     for byte in 0..=255_u8 {
-        let mut probe = [&valid, last].concat();
+        let mut probe = [&valid, last_two_blocks].concat();
         probe[valid.len() + 15] ^= byte;
         let probe = outer_request(&STANDARD.encode(&probe), "melink");
-        let (reply, work) = service.lab.measure_cost(response_without_date(&service, "/auth/login", &probe)).await;
-        assert_eq!((reply, work), (reference.clone(), RequestCost::new(0, &["app"], &[])), "{byte}");
+        let (response, measured_cost) =
+            service.lab.measure_cost(response_without_date(&service, "/auth/login", &probe)).await;
+        assert_eq!((response, measured_cost), (reference.clone(), RequestCost::new(0, &["app"], &[])), "{byte}");
     }
 }
 
@@ -206,6 +211,6 @@ async fn only_the_first_block_is_bound_to_an_app() {
     }
     first.extend_from_slice(br#"{"login_name":"15068880258"}    "#);
     let forged = encrypt_blocks("wlfz", &first);
-    let reply = service.post("/auth/check/loginname", "application/json", outer_request(&forged, "melink")).await;
-    assert_eq!((reply.error_code(), reply.encrypted), (40005, true));
+    let response = service.post("/auth/check/loginname", "application/json", outer_request(&forged, "melink")).await;
+    assert_eq!((response.error_code(), response.encrypted), (40005, true));
 }

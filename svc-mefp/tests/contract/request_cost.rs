@@ -23,9 +23,10 @@ async fn sending_a_code_costs_the_same_operations_for_any_phone() {
         [(PHONE, 1, 0, &["send_code"]), (USER, 2, 0, &["send_code"]), (USER, 1, 40001, &[]), (PHONE, 2, 40007, &[])];
     for (phone, usage, code, state_calls) in cases {
         let request = json!({ "login_name": phone, "usage": usage });
-        let (response, work) = service.lab.measure_cost(service.call_as_melink("/auth/captcha", &request)).await;
+        let (response, measured_cost) =
+            service.lab.measure_cost(service.call_as_melink("/auth/captcha", &request)).await;
         assert_eq!(response.status_and_code(), (200, code));
-        assert_eq!(work, RequestCost::new(0, &["app", "find"], state_calls), "{phone} {usage}");
+        assert_eq!(measured_cost, RequestCost::new(0, &["app", "find"], state_calls), "{phone} {usage}");
     }
 }
 
@@ -37,9 +38,9 @@ async fn a_wrong_code_costs_the_same_operations_for_any_phone() {
     for phone in [USER, PHONE, "13700137000"] {
         for (path, password) in [("/auth/register", "password"), ("/auth/forgot", "new_password")] {
             let request = json!({ "login_name": phone, password: "123456", "captcha": "no code" });
-            let (response, work) = service.lab.measure_cost(service.call_as_melink(path, &request)).await;
+            let (response, measured_cost) = service.lab.measure_cost(service.call_as_melink(path, &request)).await;
             assert_eq!(response.status_and_code(), (200, 40002));
-            assert_eq!(work, RequestCost::new(0, &["app", "find"], &["guess_code"]), "{path} {phone}");
+            assert_eq!(measured_cost, RequestCost::new(0, &["app", "find"], &["guess_code"]), "{path} {phone}");
         }
     }
 }

@@ -166,9 +166,9 @@ impl TestService {
 
     /// Requests a code for `usage` (1 register, 2 reset) through `app` and returns it.
     pub(crate) async fn request_code_for(&self, app: &str, phone: &str, usage: u8) -> String {
-        let reply =
+        let response =
             self.call_as(app, "/auth/captcha", json!({ "login_name": phone, "usage": usage }).to_string()).await;
-        assert_eq!(reply.text, r#"{"result":1}"#);
+        assert_eq!(response.text, r#"{"result":1}"#);
         self.lab.last_code_for(phone)
     }
 

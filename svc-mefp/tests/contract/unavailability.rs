@@ -78,7 +78,7 @@ async fn an_accounts_outage_is_reported_in_an_encrypted_response() {
     let (service, used, unused) = service_with_present_user().await;
     let unredeemed = request_token(&service).await;
     service.lab.set_accounts(StoreState::Down);
-    // Except the last route, which rejects an unknown token before it looks up a user.
+    // All routes but the last, which rejects an unknown token before it looks up a user.
     for (path, inner) in ROUTES.iter().take(ROUTES.len() - 1) {
         assert_unavailable(&service, &call_route(&service, path, inner).await, ResponseForm::Encrypted);
     }

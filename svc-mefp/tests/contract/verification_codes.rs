@@ -120,22 +120,22 @@ async fn sends_are_rate_limited_per_app_instead_of_per_address() {
 async fn an_app_may_send_a_thousand_codes_an_hour_by_default() {
     let service = TestService::new().await;
     // A different phone each time, so that the limit per recipient does not apply.
-    let phone = |n: u32| format!("139{n:08}");
+    let nth_phone = |n: u32| format!("139{n:08}");
     for batch in 0..100 {
-        let phones: Vec<_> = (batch * 10..batch * 10 + 10).map(phone).collect();
+        let phones: Vec<_> = (batch * 10..batch * 10 + 10).map(nth_phone).collect();
         let sent = join_all(phones.iter().map(|phone| send_code(&service, "melink", phone, 1))).await;
         assert!(sent.iter().all(|response| response.status_and_code() == (200, 0)), "{batch}: {sent:?}");
     }
-    let response = send_code(&service, "melink", &phone(1_000), 1).await;
+    let response = send_code(&service, "melink", &nth_phone(1_000), 1).await;
     assert_eq!((response.status_and_code(), response.retry_after()), ((429, 42900), Some(3_600)));
     assert_eq!(service.lab.sent_codes().len(), 1_000);
     assert_eq!(
-        send_code(&service, "wlfz", &phone(1_000), 1).await.status_and_code(),
+        send_code(&service, "wlfz", &nth_phone(1_000), 1).await.status_and_code(),
         (200, 0),
         "each app has its own thousand"
     );
     service.lab.clock().advance(HOUR);
-    assert_eq!(send_code(&service, "melink", &phone(1_000), 1).await.status_and_code(), (200, 0));
+    assert_eq!(send_code(&service, "melink", &nth_phone(1_000), 1).await.status_and_code(), (200, 0));
 }
 
 #[actix_web::test]

@@ -88,7 +88,7 @@ async fn a_cross_site_logout_ends_no_session() {
         let response = post_with_headers(&service, "/i/logout", &with_cookie, String::new()).await;
         assert_eq!(response.assert_code("200").set_cookie, None, "the cookie is not cleared: {headers:?}");
         assert!(service.is_session_valid(&token).await, "{headers:?}");
-        // Links as well, since browsers send SameSite=Lax cookies with them.
+        // A link must not end the session either: browsers send SameSite=Lax cookies with links.
         let link = stele_testkit::TestApp::request(&service, "GET", "/i/logout");
         let link = with_cookie.iter().fold(link, |link, (name, value)| link.header(*name, *value));
         assert_eq!(service.send(link).await.assert_code("200").set_cookie, None, "{headers:?}");

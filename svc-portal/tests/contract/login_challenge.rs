@@ -124,7 +124,7 @@ async fn every_spelling_of_an_account_shares_one_failure_count() {
     for username in [PHONE, "a@b.cn"] {
         service.login_from(UNTRUSTED_ADDRESS, username, "hna123").await.assert_code("3208");
     }
-    // A code may be sent to the phone or the e-mail, and is valid only for the one it was sent to.
+    // A code may be sent to the phone or the e-mail, and is valid only for the recipient of the code.
     let code = service.request_code_for("a@b.cn").await;
     login_with_code(&service, "hna123", &code).await.assert_code("3208");
     service.lab.clock().advance(Duration::from_secs(1));

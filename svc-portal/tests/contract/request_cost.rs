@@ -18,9 +18,9 @@ async fn service_with_user() -> TestService {
 async fn sending_a_code_costs_the_same_operations_for_any_recipient() {
     let service = service_with_user().await;
     for to in [PHONE, "1@hna.cn", UNKNOWN_PHONE, "unknown@qq.com"] {
-        let (response, work) = service.lab.measure_cost(service.post("/code/send", &[("username", to)])).await;
+        let (response, measured_cost) = service.lab.measure_cost(service.post("/code/send", &[("username", to)])).await;
         response.assert_code("200");
-        assert_eq!(work, RequestCost::new(0, &["find"], &["send_code"]), "{to}");
+        assert_eq!(measured_cost, RequestCost::new(0, &["find"], &["send_code"]), "{to}");
     }
 }
 
@@ -30,9 +30,10 @@ async fn a_wrong_code_costs_the_same_operations_for_any_recipient() {
     for path in ["/i/resetpwd", "/i/register"] {
         for to in [PHONE, UNKNOWN_PHONE] {
             let code = TestService::different_code(&service.request_code_for(to).await);
-            let (response, work) = service.lab.measure_cost(service.post_with_code(path, to, "new123", &code)).await;
+            let (response, measured_cost) =
+                service.lab.measure_cost(service.post_with_code(path, to, "new123", &code)).await;
             response.assert_code("3208");
-            assert_eq!(work, RequestCost::new(0, &["find"], &["guess_code"]), "{path} {to}");
+            assert_eq!(measured_cost, RequestCost::new(0, &["find"], &["guess_code"]), "{path} {to}");
         }
     }
 }

@@ -47,21 +47,21 @@ async fn invalid_recipients_are_reported_as_phone_or_email() {
 #[tokio::test]
 async fn an_address_may_send_thirty_codes_an_hour_excluding_rejections() {
     let service = TestService::new().await;
-    let phone = |n: u32| format!("138001380{n:02}");
+    let nth_phone = |n: u32| format!("138001380{n:02}");
     for n in 0..6 {
         // The sixth code to one recipient is rejected and must not count against the address.
         let expected = if n < 5 { "200" } else { "429" };
-        service.post("/code/send", &[("username", &phone(99))]).await.assert_code(expected);
+        service.post("/code/send", &[("username", &nth_phone(99))]).await.assert_code(expected);
     }
     service.post("/code/send", &[("username", "1380013800")]).await.assert_code("3203");
     for n in 0..25 {
-        service.post("/code/send", &[("username", &phone(n))]).await.assert_code("200");
+        service.post("/code/send", &[("username", &nth_phone(n))]).await.assert_code("200");
     }
-    let rejected = service.post("/code/send", &[("username", &phone(50))]).await;
+    let rejected = service.post("/code/send", &[("username", &nth_phone(50))]).await;
     assert_eq!(rejected.assert_code("429").retry_after, Some(3600));
-    service.post_from("192.0.2.2", "/code/send", &[("username", &phone(50))]).await.assert_code("200");
+    service.post_from("192.0.2.2", "/code/send", &[("username", &nth_phone(50))]).await.assert_code("200");
     service.lab.clock().advance(Duration::from_secs(3600));
-    service.post("/code/send", &[("username", &phone(50))]).await.assert_code("200");
+    service.post("/code/send", &[("username", &nth_phone(50))]).await.assert_code("200");
 }
 
 #[tokio::test]

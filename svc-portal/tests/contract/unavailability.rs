@@ -12,17 +12,17 @@ async fn a_store_outage_fails_closed_and_recovers() {
         service.register_user(PHONE, "hna123").await;
         let (password, code) = (to_base64("new123"), to_base64(&service.request_code_for(PHONE).await));
         let form = format!("username={PHONE}&password={password}&code={code}");
-        let post = async |path: &str, token: &str| {
+        let post_with_session = async |path: &str, token: &str| {
             let request = service.request(DEFAULT_ADDRESS, path).header("cookie", format!("stele_session={token}"));
             service.send(request.body(form.clone())).await
         };
         let ended_token = service.login(PHONE, "hna123").await.session_token();
-        post("/i/logout", &ended_token).await.assert_code("200");
+        post_with_session("/i/logout", &ended_token).await.assert_code("200");
         let token = service.login(PHONE, "hna123").await.session_token();
 
         set_store(&service.lab, StoreState::Down);
         for path in ["/i/login", "/i/logout", "/i/register", "/i/resetpwd", "/code/send"] {
-            let response = post(path, &token).await;
+            let response = post_with_session(path, &token).await;
             assert_eq!(response.assert_code("503").status_message, "服务暂不可用", "{store} {path}");
             assert_eq!(response.retry_after, Some(1), "{store} {path}");
             // The response reveals neither the cause nor the address of the store.
@@ -31,16 +31,16 @@ async fn a_store_outage_fails_closed_and_recovers() {
             assert_eq!(response.set_cookie, None, "{store} {path}");
         }
         // The state store alone knows that a session has ended.
-        post("/i/logout", &ended_token).await.assert_code(if store == "users" { "200" } else { "503" });
+        post_with_session("/i/logout", &ended_token).await.assert_code(if store == "users" { "200" } else { "503" });
         set_store(&service.lab, StoreState::Up);
 
         service.login(PHONE, "hna123").await.assert_code("200");
         assert!(service.is_session_valid(&token).await && !service.is_session_valid(&ended_token).await, "{store}");
         assert_eq!(service.lab.sent_codes().len(), 2, "{store}");
-        post("/i/logout", &token).await.assert_code("200");
+        post_with_session("/i/logout", &token).await.assert_code("200");
         assert!(!service.is_session_valid(&token).await, "{store}");
-        post("/i/resetpwd", "").await.assert_code("200");
-        post("/i/resetpwd", "").await.assert_code("3208");
-        post("/i/login", "").await.assert_code("200");
+        post_with_session("/i/resetpwd", "").await.assert_code("200");
+        post_with_session("/i/resetpwd", "").await.assert_code("3208");
+        post_with_session("/i/login", "").await.assert_code("200");
     }
 }

@@ -139,13 +139,13 @@ async fn pwdreset_does_not_reveal_user_ids_to_other_users() {
     let anna_token = service.login("anna", "123456").await.token();
     let unknown_user_id = "0b922f14-d00b-11e7-aafd-525400bbac8e";
     for id in [json!(mark.id.to_string()), json!(mark.number), json!(unknown_user_id), json!(4)] {
-        let before = service.hash_count();
+        let hashes_before = service.hash_count();
         service.pwdreset(&anna_token, id.clone(), "123456", "654321").await.assert_is(401, BAD_TOKEN);
         let stale = json!({
             "user_id": id, "orig_password": salted_digest("123456", 1), "new_password": md5_hex("x"), "timestamp": 1,
         });
         service.post_with_token(PWDRESET, &anna_token, &stale).await.assert_is(401, BAD_TOKEN);
-        assert_eq!(service.hash_count(), before);
+        assert_eq!(service.hash_count(), hashes_before);
     }
     // For an administrator the proof is checked.
     service.lab.user("admin").admin().add().await;

@@ -148,14 +148,14 @@ async fn the_documented_samples_work_with_digests_and_without_a_timestamp_limit(
         1,
     );
     let reset = reset.replace(r#":"new_password""#, r#":"e10adc3949ba59abbe56e057f20f883e""#);
-    let send = async |body: String| {
+    let post_pwdreset = async |body: String| {
         let request = service
             .request("POST", PWDRESET)
             .header("authorization", &token)
             .header("content-type", "application/json");
         service.send(request.body(body)).await
     };
-    send(reset.clone()).await.assert_is(200, WRONG_CREDENTIALS);
-    send(reset.replace(r#":"4""#, &format!(r#":"{}""#, user.number))).await.token();
+    post_pwdreset(reset.clone()).await.assert_is(200, WRONG_CREDENTIALS);
+    post_pwdreset(reset.replace(r#":"4""#, &format!(r#":"{}""#, user.number))).await.token();
     service.login("mark", "123456").await.token();
 }

@@ -45,10 +45,10 @@ async fn either_accepts_both_formats_with_a_fresh_timestamp() {
 #[tokio::test]
 async fn salted_rejects_an_unsalted_digest() {
     let service = service_with_proof_format("salted").await;
-    let before = service.hash_count();
+    let hashes_before = service.hash_count();
     service.login_with_digest_at("123456", service.now()).await.assert_is(200, WRONG_CREDENTIALS);
     service.login("mark", "123456").await.token();
-    assert_eq!(service.hash_count(), before);
+    assert_eq!(service.hash_count(), hashes_before);
 }
 
 #[tokio::test]

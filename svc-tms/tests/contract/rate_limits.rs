@@ -22,11 +22,11 @@ async fn rate_limits_apply_to_every_proof_format() {
         let service = TestService::with_settings(&[("STELE_TMS_PROOF", format)]).await;
         service.add_test_user().await;
         service.fail_until_locked_out(PHONE).await;
-        let before = service.hash_count();
+        let hashes_before = service.hash_count();
         for proof in [salted_digest(PASSWORD, service.now()), md5_hex(PASSWORD), md5_hex("wrong")] {
             assert_rate_limited(&service, &service.login_with_proof(LOGIN, PHONE, &proof, service.now()).await);
         }
-        assert_eq!(service.hash_count(), before, "a rate-limited login verifies nothing");
+        assert_eq!(service.hash_count(), hashes_before, "a rate-limited login verifies nothing");
         service.advance_clock(1);
         let proof = if format == "digest" { md5_hex(PASSWORD) } else { salted_digest(PASSWORD, service.now()) };
         service.login_with_proof(LOGIN, PHONE, &proof, service.now()).await.token();

@@ -20,7 +20,7 @@ async fn an_unknown_user_costs_the_same_operations_as_a_wrong_password() {
         let cost = RequestCost::new(hashes, &["client_token", "find"], state_calls);
         for path in [LOGIN, ADMIN_LOGIN] {
             for name in ["mark", "admin", "unknown", "un\u{1}known", "4", &"x".repeat(1_000)] {
-                let (response, work) = service
+                let (response, measured_cost) = service
                     .lab
                     .measure_cost(service.login_with_proof(
                         path,
@@ -30,14 +30,19 @@ async fn an_unknown_user_costs_the_same_operations_as_a_wrong_password() {
                     ))
                     .await;
                 response.assert_is(200, WRONG_CREDENTIALS);
-                assert_eq!(work, cost, "{format} {path} {name}");
+                assert_eq!(measured_cost, cost, "{format} {path} {name}");
             }
         }
         let state_calls: Vec<_> = ["session"].iter().chain(state_calls).copied().collect();
         for id in [100_001, 4] {
-            let (response, work) = service.lab.measure_cost(service.pwdreset(&admin_token, id, "wrong", "x")).await;
+            let (response, measured_cost) =
+                service.lab.measure_cost(service.pwdreset(&admin_token, id, "wrong", "x")).await;
             response.assert_is(200, WRONG_CREDENTIALS);
-            assert_eq!(work, RequestCost::new(hashes, &["find_ref", "find_ref"], &state_calls), "{format} {id}");
+            assert_eq!(
+                measured_cost,
+                RequestCost::new(hashes, &["find_ref", "find_ref"], &state_calls),
+                "{format} {id}"
+            );
         }
     }
 }
@@ -77,11 +82,11 @@ async fn a_login_makes_the_minimum_number_of_store_round_trips() {
     for (format, make_proof, cost) in cases {
         let service = TestService::with_settings(&[("STELE_TMS_PROOF", format)]).await;
         service.lab.user("mark").add().await;
-        let (response, work) = service
+        let (response, measured_cost) = service
             .lab
             .measure_cost(service.login_with_proof(LOGIN, "mark", &make_proof("123456", service.now()), service.now()))
             .await;
         response.token();
-        assert_eq!(work, cost, "{format}");
+        assert_eq!(measured_cost, cost, "{format}");
     }
 }

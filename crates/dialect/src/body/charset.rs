@@ -50,7 +50,7 @@ fn is_utf16(charset: &'static Encoding) -> bool {
     charset == UTF_16LE || charset == UTF_16BE
 }
 
-/// Detects UTF-16 by its NULs (RFC 4627 §3): every body begins with two ASCII characters.
+/// Detects UTF-16 by the NULs of its ASCII characters (RFC 4627 §3): every valid body begins with two of these.
 fn detect_utf16(body: &[u8]) -> Option<&'static Encoding> {
     match body {
         [0, a, 0, b, ..] if *a != 0 && *b != 0 => Some(UTF_16BE),

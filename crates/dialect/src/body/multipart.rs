@@ -1,7 +1,7 @@
 //! Multipart bodies (RFC 2046, RFC 7578), parsed leniently: any `multipart/…` with named parts, CR LF or LF line ends, with
 //! or without a closing boundary.
 //!
-//! The boundary of the content type is used if it occurs in the body, else the body's first line.
+//! The boundary of the content type is used if it occurs in the body; otherwise the body's first line is the boundary.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
 //! The endpoints of a dialect as one list: path, handler and description. Both the routes and the OpenAPI document are
-//! generated from it, so they cannot differ.
+//! generated from this list, so they cannot differ.
 //!
 //! Examples of error responses are rendered by the dialect; those of success responses are built from their fields.
 
