@@ -156,11 +156,11 @@ type Flood<'a> = &'a dyn Fn(u16) -> Event;
 async fn a_flood_of_failures_leaves_a_bounded_number_of_entries() {
     // 60,000 rejected requests each: from as many addresses of one /64, from one IPv4 address about as many accounts,
     // and from many /64s.
-    let user = |n: u16| UserId::from_bytes([n.to_be_bytes(); 8].concat().try_into().unwrap());
+    let user_id = |n: u16| UserId::from_bytes([n.to_be_bytes(); 8].concat().try_into().unwrap());
     let v6 = |network, host| IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, host]);
     let floods: [(&str, Flood<'_>, usize); 4] = [
         ("one /64", &|n| with_address(v6(1, n), login_event(Outcome::RateLimited, 1, 1)), 2),
-        ("one IPv4 address", &|n| with_subject(user(n), login_event(Outcome::WrongPassword, 1, 1)), 241),
+        ("one IPv4 address", &|n| with_subject(user_id(n), login_event(Outcome::WrongPassword, 1, 1)), 241),
         ("1,000 origins", &|n| with_address(v6(n % 1_000, n), login_event(Outcome::RateLimited, 1, 1)), 1_832),
         ("60,000 origins", &|n| with_address(v6(n, 1), login_event(Outcome::Stale, 1, 1)), 1_801),
     ];

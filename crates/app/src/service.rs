@@ -84,7 +84,7 @@ impl Service {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Starts serving on `listener`. The server is stopped by its handle; it does not handle signals.
+    /// Starts serving on `listener`. The server ignores signals; stop it by its handle.
     ///
     /// # Errors
     /// If a setting is invalid.

@@ -61,20 +61,21 @@ async fn a_missing_delivery_channel_reveals_no_account_and_uses_no_quota() {
 
     let request = RequestInfo::from_client("jwt", "192.0.2.1".parse().unwrap());
     // Without a provider for mail, existing and unknown accounts get the same response (user enumeration).
-    let to = |text: &str| Recipient::parse(text).unwrap();
+    let recipient = |text: &str| Recipient::parse(text).unwrap();
     for address in ["mark@example.com", "unknown@example.com"] {
         for account in ["mark", "unknown"] {
-            let outcome = use_cases.send_reset(&request, account, &to(address)).await;
+            let outcome = use_cases.send_reset(&request, account, &recipient(address)).await;
             assert!(matches!(outcome, Err(Error::Unavailable(_))), "{account} {address}: {outcome:?}");
         }
         let outcome =
-            use_cases.send_code(&request, &to(address), CodePurpose::Any, RecipientFilter::Unregistered).await;
+            use_cases.send_code(&request, &recipient(address), CodePurpose::Any, RecipientFilter::Unregistered).await;
         assert!(matches!(outcome, Err(Error::Unavailable(_))), "{address}: {outcome:?}");
     }
     // None of these requests used the quota.
-    use_cases.send_code(&request, &to("13800138042"), CodePurpose::Any, RecipientFilter::Anyone).await.unwrap();
+    use_cases.send_code(&request, &recipient("13800138042"), CodePurpose::Any, RecipientFilter::Anyone).await.unwrap();
     use_cases.drain_deliveries().await;
     assert_eq!(sent.load(Ordering::SeqCst), 1);
-    let over_quota = use_cases.send_code(&request, &to("13800138042"), CodePurpose::Any, RecipientFilter::Anyone).await;
+    let over_quota =
+        use_cases.send_code(&request, &recipient("13800138042"), CodePurpose::Any, RecipientFilter::Anyone).await;
     assert!(matches!(over_quota, Err(Error::RateLimited { .. })), "{over_quota:?}");
 }

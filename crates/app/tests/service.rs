@@ -137,7 +137,7 @@ async fn a_rejected_request_with_a_body_gets_a_lingering_close() {
     let folder = tempfile::tempdir().unwrap();
     let context = open_context(folder.path()).await.unwrap();
     let (address, handle) = start_service(&context).unwrap();
-    let rejected_connection = async || {
+    let open_rejected_connection = async || {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let head = "POST /stray HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n";
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -147,13 +147,13 @@ async fn a_rejected_request_with_a_body_gets_a_lingering_close() {
         }
         stream
     };
-    // A client that sends the remaining body and then reads.
-    let mut stream = rejected_connection().await;
+    // The client sends the remaining body and then reads.
+    let mut stream = open_rejected_connection().await;
     stream.write_all(&[b'x'; 200_000]).await.unwrap();
     assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap(), 0, "end of stream, not a reset");
-    // A client that never stops sending. The server checks its timeouts twice a second.
+    // The client never stops sending. The server checks its timeouts twice a second.
     let started_at = Instant::now();
-    let mut stream = rejected_connection().await;
+    let mut stream = open_rejected_connection().await;
     while stream.write_all(&[b'x'; 100]).await.is_ok() {
         assert!(started_at.elapsed() < Duration::from_secs(20), "the server still reads");
         tokio::time::sleep(Duration::from_millis(5)).await;

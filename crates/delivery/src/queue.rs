@@ -110,7 +110,7 @@ impl DeliveryQueue {
         Self { shared, messages }
     }
 
-    /// Whether a message would be accepted now.
+    /// Checks whether a message would be accepted now.
     pub(super) fn check_available(&self) -> Result<()> {
         self.shared.check_available(&self.shared.lock_state())
     }

@@ -217,8 +217,8 @@ mod tests {
 
     #[test]
     fn recipients_are_masked_in_logs() {
-        let masked = |text| mask_recipient(&Recipient::parse(text).unwrap());
-        assert_eq!(masked("+8613800138042"), "*42");
-        assert_eq!(masked("mark@example.com"), "m*@example.com");
+        let mask = |text| mask_recipient(&Recipient::parse(text).unwrap());
+        assert_eq!(mask("+8613800138042"), "*42");
+        assert_eq!(mask("mark@example.com"), "m*@example.com");
     }
 }

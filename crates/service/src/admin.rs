@@ -41,7 +41,7 @@ pub fn serve(
     let listener_error = |e| ConfigError::new(format!("the admin port cannot be used: {e}"));
     let is_loopback = listener.local_addr().map_err(listener_error)?.ip().to_canonical().is_loopback();
     let hosts = is_loopback.then(|| settings.get(&ADMIN_HOSTS)).transpose()?.map(Arc::new);
-    let app = move || {
+    let build_app = move || {
         let (readiness_check, metrics, hosts) = (readiness_check.clone(), metrics.clone(), hosts.clone());
         let handle_readyz = move || {
             let readiness_check = readiness_check.clone();
@@ -54,7 +54,7 @@ pub fn serve(
             .route("/metrics", web::get().to(move || std::future::ready(metrics_response(&metrics))))
     };
     let builder = Server::build().workers(1).shutdown_timeout(1).disable_signals();
-    Ok(http_server::listen(builder, "admin", listener, TIMEOUTS, ErrorBodies::default(), app)?.run())
+    Ok(http_server::listen(builder, "admin", listener, TIMEOUTS, ErrorBodies::default(), build_app)?.run())
 }
 
 crate::settings! {

@@ -2,8 +2,8 @@
 //! a secret file, a TOML file.
 //!
 //! The value of `STELE_X` may also be read from the file that `STELE_X_FILE` names (container secrets), or from the key
-//! `x` of the TOML file that `--config` names. An error about a value names
-//! the source of the value.
+//! `x` of the TOML file that `--config` names. An error about a value names the source of the
+//! value.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -148,8 +148,10 @@ impl Settings {
     /// # Errors
     /// If the value is invalid; the message begins with the source of the value.
     pub fn get<T>(&self, setting: &Setting<T>) -> Result<T, ConfigError> {
-        let source = || self.values.get(setting.name()).map_or(setting.name(), |value| value.source.as_str());
-        setting.parse_value(self.raw_value(setting)).map_err(|reason| ConfigError(format!("{}: {reason}", source())))
+        let find_source = || self.values.get(setting.name()).map_or(setting.name(), |value| value.source.as_str());
+        setting
+            .parse_value(self.raw_value(setting))
+            .map_err(|reason| ConfigError(format!("{}: {reason}", find_source())))
     }
 
     /// The value of a setting whose name is computed at run time, parsed by `parse`; `None` if it is not set or empty.

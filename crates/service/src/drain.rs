@@ -88,7 +88,7 @@ pub fn liveness_response() -> HttpResponse {
 pub type Readiness = Result<(), String>;
 
 /// The reason why a draining program is not ready.
-pub const DRAINING_REASON: &str = "it is shutting down";
+pub const DRAINING_REASON: &str = "the program is shutting down";
 
 /// The response of `/readyz`: 200, or 503 with the reason.
 pub fn readiness_response(readiness: Readiness) -> HttpResponse {

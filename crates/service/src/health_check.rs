@@ -1,5 +1,5 @@
 //! Health check by command line (`--healthcheck`): requests `/readyz` of the running program, so that a container image
-//! needs no other program for it.
+//! needs no other program for its health check.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -132,15 +132,15 @@ mod tests {
 
     #[test]
     fn the_health_check_uses_the_configured_admin_address() {
-        let resolved_address = |values: &[(&'static str, &str)]| {
+        let resolve_address = |values: &[(&'static str, &str)]| {
             let values = values.iter().map(|(name, value)| (*name, (*value).to_owned()));
             local_admin_address(&Settings::default().with_values(values), ([127, 0, 0, 1], 8104).into())
                 .map(|a| a.to_string())
         };
-        assert_eq!(resolved_address(&[]).as_deref(), Ok("127.0.0.1:9104"));
-        assert_eq!(resolved_address(&[("STELE_LISTEN", "0.0.0.0:8080")]).as_deref(), Ok("127.0.0.1:9080"));
-        assert_eq!(resolved_address(&[("STELE_ADMIN_LISTEN", "0.0.0.0:9000")]).as_deref(), Ok("127.0.0.1:9000"));
-        assert_eq!(resolved_address(&[("STELE_ADMIN_LISTEN", "[::]:9000")]).as_deref(), Ok("[::1]:9000"));
-        assert!(resolved_address(&[("STELE_ADMIN_LISTEN", "admin")]).is_err());
+        assert_eq!(resolve_address(&[]).as_deref(), Ok("127.0.0.1:9104"));
+        assert_eq!(resolve_address(&[("STELE_LISTEN", "0.0.0.0:8080")]).as_deref(), Ok("127.0.0.1:9080"));
+        assert_eq!(resolve_address(&[("STELE_ADMIN_LISTEN", "0.0.0.0:9000")]).as_deref(), Ok("127.0.0.1:9000"));
+        assert_eq!(resolve_address(&[("STELE_ADMIN_LISTEN", "[::]:9000")]).as_deref(), Ok("[::1]:9000"));
+        assert!(resolve_address(&[("STELE_ADMIN_LISTEN", "admin")]).is_err());
     }
 }

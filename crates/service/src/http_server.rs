@@ -64,7 +64,7 @@ where
     let listen_error = |e: io::Error| ConfigError::new(format!("{name}: cannot listen: {e}"));
     let address = listener.local_addr().map_err(listen_error)?;
     let shutdown = builder.graceful_shutdown_signal();
-    let service = move || {
+    let build_service = move || {
         let shutdown = shutdown.clone();
         let app = factory().into_factory().map(|response| {
             let mut response: Response<B> = response.into();
@@ -103,7 +103,7 @@ where
         })
         .and_then(http)
     };
-    builder.listen(name, listener, service).map_err(listen_error)
+    builder.listen(name, listener, build_service).map_err(listen_error)
 }
 
 /// A connection that answers a header name longer than [`MAX_HEADER_NAME_BYTES`] with 431 and closes. Names are

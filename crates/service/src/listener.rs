@@ -21,7 +21,7 @@ pub fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, ConfigErr
             ErrorKind::AddrInUse => "the port is in use; stop the program that listens there or choose another port",
             ErrorKind::PermissionDenied => "no permission for this port; choose one above 1023",
             ErrorKind::AddrNotAvailable => {
-                "this machine does not have this address; choose one of its addresses, or 0.0.0.0 for all"
+                "no interface has this address; choose an address of this machine, or 0.0.0.0 for all"
             }
             _ => "the port cannot be opened",
         };

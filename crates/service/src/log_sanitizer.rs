@@ -39,7 +39,8 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Whether a character is visible and does not affect others: none of the Unicode categories Cc, Cf, Zl and Zp.
+/// Whether a character is visible and does not affect other characters: none of the Unicode categories Cc, Cf, Zl and
+/// Zp.
 fn is_visible(character: char) -> bool {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
     character == ' '

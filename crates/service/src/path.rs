@@ -7,8 +7,8 @@ use std::borrow::Cow;
 /// could normalize `path` differently.
 ///
 /// Rejects dot segments, percent-encoding, `;`, `\` and everything but printable ASCII: no documented URL contains
-/// these, and each can bypass access rules for path prefixes. Slashes are merged after this check, because merging
-/// creates no dot segment.
+/// these, and each can bypass access rules for path prefixes. Slashes are merged after this check; merging creates
+/// no dot segment.
 pub fn canonical_path(path: &str) -> Option<Cow<'_, str>> {
     let is_plain = path.starts_with('/')
         && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b';' | b'\\'))

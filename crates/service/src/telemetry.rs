@@ -67,7 +67,7 @@ fn install_subscriber(
     tracer_provider: Option<TracerProviderGuard>,
 ) -> Result<TelemetryGuard, ConfigError> {
     let (filter, format) = (settings.get(&LOG)?, settings.get(&LOG_FORMAT)?);
-    // `fmt` reports an event that it cannot write by `eprintln!`, which panics on a closed pipe.
+    // If `fmt` cannot write an event, it reports the error by `eprintln!`, which panics on a closed pipe.
     let log = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
     let log = match format {
         LogFormat::Json => log.json().flatten_event(true).boxed(),

@@ -22,12 +22,13 @@ crate::settings! {
         parsed(TrustedProxies::parse, "IP addresses and CIDR blocks, separated by commas", "");
 }
 
-/// The peers whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Request-Id` are trusted.
+/// The peers whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Request-Id` are trusted: networks, or the gateway that
+/// sends the secret.
 #[derive(Clone, Default)]
 pub struct TrustedProxies {
     networks: Arc<[IpNet]>,
-    /// The value of [`GATEWAY_SECRET_HEADER`], generated at start; only in `stele up`. Its services listen on loopback,
-    /// where the address does not identify the gateway, since any local process can connect.
+    /// The value of [`GATEWAY_SECRET_HEADER`], generated at start; only in `stele up`, whose services listen on
+    /// loopback, where the address does not identify the gateway, since any local process can connect.
     gateway_secret: Option<Arc<Zeroizing<String>>>,
 }
 
@@ -89,9 +90,9 @@ fn parse_network(text: &str) -> Result<IpNet, String> {
 /// with or without a port.
 fn parse_forwarded_for_entry(entry: &str) -> Option<IpAddr> {
     let without_port = entry.parse::<IpAddr>().ok();
-    let with_port = || entry.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
-    let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    without_port.or_else(with_port).or_else(bracketed).map(|address| address.to_canonical())
+    let parse_with_port = || entry.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
+    let parse_bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    without_port.or_else(parse_with_port).or_else(parse_bracketed).map(|address| address.to_canonical())
 }
 
 #[cfg(test)]

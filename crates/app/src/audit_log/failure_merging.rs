@@ -173,7 +173,8 @@ impl FailureMerger {
         windows.into_iter().chain(suppressed).min()
     }
 
-    /// Closes the windows that have ended, and returns the entries about the failures counted in them, without ids.
+    /// Closes the windows that have ended, and returns the entries about the failures counted in them. The
+    /// entries have no ids yet.
     pub(super) fn close_ended_windows(&mut self, now: Instant) -> Vec<AuditLogEntry> {
         let mut entries = Vec::new();
         while self.window_ends.front().is_some_and(|(end, _)| *end <= now) {
@@ -209,7 +210,8 @@ impl FailureMerger {
         repeated.chain(suppressed).collect()
     }
 
-    /// Takes a token from the origin's bucket and the total bucket of `class`; `false` if one of them is empty.
+    /// Takes a token from the origin's bucket and the total bucket of `class`; `false` if one of them is empty;
+    /// then no token is taken.
     fn take_tokens(&mut self, class: FailureClass, origin: &Option<Origin>, now: Instant) -> bool {
         let origin_limit = self.rate_limits.per_origin_limit(origin);
         let (index, total_limit) = match class {

@@ -54,7 +54,7 @@ impl StoreMetrics {
         Arc::new(InstrumentedStore { store: users, operations: UserOperations::new(self, system), system })
     }
 
-    /// Decorates `state` with metrics and spans, and exposes its misconfiguration.
+    /// Decorates `state` with metrics and spans, and adds a gauge of the store's misconfiguration.
     pub(crate) fn instrument_state(&self, state: Arc<dyn StateStore>, system: &'static str) -> Arc<dyn StateStore> {
         self.metrics.register_collector(Box::new(MisconfigurationCollector(state.clone())));
         Arc::new(InstrumentedStore { store: state, operations: StateOperations::new(self, system), system })

@@ -20,19 +20,19 @@ async fn a_code_is_delivered_by_mail() {
     assert!(mail.from.starts_with("MAIL FROM:<codes@example.com>"), "{}", mail.from);
     assert_eq!(mail.to, "RCPT TO:<mark@example.com>");
     let (head, body) = mail.data.split_once("\n\n").unwrap();
-    let header = |name: &str| {
+    let header_value = |name: &str| {
         let line = head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         line.unwrap_or_else(|| panic!("{name}: {head}"))
     };
-    assert_eq!(header("From"), "Stele <codes@example.com>");
-    assert_eq!(header("To"), "mark@example.com");
-    assert_eq!(header("Date"), "Thu, 01 Jan 2026 08:00:00 +0000");
-    assert_eq!(header("Auto-Submitted"), "auto-generated");
-    assert_eq!(header("Content-Type"), "text/plain; charset=utf-8");
-    assert!(header("Message-ID").starts_with('<'));
-    let subject = header("Subject").strip_prefix("=?utf-8?b?").unwrap().strip_suffix("?=").unwrap();
+    assert_eq!(header_value("From"), "Stele <codes@example.com>");
+    assert_eq!(header_value("To"), "mark@example.com");
+    assert_eq!(header_value("Date"), "Thu, 01 Jan 2026 08:00:00 +0000");
+    assert_eq!(header_value("Auto-Submitted"), "auto-generated");
+    assert_eq!(header_value("Content-Type"), "text/plain; charset=utf-8");
+    assert!(header_value("Message-ID").starts_with('<'));
+    let subject = header_value("Subject").strip_prefix("=?utf-8?b?").unwrap().strip_suffix("?=").unwrap();
     assert_eq!(decode_base64(subject), "重置密码验证码");
-    assert_eq!(header("Content-Transfer-Encoding"), "base64");
+    assert_eq!(header_value("Content-Transfer-Encoding"), "base64");
     assert_eq!(
         decode_base64(body),
         "您好：\r\n\r\n您的重置密码验证码是 012345，1 小时内有效，请勿告诉他人。\r\n\r\n\

@@ -85,14 +85,14 @@ impl Drop for SmsGateway {
 }
 
 async fn handle_request(request: HttpRequest, body: Bytes, state: Data<GatewayState>) -> HttpResponse {
-    let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let header_value = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
     state
         .requests
         .send(Request {
-            signature: header("x-stele-signature").unwrap(),
-            idempotency_key: header("idempotency-key").unwrap(),
-            content_type: header("content-type").unwrap(),
-            authorization: header("authorization"),
+            signature: header_value("x-stele-signature").unwrap(),
+            idempotency_key: header_value("idempotency-key").unwrap(),
+            content_type: header_value("content-type").unwrap(),
+            authorization: header_value("authorization"),
             body: String::from_utf8(body.to_vec()).unwrap(),
         })
         .unwrap();

@@ -1,4 +1,4 @@
-//! Prometheus metrics: the registry of a process, the metrics of HTTP requests, and those of the process.
+//! Prometheus metrics: the registry of a process, the metrics of HTTP requests, and process metrics.
 //!
 //! A label value is one of a fixed set (`&'static str`) or a configured name, such as a route pattern or an instance's
 //! address. Text from clients never becomes a label value, so clients cannot raise the number of time series
