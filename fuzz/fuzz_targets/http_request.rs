@@ -1,6 +1,6 @@
-//! Request smuggling through the gateway: a client's bytes, split anywhere, are forwarded as the same requests.
-//! actix-http, which the services use, reads each of them as the same request with the same body, and no bytes are left
-//! that could be another request.
+//! Request smuggling through the gateway: a client's bytes are forwarded as the same requests, wherever they are split.
+//! actix-http, which the services use, reads each forwarded request as one request with the same body, and no bytes are
+//! left that could be another request.
 #![no_main]
 
 use actix_codec::Decoder as _;
@@ -8,7 +8,7 @@ use actix_http::h1::{Codec, Message, MessageType};
 use actix_http::{HttpMessage as _, Request, ServiceConfig};
 use actix_web::rt::System;
 use bytes::{Bytes, BytesMut};
-use gateway::fuzzing::{Forwarded, PEER, forwarded};
+use gateway::fuzzing::{ForwardedRequest, PEER, forward_requests};
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {
@@ -16,7 +16,8 @@ thread_local! {
     static ACTIX_CONFIG: ServiceConfig = System::new().block_on(async { ServiceConfig::default() });
 }
 
-/// Headers that only the gateway sets have its values, and no hop-by-hop or identity header of the client is forwarded.
+/// Fails unless the headers that only the gateway sets have the gateway's values, and no hop-by-hop or identity header
+/// of the client is forwarded.
 fn assert_headers_sanitized(request: &Request) {
     let headers = request.headers();
     let assert_only_value = |name: &str, value: &str| {
@@ -46,7 +47,7 @@ struct ParsedRequest {
 }
 
 /// Parses bytes with actix-http. `None` if the head is incomplete.
-fn read_by_actix(bytes: &[u8]) -> Result<Option<ParsedRequest>, String> {
+fn parse_with_actix(bytes: &[u8]) -> Result<Option<ParsedRequest>, String> {
     let (mut codec, mut rest, mut body) =
         (ACTIX_CONFIG.with(|config| Codec::new(config.clone())), BytesMut::from(bytes), Vec::new());
     let Some(message) = codec.decode(&mut rest).map_err(|e| e.to_string())? else { return Ok(None) };
@@ -65,14 +66,14 @@ fn read_by_actix(bytes: &[u8]) -> Result<Option<ParsedRequest>, String> {
     Ok(Some(ParsedRequest { request, body, is_complete, unread_bytes: rest.len() }))
 }
 
-/// The parts that do not differ between two runs; the headers have a random request id.
-fn comparable_parts(forwarded: &Forwarded) -> (&str, &str, &[u8]) {
+/// The parts that are equal in two runs. The headers are not, because they have a random request id.
+fn comparable_parts(forwarded: &ForwardedRequest) -> (&str, &str, &[u8]) {
     (&forwarded.method, &forwarded.target, &forwarded.body)
 }
 
 /// Whether the service rejects the method with 400 and closes: actix-http's methods are those of http 0.2, which lacks
 /// five of the characters that RFC 9110 §5.6.2 allows.
-fn is_rejected_for_method(forwarded: &Forwarded, parsed: &Result<Option<ParsedRequest>, String>) -> bool {
+fn is_rejected_for_method(forwarded: &ForwardedRequest, parsed: &Result<Option<ParsedRequest>, String>) -> bool {
     forwarded.method.contains(['#', '$', '%', '&', '\''])
         && parsed.as_ref().is_err_and(|error| error.contains("invalid method"))
 }
@@ -80,12 +81,12 @@ fn is_rejected_for_method(forwarded: &Forwarded, parsed: &Result<Option<ParsedRe
 fuzz_target!(|data: &[u8]| {
     let Some((&first, bytes)) = data.split_first() else { return };
     let pieces: Vec<&[u8]> = bytes.chunks(usize::from(first) % 64 + 1).collect();
-    let (from_whole, from_pieces) = (forwarded(&[bytes]), forwarded(&pieces));
+    let (from_whole, from_pieces) = (forward_requests(&[bytes]), forward_requests(&pieces));
     let [whole_parts, pieces_parts] =
         [&from_whole, &from_pieces].map(|all| all.iter().map(comparable_parts).collect::<Vec<_>>());
     assert_eq!(whole_parts, pieces_parts, "split input is forwarded as the same requests");
     for sent in &from_whole {
-        let parsed = read_by_actix(&sent.written);
+        let parsed = parse_with_actix(&sent.written);
         if is_rejected_for_method(sent, &parsed) {
             continue;
         }

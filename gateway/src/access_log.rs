@@ -1,5 +1,5 @@
-//! Access log and request metrics. Every request is counted and logged once; lines for status 400 or above are rate
-//! limited.
+//! Access log and request metrics. Every request is counted, and logged in one line; the lines for status 400 or above
+//! are rate limited.
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
@@ -15,22 +15,23 @@ use crate::request_head::RequestLine;
 use crate::routing_table::Route;
 use crate::shared_state::SharedState;
 
-/// nginx's status for a request that its client aborted before the response.
+/// Status of a request that the client aborted before the response, as in nginx's access log. Never sent.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// The service label of a request without a route.
 static NO_SERVICE: LazyLock<Arc<String>> = LazyLock::new(|| Arc::new("none".to_owned()));
 
-/// The log line of a request, written when dropped.
+/// The access log entry of a request. Dropping it counts the request, and writes the log line unless the rate limit
+/// suppresses it.
 pub(crate) struct AccessLogEntry<'a> {
     started_at: Instant,
     request_line: &'a RequestLine,
-    id: &'a RequestId,
-    client: IpAddr,
+    request_id: &'a RequestId,
+    client_address: IpAddr,
     span: &'a Span,
     service: &'a Arc<String>,
     shared: &'a SharedState,
-    /// The response status; 499 until there is one.
+    /// The response status; 499 until the response head is known.
     pub(crate) status: u16,
 }
 
@@ -45,8 +46,8 @@ impl<'a> AccessLogEntry<'a> {
         Self {
             started_at: Instant::now(),
             request_line,
-            id: &client.request_id,
-            client: client.address,
+            request_id: &client.request_id,
+            client_address: client.address,
             span,
             service: route.map_or(&NO_SERVICE, |route| &route.metric_label),
             shared,
@@ -64,24 +65,24 @@ impl Drop for AccessLogEntry<'_> {
     /// Never logs query, headers or body, which may contain secrets. `left_out` is the number of lines that the rate
     /// limit suppressed before this one.
     fn drop(&mut self) {
-        let time = self.started_at.elapsed();
-        self.shared.counters.count_response(self.service, &self.request_line.method, self.status, time);
+        let duration = self.started_at.elapsed();
+        self.shared.counters.count_request(self.service, &self.request_line.method, self.status, duration);
         let left_out = match self.status {
             ..400 => None,
-            // Rejected requests cost a client nothing, so a flood of them must not fill the log.
-            400.. => match self.shared.rejection_log_limit.allow(self.client, Instant::now()) {
+            // Requests that fail cost a client nothing, so a flood of failed requests must not fill the log.
+            400.. => match self.shared.rejection_log_limit.allow(self.client_address, Instant::now()) {
                 Some(left_out) => left_out.as_log_field(),
-                None => return self.shared.counters.count_unlogged(),
+                None => return self.shared.counters.count_unlogged_request(),
             },
         };
         tracing::info!(
             parent: None,
-            id = self.id.as_str(),
+            id = self.request_id.as_str(),
             trace_id = trace::trace_id(self.span).map(field::display),
             method = %sanitize(self.request_line.method.as_str()),
             path = &*sanitize(self.request_line.path()),
             status = self.status,
-            ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+            ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             service = self.service.as_str(),
             left_out,
             "request"

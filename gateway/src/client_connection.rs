@@ -16,15 +16,15 @@ pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How many bytes of an incomplete head are buffered to find its route: enough for a method and a route's prefix.
 const MAX_PARTIAL_HEAD: usize = 128;
 
-/// Requests that a client may abort on one connection before the share of aborted requests is checked.
+/// Requests that a client may abort on one connection before the share of aborted requests is limited to half.
 const MAX_ABORTED_REQUESTS: u64 = 100;
 
 /// Timeouts of a client connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientTimeouts {
-    /// For the client to send a request head.
+    /// The longest time from the start of a request head to its end.
     pub(crate) head: Duration,
-    /// For the client to read any part of a response.
+    /// The longest time in which the client reads nothing of a response (nginx `send_timeout`).
     pub(crate) send: Duration,
 }
 
@@ -55,16 +55,16 @@ pub(crate) enum Protocol {
 /// What a listener does with the requests of its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ListenerRole {
-    /// Forwards them by route.
+    /// Forwards requests to the services by route.
     Proxy,
-    /// Redirects them to `https://` at this port.
+    /// Redirects requests to `https://` at this port.
     HttpsRedirect(u16),
 }
 
-/// What a connection waits for.
+/// The phase of a connection, from one request to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Waiting for a request since this time.
+    /// No request since this time.
     Idle(Instant),
     /// Reading a head that started at this time.
     ReadingHead(Instant),
@@ -79,7 +79,7 @@ pub(crate) enum WriteState {
     Ready,
 }
 
-/// A timer that the tasks of one connection, or of one HTTP/2 stream, share.
+/// A timer shared by the code that serves one HTTP/1.1 connection, or one HTTP/2 stream.
 pub(crate) type SharedTimer = Rc<RefCell<LazyTimer>>;
 
 /// The start of the head that is being read.
@@ -106,11 +106,11 @@ pub(crate) struct ConnectionState {
     /// Requests that the client aborted before their response started.
     aborted_requests: Cell<u64>,
     /// Responses whose next piece waits for the client to read.
-    streams_awaiting_client: Cell<usize>,
+    responses_awaiting_client: Cell<usize>,
     /// When the client last read a piece of a response.
     last_client_progress: Cell<Instant>,
     /// No further requests are accepted.
-    draining: Cell<bool>,
+    is_draining: Cell<bool>,
     write_blocked_since: Cell<Option<Instant>>,
     /// The client may still be sending a request that was not read to its end.
     has_unread_input: Cell<bool>,
@@ -131,9 +131,9 @@ impl ConnectionState {
             request_count: Cell::default(),
             in_flight: Cell::default(),
             aborted_requests: Cell::default(),
-            streams_awaiting_client: Cell::default(),
+            responses_awaiting_client: Cell::default(),
             last_client_progress: Cell::new(now),
-            draining: Cell::default(),
+            is_draining: Cell::default(),
             write_blocked_since: Cell::default(),
             has_unread_input: Cell::default(),
             needs_reset: Cell::default(),
@@ -152,8 +152,8 @@ impl ConnectionState {
         self.request_count.get() > 0
     }
 
-    /// Records received bytes. The timeout of the first head starts with the connection, that of later ones with their
-    /// first byte.
+    /// Records received bytes. The timeout of the first head starts when the connection is accepted, the timeout of a
+    /// later head with its first byte.
     pub(crate) fn record_read(&self, bytes: &[u8]) {
         let mut head = self.partial_head.borrow_mut();
         match self.phase() {
@@ -220,13 +220,14 @@ impl ConnectionState {
         self.timer.borrow_mut().poll(cx, deadline)
     }
 
-    /// When the client stopped reading what the gateway writes or has ready to write; `None` if it reads.
+    /// When the client stopped reading what the gateway writes or has ready to write; `None` while the client reads.
     pub(crate) fn stalled_since(&self) -> Option<Instant> {
-        let unread_since = (self.streams_awaiting_client.get() > 0).then(|| self.last_client_progress.get());
+        let unread_since = (self.responses_awaiting_client.get() > 0).then(|| self.last_client_progress.get());
         [self.write_blocked_since.get(), unread_since].into_iter().flatten().min()
     }
 
-    /// When the last request ended; `None` while one is in flight.
+    /// Since when no request has been in flight: since the last one ended, or since the connection was accepted. `None`
+    /// while a request is in flight.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         match self.phase() {
             Phase::Idle(since) => Some(since),
@@ -238,14 +239,15 @@ impl ConnectionState {
 
     /// Stops accepting requests on this connection; those in flight are completed.
     pub(crate) fn start_draining(&self) {
-        self.draining.set(true);
+        self.is_draining.set(true);
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.get()
+        self.is_draining.get()
     }
 
-    /// Whether the client aborts most of its requests: HTTP/2 rapid reset, CVE-2023-44487.
+    /// Whether the client aborted more than [`MAX_ABORTED_REQUESTS`] requests, and more than half of all its requests:
+    /// HTTP/2 rapid reset, CVE-2023-44487.
     pub(crate) fn is_rapid_reset_attack(&self) -> bool {
         let aborted = self.aborted_requests.get();
         aborted > MAX_ABORTED_REQUESTS && aborted > self.request_count.get() / 2
@@ -283,8 +285,8 @@ impl RequestGuard {
     /// Records that a piece of the response is ready and waits for the client to read.
     pub(crate) fn mark_awaiting_client(&mut self) {
         if !std::mem::replace(&mut self.is_awaiting_client, true) {
-            let streams = &self.connection.streams_awaiting_client;
-            streams.set(streams.get() + 1);
+            let responses = &self.connection.responses_awaiting_client;
+            responses.set(responses.get() + 1);
         }
     }
 
@@ -292,8 +294,8 @@ impl RequestGuard {
     pub(crate) fn record_client_progress(&mut self) {
         self.connection.last_client_progress.set(Instant::now());
         if std::mem::take(&mut self.is_awaiting_client) {
-            let streams = &self.connection.streams_awaiting_client;
-            streams.set(streams.get() - 1);
+            let responses = &self.connection.responses_awaiting_client;
+            responses.set(responses.get() - 1);
         }
     }
 }
@@ -319,7 +321,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn aborting_most_of_over_100_requests_is_a_rapid_reset_attack() {
+    fn over_100_aborted_requests_that_are_most_of_all_are_a_rapid_reset_attack() {
         let state = ConnectionState::new(Ipv4Addr::LOCALHOST.into(), Scheme::Https, ListenerRole::Proxy);
         for _ in 0..MAX_ABORTED_REQUESTS {
             drop(state.begin_request());

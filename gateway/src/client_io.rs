@@ -1,4 +1,5 @@
-//! Client socket for hyper: reports reads and blocked writes to the connection's timers.
+//! Client socket for hyper, plain or TLS: reports reads and blocked writes to the connection's timeouts, and withholds
+//! hyper's error responses without a body.
 
 use std::io;
 use std::pin::Pin;
@@ -24,7 +25,8 @@ pub(crate) enum ClientStream {
 pub(crate) struct ClientIo {
     stream: ClientStream,
     state: Rc<ConnectionState>,
-    /// The bare error response of hyper to a head that it cannot parse. Withheld: the gateway sends it with a body.
+    /// hyper's error response without a body to a head that it cannot parse. Withheld: the gateway sends an error page
+    /// instead.
     suppressed_response: Option<Vec<u8>>,
 }
 
@@ -50,7 +52,7 @@ impl ClientIo {
         Self { stream, state, suppressed_response: None }
     }
 
-    /// The TCP socket, below TLS if there is any.
+    /// The TCP socket; for a TLS stream, the socket that carries it.
     pub(crate) fn tcp(&self) -> &TcpStream {
         match &self.stream {
             ClientStream::Plain(tcp) => tcp,
@@ -58,7 +60,7 @@ impl ClientIo {
         }
     }
 
-    /// The error response of hyper that was withheld.
+    /// Removes and returns hyper's error response that was withheld.
     pub(crate) fn take_suppressed_response(&mut self) -> Option<Vec<u8>> {
         self.suppressed_response.take()
     }

@@ -103,7 +103,7 @@ pub struct Config {
     pub(crate) gateway_secret: Option<Zeroizing<String>>,
     pub(crate) tls: Option<Arc<TlsCertificate>>,
     pub(crate) redirect: Option<HttpsRedirect>,
-    /// `Strict-Transport-Security`.
+    /// The value of `Strict-Transport-Security`; `None`: not sent.
     pub(crate) hsts: Option<HeaderValue>,
 }
 
@@ -111,7 +111,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HttpsRedirect {
     listen: SocketAddr,
-    /// Port of the `https://` URLs; `None`: that of the public listener.
+    /// Port of the `https://` URLs; `None`: the port of the public listener.
     https_port: Option<u16>,
 }
 
@@ -128,20 +128,20 @@ impl HttpsRedirect {
     }
 }
 
-/// Limits and timeouts of client connections and requests.
+/// Limits and timeouts of client connections, requests and upstream responses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GatewayLimits {
     pub(crate) max_body_bytes: u64,
     pub(crate) body_timeout: Duration,
     pub(crate) head_timeout: Duration,
     pub(crate) upstream_timeout: Duration,
-    /// Client connections.
+    /// Maximum of open client connections.
     pub(crate) max_connections: usize,
 }
 
 impl Config {
-    /// The service that a request for `path` is routed to, and the canonical path that it receives; `None` without a
-    /// route.
+    /// The service that a request for `path` is routed to, and the canonical path that the service receives; `None` if
+    /// no route matches or `path` has no canonical form.
     pub fn service_for<'a>(&self, path: &'a str) -> Option<(&str, Cow<'a, str>)> {
         let path = canonical_path(path)?;
         Some((self.table.match_path(&path)?.service.as_str(), path))
@@ -179,26 +179,27 @@ impl Config {
             gateway_secret: None,
             tls,
             redirect,
-            hsts: hsts.map(hsts_header),
+            hsts: hsts.map(build_hsts_header),
         })
     }
 
     /// Checks that no setting needs TLS while there is no certificate.
     ///
     /// # Errors
-    /// The first setting that does.
+    /// Names the first setting that needs TLS.
     pub fn validate(self) -> Result<Self, ConfigError> {
-        let need_tls = [self.redirect.map(|_| TLS_REDIRECT_LISTEN.name()), self.hsts.as_ref().map(|_| TLS_HSTS.name())];
-        match need_tls.into_iter().flatten().next().filter(|_| self.tls.is_none()) {
-            Some(name) => Err(ConfigError::new(format!("{name}: needs {}", TLS_CERT.name()))),
+        let settings_that_need_tls =
+            [self.redirect.map(|_| TLS_REDIRECT_LISTEN.name()), self.hsts.as_ref().map(|_| TLS_HSTS.name())];
+        match settings_that_need_tls.into_iter().flatten().next().filter(|_| self.tls.is_none()) {
+            Some(name) => Err(ConfigError::new(format!("{name}: needs {}; set it, or remove {name}", TLS_CERT.name()))),
             None => Ok(self),
         }
     }
 
-    /// Serves TLS with this certificate chain and private key (PEM), instead of those of the settings.
+    /// Serves TLS with this certificate chain and private key (PEM), instead of the files named in the settings.
     ///
     /// # Errors
-    /// If they are not valid PEM, or do not belong together.
+    /// If one is not valid PEM, or the key does not belong to the certificate.
     pub fn with_certificate(mut self, cert: &[u8], key: &[u8]) -> Result<Self, ConfigError> {
         self.tls = Some(TlsCertificate::from_pem(cert, key)?);
         Ok(self)
@@ -209,8 +210,8 @@ impl Config {
         self.tls.is_some()
     }
 
-    /// Sends the requests for `service` to `urls` (one, or several separated by commas), instead of those of the
-    /// settings.
+    /// Sends the requests for `service` to `urls` (one, or several separated by commas), instead of the upstreams of
+    /// the settings.
     ///
     /// # Errors
     /// If no route has this service, or a URL is not `http://host:port`.
@@ -229,14 +230,14 @@ impl Config {
         self
     }
 
-    /// Looks names up with `resolver` instead of the system's.
+    /// Looks names up with `resolver` instead of the system's resolver.
     #[must_use]
     pub fn with_resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
         self.resolver = resolver;
         self
     }
 
-    /// The services of the routing table, in its order.
+    /// The services in the order of the routing table.
     pub fn services(&self) -> impl Iterator<Item = &str> {
         self.table.routes().iter().map(|route| route.service.as_str())
     }
@@ -247,7 +248,7 @@ impl Config {
     }
 }
 
-fn hsts_header(span: Duration) -> HeaderValue {
+fn build_hsts_header(span: Duration) -> HeaderValue {
     HeaderValue::try_from(format!("max-age={}", span.as_secs())).unwrap_or(HeaderValue::from_static("max-age=0"))
 }
 
@@ -272,7 +273,7 @@ mod tests {
         Config::from_settings(&Settings::default().with_values(values))
     }
 
-    fn error(name: &'static str, value: &str) -> String {
+    fn config_error(name: &'static str, value: &str) -> String {
         config(&[(name, value)]).err().unwrap().to_string()
     }
 
@@ -306,7 +307,8 @@ mod tests {
             ("STELE_DOCS", "maybe"),
             ("STELE_STATUS_200", "cloudbox,nothing"),
         ] {
-            assert!(error(name, value).starts_with(&format!("{name}: ")), "{}", error(name, value));
+            let error = config_error(name, value);
+            assert!(error.starts_with(&format!("{name}: ")), "{error}");
         }
     }
 
@@ -314,6 +316,11 @@ mod tests {
     fn with_upstream_overrides_the_table() {
         let config = config(&[]).unwrap().with_upstream("tms", "http://127.0.0.1:1").unwrap();
         assert_eq!(config.table.route_of_service("tms").unwrap().upstreams.configured_names(), ["127.0.0.1:1"]);
+    }
+
+    #[test]
+    fn with_upstream_rejects_an_unknown_service_and_an_invalid_url() {
+        let config = config(&[]).unwrap();
         assert!(config.clone().with_upstream("tsm", "http://127.0.0.1:1").is_err());
         assert!(config.with_upstream("tms", "http://127.0.0.1:1/x").is_err());
     }

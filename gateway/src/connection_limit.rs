@@ -1,5 +1,5 @@
-//! Connection limit: counts client connections in total and per client address, and rejects those over the per-client
-//! limit.
+//! Connection limit: counts client connections in total and per client address (IPv6: per /64 prefix), and rejects
+//! connections over the per-client limit.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Interval of log lines about rejected connections.
+/// Minimum interval between log lines about rejected connections.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Counts the connections of all workers.
+/// Counts the client connections of all workers.
 #[derive(Debug)]
 pub(crate) struct ConnectionCounter {
     count: AtomicUsize,
     limit: AtomicUsize,
-    /// By [`client_network`].
+    /// Open connections by [`client_network`]; connections of trusted proxies are not included.
     by_network: Mutex<HashMap<IpAddr, usize>>,
     rejected: Mutex<RejectedConnections>,
 }
@@ -56,7 +56,8 @@ impl ConnectionCounter {
         self.count() > self.half()
     }
 
-    /// The limit of connections per client address that is no trusted proxy: half of the limit, at least one.
+    /// How many connections a client address may hold: half of the limit, at least one. Does not apply to trusted
+    /// proxies.
     pub(crate) fn per_client_limit(&self) -> usize {
         self.half().max(1)
     }
@@ -65,14 +66,15 @@ impl ConnectionCounter {
         self.limit.load(Ordering::Relaxed) / 2
     }
 
-    /// Counts a connection of a trusted proxy until the guard is dropped. It has no per-client limit, because a proxy
-    /// carries many clients.
+    /// Counts a connection of a trusted proxy until the guard is dropped. The per-client limit does not apply, because a
+    /// proxy carries the requests of many clients.
     pub(crate) fn acquire_for_proxy(self: &Arc<Self>) -> ConnectionGuard {
         self.count.fetch_add(1, Ordering::Relaxed);
         ConnectionGuard { counter: Arc::clone(self), network: None }
     }
 
-    /// Counts a connection from `peer` until the guard is dropped; `None` if its address is at the per-client limit.
+    /// Counts a connection from `peer` until the guard is dropped; `None` if the address of
+    /// `peer` is at the per-client limit.
     pub(crate) fn acquire(self: &Arc<Self>, peer: IpAddr) -> Option<ConnectionGuard> {
         let (network, limit) = (client_network(peer), self.per_client_limit());
         {
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_address_may_hold_at_most_half_of_all_connections() {
+    fn a_client_address_may_hold_at_most_half_of_the_connection_limit() {
         let counter = counter_with_limit(5);
         let client = address("192.0.2.1");
         let guards: Vec<_> = (0..4).filter_map(|_| counter.acquire(client)).collect();
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_limit_allows_at_least_2000_connections_per_client() {
+    fn the_per_client_limit_is_half_of_the_limit_and_at_least_one() {
         assert_eq!(counter_with_limit(10_000).per_client_limit(), 5_000);
         assert_eq!(counter_with_limit(4_000).per_client_limit(), 2_000);
         assert_eq!(counter_with_limit(1).per_client_limit(), 1);
@@ -177,6 +179,10 @@ mod tests {
         let guards: Vec<_> = clients.iter().filter_map(|text| counter.acquire(address(text))).collect();
         assert_eq!(guards.len(), 2);
         assert!(counter.acquire(address("2001:db8:0:1::1")).is_some());
+    }
+
+    #[test]
+    fn an_ipv4_mapped_ipv6_address_is_counted_as_the_ipv4_address() {
         assert_eq!(client_network(address("::ffff:192.0.2.1")), address("192.0.2.1"));
     }
 

@@ -8,24 +8,25 @@ use serde_json::json;
 
 use crate::local_response::LocalResponse;
 
-/// Why the gateway rejects a request, or has no response from the service.
+/// Why the gateway answers a request with an error page: it rejects the request, or has no response from the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// The path is not canonical, e.g. it has a `..` segment.
     NotFound,
-    /// CONNECT and TRACE are never forwarded.
+    /// The method is CONNECT or TRACE, which are never forwarded.
     MethodNotAllowed,
     /// The body exceeds `STELE_BODY_LIMIT`.
     ContentTooLarge,
-    /// Too many header fields, or too many bytes of them.
+    /// The head has too many header fields, or header fields and request target together have too many bytes.
     HeadersTooLarge,
-    /// The head or the body framing is invalid or ambiguous.
+    /// The head or the body framing is invalid or ambiguous, or the request asks for an upgrade to WebSocket.
     BadRequest,
     /// The client took too long to send its request.
     RequestTimeout,
     /// The service took too long to respond.
     GatewayTimeout,
-    /// No instance of the service is available, or its response was invalid or truncated.
+    /// No instance of the service is available, all upstream connections are in use (load shedding), or the response of
+    /// the service was invalid or truncated.
     ServiceUnavailable,
 }
 
@@ -42,7 +43,7 @@ impl Rejection {
         Self::ServiceUnavailable,
     ];
 
-    /// A stable name: the metric label `cause`, and the key in the routing table.
+    /// A stable name: the metric label `cause`, the key in the routing table, and `error` in the default error page.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
@@ -56,7 +57,7 @@ impl Rejection {
         }
     }
 
-    /// The HTTP status, the same in every dialect.
+    /// The HTTP status. `STELE_STATUS_200` replaces it by 200 for the dialects that it lists.
     pub fn status(self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -105,10 +106,11 @@ impl ErrorPages {
         bodies.find(|body| serde_json::from_str::<serde::de::IgnoredAny>(body).is_err())
     }
 
+    /// The error page for `rejection`.
     pub(crate) fn response(&self, rejection: Rejection) -> LocalResponse {
         let response = LocalResponse::json(rejection.status(), self.body(rejection).to_owned());
-        // RFC 9110 §15.5.6 requires `Allow`. The gateway does not know the methods of a path, so it lists those that
-        // any service has.
+        // RFC 9110 §15.5.6 requires `Allow`. The gateway does not know the methods of a path, so it lists the
+        // methods that the services use.
         match rejection {
             Rejection::MethodNotAllowed => response.with_static_header(ALLOW, "GET, POST"),
             _ => response,
@@ -118,7 +120,7 @@ impl ErrorPages {
 
 /// The error page for a request without a route, which has no dialect.
 pub(crate) fn default_error_page(rejection: Rejection) -> LocalResponse {
-    let text = match rejection {
+    let message = match rejection {
         Rejection::NotFound => return route_not_found(),
         Rejection::MethodNotAllowed => "请求方法不支持 / method not allowed",
         Rejection::ContentTooLarge => "请求内容过大 / content too large",
@@ -128,7 +130,7 @@ pub(crate) fn default_error_page(rejection: Rejection) -> LocalResponse {
         Rejection::GatewayTimeout => "服务超时 / gateway timeout",
         Rejection::ServiceUnavailable => "服务暂不可用 / service unavailable",
     };
-    LocalResponse::json(rejection.status(), json!({"error": rejection.as_str(), "message": text}).to_string())
+    LocalResponse::json(rejection.status(), json!({"error": rejection.as_str(), "message": message}).to_string())
 }
 
 /// The 404 for a path without a route.

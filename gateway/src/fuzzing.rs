@@ -1,5 +1,5 @@
-//! Fuzzing harness: forwards requests from client bytes to upstream bytes without sockets, for the targets in `fuzz/`.
-//! Built only for tests and fuzzing.
+//! Fuzzing harness for request smuggling: parses a client's bytes and returns the bytes that the gateway would send to a
+//! service, without sockets. For the targets in `fuzz/`; built only for tests and fuzzing.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -30,38 +30,38 @@ use crate::request_body::{BodyLimits, RequestBody};
 use crate::request_head::{self, RequestLine};
 use crate::routing_table::RoutingTable;
 
-/// The peer address of the requests.
+/// The client address of the requests.
 pub const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const BODY_LIMIT: u64 = 64 * 1024;
 
-static TABLE: LazyLock<Option<RoutingTable>> = LazyLock::new(|| RoutingTable::built_in().ok());
+static ROUTING_TABLE: LazyLock<Option<RoutingTable>> = LazyLock::new(|| RoutingTable::built_in().ok());
 
 /// A request that the gateway accepted and forwarded.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Forwarded {
+pub struct ForwardedRequest {
     /// The method.
     pub method: String,
     /// Path and query.
     pub target: String,
     /// The body that the client sent.
     pub body: Vec<u8>,
-    /// All bytes sent to the service.
+    /// The head and body as sent to the service.
     pub written: Vec<u8>,
 }
 
 /// The requests that services receive when a client sends `pieces`, in order, and then closes the connection.
-pub fn forwarded(pieces: &[&[u8]]) -> Vec<Forwarded> {
+pub fn forward_requests(pieces: &[&[u8]]) -> Vec<ForwardedRequest> {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return Vec::new() };
     let requests = Rc::new(RefCell::new(Vec::new()));
     let service = service_fn(|request: Request<Incoming>| {
         let requests = Rc::clone(&requests);
         async move {
-            let has_no_body = request.body().size_hint().exact() == Some(0);
+            let has_body = request.body().size_hint().exact() != Some(0);
             let mut response = Response::new(RequestBody::Full(None));
             match forward_request(request).await {
                 Some(forwarded) => requests.borrow_mut().push(forwarded),
                 // As in the proxy, a rejected request whose body was not read is the last of its connection.
-                None if !has_no_body => {
+                None if has_body => {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 None => {}
@@ -79,10 +79,10 @@ pub fn forwarded(pieces: &[&[u8]]) -> Vec<Forwarded> {
 }
 
 /// Validates and rewrites a request as the proxy does. `None` if it is rejected.
-async fn forward_request(request: Request<Incoming>) -> Option<Forwarded> {
+async fn forward_request(request: Request<Incoming>) -> Option<ForwardedRequest> {
     let (parts, incoming) = request.into_parts();
     let mut line = RequestLine::new(parts.method, parts.uri, parts.version);
-    line.match_route(TABLE.as_ref()?);
+    line.match_route(ROUTING_TABLE.as_ref()?);
     let mut headers = parts.headers;
     if request_head::is_malformed(&line, &headers) {
         return None;
@@ -99,7 +99,7 @@ async fn forward_request(request: Request<Incoming>) -> Option<Forwarded> {
     crate::headers::rewrite_request_headers(&line, &mut headers, &added);
     let request = build_upstream_request(&line, headers, RequestBody::Full(Some(body.clone())), client_framing);
     let (method, target) = (line.method.to_string(), line.target().to_owned());
-    Some(Forwarded { method, target, body: body.to_vec(), written: serialize_request(request).await? })
+    Some(ForwardedRequest { method, target, body: body.to_vec(), written: serialize_request(request).await? })
 }
 
 async fn collect_body(body: RequestBody) -> Option<Bytes> {

@@ -1,4 +1,5 @@
-//! Header fields across the proxy: hop-by-hop fields are removed, forwarded fields (`X-Forwarded-For`, …) are set.
+//! Header fields across the reverse proxy: hop-by-hop fields are removed, and the fields that identify the client
+//! (`X-Forwarded-For`, `X-Request-Id`, …) are set; those of the client are used only if it is a trusted proxy.
 
 use std::net::IpAddr;
 
@@ -21,11 +22,11 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// More than browsers send, and below the 100 that hyper parses: between the two, a request is rejected with the error
-/// page of its dialect.
+/// Maximum of header fields: more than browsers send. hyper parses up to 100, so that a request with 65 to 100 fields is
+/// rejected with the error page of its dialect.
 const MAX_HEADERS: usize = 64;
-/// Field names, values, separators and the request target, in bytes.
-const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// Maximum size of field names, values, separators and the request target together, in bytes.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// Adapts hyper's header map to the lookup trait of [`stele_service`].
 pub(crate) struct HyperHeaders<'a>(pub(crate) &'a HeaderMap);
@@ -36,21 +37,21 @@ impl HeaderLookup for HyperHeaders<'_> {
     }
 }
 
-/// How a proxy treats a header field.
+/// How the gateway treats a header field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HeaderClass {
     /// End-to-end: forwarded.
     EndToEnd,
-    /// Hop-by-hop (RFC 9110 §7.6.1) or part of the message framing: each connection has its own.
+    /// Hop-by-hop (RFC 9110 §7.6.1) or part of the message framing: removed, because each connection has its own.
     HopByHop,
     /// Set by the gateway alone, so that a client cannot spoof it: client address, host, scheme, request id,
     /// gateway secret.
     Forwarded,
-    /// The parent of the trace: W3C Trace Context.
+    /// The parent span of the request (W3C Trace Context): replaced if tracing is enabled.
     TraceContext,
-    /// CORS response fields, which follow from the gateway's settings.
+    /// CORS response headers: removed from responses of services, because the gateway sets them by its settings.
     Cors,
-    /// Names another method than the validated one in the request line. Some frameworks obey it, so it is removed.
+    /// Overrides the method of the request line, which is the one validated: removed, because some frameworks obey it.
     MethodOverride,
 }
 
@@ -86,7 +87,8 @@ pub(crate) struct ClientIdentity {
 }
 
 impl ClientIdentity {
-    /// Believes `X-Forwarded-For` and `X-Request-Id` only if `peer` is a trusted proxy.
+    /// The client of a request from `peer`. `X-Forwarded-For` and `X-Request-Id` are used only if `peer` is a trusted
+    /// proxy.
     pub(crate) fn resolve(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &TrustedProxies) -> Self {
         let fields = HyperHeaders(headers);
         let is_trusted_proxy = trusted_proxies.trusts(peer, &fields);
@@ -103,10 +105,10 @@ impl ClientIdentity {
     }
 }
 
-/// Whether the head exceeds [`MAX_HEADERS`] or [`MAX_HEADER_BYTES`].
+/// Whether the head exceeds [`MAX_HEADERS`] or [`MAX_HEAD_BYTES`].
 pub(crate) fn is_head_too_large(line: &RequestLine, headers: &HeaderMap) -> bool {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    headers.len() > MAX_HEADERS || bytes + line.target().len() > MAX_HEADER_BYTES
+    headers.len() > MAX_HEADERS || bytes + line.target().len() > MAX_HEAD_BYTES
 }
 
 /// Whether a comma-separated header field lists `token`, ignoring case.
@@ -135,7 +137,7 @@ pub(crate) fn rewrite_request_headers(line: &RequestLine, headers: &mut HeaderMa
     let proto = forwarded_proto(headers, added);
     let host = forwarded_host(line, headers, added.client);
     join_cookies(line, headers);
-    remove_unforwarded(headers, |name| match HeaderClass::of(name) {
+    remove_fields(headers, |name| match HeaderClass::of(name) {
         // CGI and WSGI frameworks do not distinguish `X_Forwarded_For` from `X-Forwarded-For`.
         HeaderClass::EndToEnd => name.as_str().contains('_'),
         HeaderClass::Cors => false,
@@ -167,15 +169,16 @@ pub(crate) fn set_trace_parent(span: &Span, headers: &mut HeaderMap) {
     });
 }
 
-/// Turns the header fields of an upstream response into those of the client's. hyper writes the framing fields, except
-/// for HEAD, whose `Content-Length` is that of the response to GET (RFC 9110 §8.6).
+/// Turns the header fields of an upstream response into those of the response to the client. hyper writes the framing
+/// fields. Only the response to HEAD keeps the service's `Content-Length`: it is the length of the response to GET
+/// (RFC 9110 §8.6). Of several `Date` fields, the first is kept.
 pub(crate) fn rewrite_response_headers(headers: &mut HeaderMap, request_method: &Method) {
     let length = headers.get(CONTENT_LENGTH).filter(|_| *request_method == Method::HEAD).cloned();
     let mut dates = headers.get_all(DATE).into_iter();
     if let (Some(date), Some(_)) = (dates.next().cloned(), dates.next()) {
         headers.insert(DATE, date);
     }
-    remove_unforwarded(headers, |name| match HeaderClass::of(name) {
+    remove_fields(headers, |name| match HeaderClass::of(name) {
         HeaderClass::EndToEnd | HeaderClass::TraceContext | HeaderClass::MethodOverride => false,
         HeaderClass::Forwarded => *name == REQUEST_ID,
         HeaderClass::HopByHop => *name != HOST && *name != EXPECT,
@@ -186,8 +189,8 @@ pub(crate) fn rewrite_response_headers(headers: &mut HeaderMap, request_method: 
     }
 }
 
-/// Removes the fields that `is_removed` selects, and those that `Connection` lists (RFC 9110 §7.6.1).
-fn remove_unforwarded(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
+/// Removes the fields that `is_removed` selects, and the fields that `Connection` lists (RFC 9110 §7.6.1).
+fn remove_fields(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
     let standard_options: [&[u8]; 3] = [b"keep-alive", b"close", b"upgrade"];
     let is_standard = |option: &&[u8]| standard_options.iter().any(|known| option.eq_ignore_ascii_case(known));
     let listed = tokens(headers, &CONNECTION).filter(|option| !is_standard(option));
@@ -198,7 +201,8 @@ fn remove_unforwarded(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) 
     }
 }
 
-/// Joins the `Cookie` fields that HTTP/2 may split (RFC 9113 §8.2.3) into the one that HTTP/1.1 allows.
+/// Joins the `Cookie` fields of an HTTP/2 request, which may be several (RFC 9113 §8.2.3), into the single field that
+/// HTTP/1.1 allows.
 fn join_cookies(line: &RequestLine, headers: &mut HeaderMap) {
     if line.version == Version::HTTP_2 && headers.get_all(COOKIE).iter().count() > 1 {
         let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
@@ -264,24 +268,24 @@ mod tests {
         ] {
             headers.append(name, HeaderValue::from_static(value));
         }
-        remove_unforwarded(&mut headers, |name| *name == CONNECTION);
+        remove_fields(&mut headers, |name| *name == CONNECTION);
         let mut remaining: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         remaining.sort_unstable();
         assert_eq!(remaining, ["x-other", "y"]);
     }
 
     #[test]
-    fn http2_cookie_fields_are_joined() {
-        let line = |version| {
+    fn cookie_fields_are_joined_only_in_http2() {
+        let request_line = |version| {
             let (parts, ()) = hyper::Request::builder().version(version).body(()).unwrap().into_parts();
             RequestLine { method: parts.method, uri: parts.uri, version: parts.version }
         };
         let mut headers = HeaderMap::new();
         headers.append(COOKIE, HeaderValue::from_static("a=1"));
         headers.append(COOKIE, HeaderValue::from_static("b=2"));
-        join_cookies(&line(Version::HTTP_11), &mut headers);
+        join_cookies(&request_line(Version::HTTP_11), &mut headers);
         assert_eq!(headers.get_all(COOKIE).iter().count(), 2);
-        join_cookies(&line(Version::HTTP_2), &mut headers);
+        join_cookies(&request_line(Version::HTTP_2), &mut headers);
         assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
     }
 }

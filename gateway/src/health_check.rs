@@ -13,7 +13,7 @@ use crate::upstreams::probe::{BodyRead, ProbeError, probe};
 
 /// Timeout of a probe. Half of it is the connect timeout.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Minimum interval of health checks, however many failed requests trigger one.
+/// Minimum interval between health checks, however many failed requests trigger one.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Checks all instances every `STELE_HEALTH_INTERVAL` and whenever a failed request triggers it, until the gateway is
@@ -34,6 +34,7 @@ pub(crate) async fn run(shared: Weak<SharedState>) {
     }
 }
 
+/// Starts a health check of each instance of a service, and a name lookup if one is due.
 fn check_service(shared: &Arc<SharedState>, service: &str, upstreams: &Upstreams) {
     check_instances(service, upstreams);
     let (shared, upstreams, service) = (Arc::clone(shared), upstreams.clone(), service.to_owned());
@@ -47,6 +48,7 @@ fn check_service(shared: &Arc<SharedState>, service: &str, upstreams: &Upstreams
     });
 }
 
+/// Starts a health check of each instance that is not being checked, and logs changes of its health.
 fn check_instances(service: &str, upstreams: &Upstreams) {
     for instance in upstreams.instances().iter().filter(|instance| instance.try_begin_check()) {
         let (instance, service) = (Arc::clone(instance), service.to_owned());
@@ -71,7 +73,7 @@ fn check_instances(service: &str, upstreams: &Upstreams) {
     }
 }
 
-/// Probes the address that requests are sent to, over a new connection.
+/// Probes the instance at the address that requests are sent to, over a new connection.
 async fn check_instance(instance: &Instance) -> HealthCheckResult {
     match timeout(PROBE_TIMEOUT, probe(instance, "/readyz", PROBE_TIMEOUT / 2, BodyRead::Skip)).await {
         // An upstream other than Stele's services may have no `/readyz`: any response below 500 counts as ready.

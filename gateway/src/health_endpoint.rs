@@ -18,9 +18,9 @@ pub(crate) fn respond(line: &RequestLine, shared: &Arc<SharedState>) -> Option<L
         "/healthz" => Some(LocalResponse::new(StatusCode::OK).with_body("ok")),
         "/readyz" => {
             let gateway = Gateway(Arc::clone(shared));
-            let (ready, missing) = (gateway.is_ready(), gateway.unavailable_services());
-            let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            Some(LocalResponse::json(status, json!({"missing": missing, "ready": ready}).to_string()))
+            let (is_ready, missing) = (gateway.is_ready(), gateway.unavailable_services());
+            let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            Some(LocalResponse::json(status, json!({"missing": missing, "ready": is_ready}).to_string()))
         }
         _ => None,
     }

@@ -1,5 +1,5 @@
 //! HTTP/1.1 and HTTP/1.0 client connections, served by hyper. The gateway handles timeouts, keep-alive, graceful
-//! shutdown and the close of a connection.
+//! shutdown, error pages for heads that hyper cannot parse, and the close of a connection.
 //!
 //! hyper drives a connection while requests arrive. When it has been idle for the head timeout, the gateway drops
 //! hyper's buffers and waits for readability, so that idle connections hold no memory.
@@ -20,8 +20,8 @@ use crate::client_connection::{ClientTimeouts, ConnectionState, KEEP_ALIVE_TIMEO
 use crate::client_io::ClientIo;
 use crate::error_pages::{self, Rejection};
 use crate::hyper_error_response;
-use crate::lingering_close::{RequestInput, close, reset, send_and_close};
-use crate::proxy::{ClientAborted, WorkerState, handle};
+use crate::lingering_close::{RequestInput, close, reset_on_drop, send_and_close};
+use crate::proxy::{ClientAborted, WorkerState, handle_request};
 use crate::request_head;
 use crate::response_body::ResponseBody;
 
@@ -31,14 +31,14 @@ const MAX_READ_BUFFER: usize = 32 * 1024;
 
 /// Why hyper's part of a connection ended.
 enum ConnectionEnd {
-    /// The last response was sent, or the client closed the connection.
+    /// The last response of the connection was sent, or the client closed the connection.
     Finished,
     Failed(hyper::Error),
-    /// The client timed out, or the connection is idle.
+    /// The head timeout or the send timeout expired, or the connection was idle for the head timeout.
     TimedOut,
 }
 
-/// Serves a client connection until it ends. When `shutdown` is ready, it ends after the request in flight.
+/// Serves a client connection until it ends. Once `shutdown` is ready, the connection ends after the request in flight.
 pub(crate) async fn serve(
     worker: &Rc<WorkerState>,
     mut io: ClientIo,
@@ -54,15 +54,16 @@ pub(crate) async fn serve(
             }
             NextRequest::TimedOut | NextRequest::ShuttingDown => return close(io, RequestInput::Consumed).await,
         }
-        let service =
-            service_fn(|request| handle(Rc::clone(worker), state.begin_request(), Rc::clone(&state.timer), request));
+        let service = service_fn(|request| {
+            handle_request(Rc::clone(worker), state.begin_request(), Rc::clone(&state.timer), request)
+        });
         let mut connection = builder().serve_connection(TokioIo::new(io), service);
         let end = drive_connection(&mut connection, state, timeouts, shutdown.as_mut()).await;
         let parts = connection.into_parts();
         io = parts.io.into_inner();
         let has_partial_head = || matches!(state.phase(), Phase::ReadingHead(_)) || !parts.read_buf.is_empty();
         match end {
-            _ if state.needs_reset() => return reset(&io),
+            _ if state.needs_reset() => return reset_on_drop(&io),
             ConnectionEnd::TimedOut if state.is_write_timed_out(&timeouts) => return,
             ConnectionEnd::TimedOut if has_partial_head() => {
                 return reject(worker, io, state, Rejection::RequestTimeout, b"").await;
@@ -93,8 +94,9 @@ fn rejection_for(hyper_response: &[u8]) -> Rejection {
     }
 }
 
-/// Sends an error page for a head that is invalid or incomplete, and closes the connection. The route is that of the
-/// path as far as it was received. `hyper_response` is hyper's error response, whose `Date` is reused, or empty.
+/// Sends an error page for a head that is invalid or incomplete, and closes the connection. The route is
+/// found by the part of the path that was received. `hyper_response` is hyper's error response, whose `Date` is reused;
+/// empty if there is none.
 async fn reject(
     worker: &WorkerState,
     io: ClientIo,
@@ -116,7 +118,7 @@ async fn reject(
     send_and_close(io, &hyper_error_response::with_body(hyper_response, status, &body)).await;
 }
 
-/// The HTTP/1.1 options of hyper.
+/// hyper's HTTP/1.1 server with the options of the gateway.
 pub(crate) fn builder() -> Builder {
     let mut builder = Builder::new();
     // Title case, because some clients compare header names case-sensitively.
@@ -156,7 +158,8 @@ async fn wait_for_request(
     .await
 }
 
-/// Polls hyper's connection until it ends or the client times out. On shutdown it stops after the request in flight.
+/// Polls hyper's connection until it ends or a timeout expires. On shutdown, the connection ends after the request in
+/// flight.
 async fn drive_connection<S>(
     connection: &mut Connection<TokioIo<ClientIo>, S>,
     state: &ConnectionState,

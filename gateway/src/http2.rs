@@ -1,6 +1,7 @@
 //! HTTP/2 client connections, served by hyper after ALPN negotiation under TLS.
 //!
-//! Each stream is a task on the connection's worker. The gateway handles timeouts, draining and rapid-reset detection.
+//! Each stream is a task on the connection's worker. The gateway handles timeouts, draining and the
+//! detection of rapid resets.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -16,18 +17,18 @@ use tokio::time::Instant;
 
 use crate::client_connection::{ClientTimeouts, ConnectionState, KEEP_ALIVE_TIMEOUT, SharedTimer};
 use crate::client_io::ClientIo;
-use crate::proxy::{WorkerState, handle};
+use crate::proxy::{WorkerState, handle_request};
 
-/// Requests in flight per connection.
+/// Maximum of requests in flight per connection.
 const MAX_CONCURRENT_STREAMS: u32 = 100;
 /// Flow-control window of a stream, in bytes: how much of a request body a client may send ahead (backpressure).
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// Flow-control window of all streams of a connection, in bytes.
 const CONNECTION_WINDOW: u32 = 256 * 1024;
-/// Largest header list that hyper accepts, in bytes. A smaller one that exceeds the gateway's own limit is rejected
+/// Largest header list that hyper accepts, in bytes. A smaller list that exceeds the gateway's own limit is rejected
 /// with the error page of its route.
 const MAX_HEADER_LIST: u32 = 32 * 1024;
-/// Bytes of a response that are buffered per stream while the client does not read.
+/// Maximum bytes of a response that are buffered per stream while the client does not read.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// Streams reset by the client before they are accepted (CVE-2023-44487), and streams reset by the server for protocol
 /// errors (CVE-2025-8671). Beyond either number the connection is closed.
@@ -45,7 +46,9 @@ impl<F: Future + 'static> Executor<F> for LocalExecutor {
     }
 }
 
-/// Serves a client connection until it ends. When `shutdown` is ready, it drains: no new streams are accepted.
+/// Serves a client connection until it ends, the client stops reading responses, or the client resets most of its
+/// requests (rapid reset). On `shutdown`, after [`KEEP_ALIVE_TIMEOUT`] without a request, and after a response that ends
+/// keep-alive, the connection drains: it accepts no new streams, and ends after the open ones.
 pub(crate) async fn serve(
     worker: &Rc<WorkerState>,
     io: ClientIo,
@@ -53,9 +56,10 @@ pub(crate) async fn serve(
     timeouts: ClientTimeouts,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) {
-    let (worker, streams) = (Rc::clone(worker), Rc::clone(state));
-    let service =
-        service_fn(move |request| handle(Rc::clone(&worker), streams.begin_request(), SharedTimer::default(), request));
+    let (worker, connection_state) = (Rc::clone(worker), Rc::clone(state));
+    let service = service_fn(move |request| {
+        handle_request(Rc::clone(&worker), connection_state.begin_request(), SharedTimer::default(), request)
+    });
     let mut connection = pin!(builder().serve_connection(TokioIo::new(io), service));
     let mut draining_since: Option<Instant> = None;
     poll_fn(|cx| {
@@ -87,7 +91,7 @@ pub(crate) async fn serve(
     .await;
 }
 
-/// The HTTP/2 options of hyper.
+/// hyper's HTTP/2 server with the options of the gateway.
 fn builder() -> Builder<LocalExecutor> {
     let mut builder = Builder::new(LocalExecutor);
     builder

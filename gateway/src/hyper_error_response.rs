@@ -1,13 +1,13 @@
 //! Error responses that hyper generates for a head that it cannot parse. They have no body, which some clients take for
-//! a broken connection, so the gateway recognizes them and adds one.
+//! a broken connection, so the gateway recognizes these responses and sends them with a body.
 
 use hyper::StatusCode;
 
-/// Longer than any of them, in bytes. Longer writes are not parsed.
+/// Maximum length of hyper's error responses, in bytes. Longer writes are not parsed.
 const MAX_LENGTH: usize = 256;
 
 /// The status of an error response of hyper, if `bytes` are exactly one: status 400 or above, no body, and no header
-/// but `Content-Length`, `Connection` and `Date`. Responses of the gateway and of services have more.
+/// but `Content-Length`, `Connection` and `Date`. Responses of the gateway and of services have further headers.
 pub(crate) fn status_of_bare_error(bytes: &[u8]) -> Option<u16> {
     if bytes.len() > MAX_LENGTH {
         return None;
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rewritten_response_has_the_original_date_and_a_content_length() {
+    fn the_rewritten_response_has_hypers_date_and_a_body_and_closes_the_connection() {
         let message = String::from_utf8(with_body(HYPER_RESPONSE.as_bytes(), StatusCode::BAD_REQUEST, b"{}")).unwrap();
         let (head, body) = message.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\nDate: today\r\nConnection: close\r\n"), "{head}");

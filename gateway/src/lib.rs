@@ -11,12 +11,13 @@
 //!   instances
 //! - `local_response`, `error_pages`, `health_endpoint`, `cors`, `index`, `docs`: responses that need no instance
 //! - `hyper_error_response`: adds a body to the error responses that hyper generates
+//! - `fuzzing`: the harness of the fuzz targets, not part of the program
 //! - `access_log`, `metrics`: observability; `timer`: the timer of connections and requests
 //!
-//! hyper reads and writes HTTP on both sides. The body framing of each request is generated again for its service,
-//! never copied: docs/FRAMING.md.
+//! hyper reads and writes HTTP on both sides. The body framing of an upstream request is generated from the parsed body,
+//! never copied from the client's request: docs/FRAMING.md.
 //!
-//! The gateway has no code for any dialect: the error pages of each are data in the routing table.
+//! The gateway has no code for any dialect: the error pages of each dialect are data in the routing table.
 
 mod access_log;
 mod client_connection;

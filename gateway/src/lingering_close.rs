@@ -1,5 +1,5 @@
-//! Lingering close of client connections: reads on for a moment, so that no reset overtakes the response (RFC 9112
-//! §9.6).
+//! Lingering close of client connections: the gateway reads on for a moment before it closes, so that no reset destroys
+//! the last response before the client has read it (RFC 9112 §9.6).
 
 use std::future::poll_fn;
 use std::io;
@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use crate::client_io::ClientIo;
 
-/// How many bytes are read and discarded before a connection is closed: closing a socket with unread input resets the
-/// connection.
+/// How many bytes are read and discarded at most before a connection is closed. Closing a socket with unread input
+/// resets the connection.
 pub(crate) const MAX_LINGERING_BYTES: usize = 256 * 1024;
 /// How long a lingering close may take.
 pub(crate) const LINGERING_TIME: Duration = Duration::from_secs(1);
@@ -44,18 +44,18 @@ pub(crate) async fn send_and_close(mut io: ClientIo, response: &[u8]) {
 }
 
 /// Makes dropping `io` reset the connection, so that the client detects a truncated response.
-pub(crate) fn reset(io: &ClientIo) {
+pub(crate) fn reset_on_drop(io: &ClientIo) {
     // On an error the client sees a close.
     let _ = io.tcp().set_zero_linger();
 }
 
 async fn discard_until_closed(io: &mut ClientIo) -> io::Result<()> {
     let mut scratch = [0; 4 * 1024];
-    let mut total = 0;
-    while total < MAX_LINGERING_BYTES {
+    let mut discarded = 0;
+    while discarded < MAX_LINGERING_BYTES {
         match io.read(&mut scratch).await? {
             0 => break,
-            read => total += read,
+            read => discarded += read,
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Responses that the gateway generates itself.
+//! Responses that the gateway generates itself: error pages, index page, API documents, health endpoints, redirects.
 
 use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
@@ -20,6 +20,7 @@ impl LocalResponse {
         Self { status, headers: HeaderMap::new(), body: Bytes::new() }
     }
 
+    /// A JSON response that is never cached. A 503 has `Retry-After`.
     pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Self {
         let response = Self::new(status)
             .with_header(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"))

@@ -1,5 +1,5 @@
-//! Metrics of the gateway. The label `service` is a service of the routing table, or `none` without a route; `instance`
-//! is an instance's address.
+//! Metrics of the gateway. The label `service` is a service of the routing table, or `none` without a route; the
+//! label `instance` is an instance's address.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -72,7 +72,7 @@ impl Counters {
         }
     }
 
-    pub(crate) fn count_response(&self, service: &Arc<String>, method: &Method, status: u16, time: Duration) {
+    pub(crate) fn count_request(&self, service: &Arc<String>, method: &Method, status: u16, time: Duration) {
         let service = [("service", service.clone())];
         self.durations.get_or_create(&service).observe(time.as_secs_f64());
         let labels = (service, ([("method", method_label(method.as_str()))], [("status", status)]));
@@ -83,7 +83,7 @@ impl Counters {
         self.rejections.get_or_create(&(service_label(service), [("cause", rejection.as_str())])).inc();
     }
 
-    pub(crate) fn count_unlogged(&self) {
+    pub(crate) fn count_unlogged_request(&self) {
         self.unlogged.inc();
     }
 
@@ -114,15 +114,15 @@ impl Collector for GatewayCollector {
         let family = encoder.encode_descriptor("stele_gateway_connections", help, None, MetricType::Gauge)?;
         ConstGauge::new(connections).encode(family)?;
         let instances = gateway.instances();
-        let up = |instance: &InstanceView| i64::from(instance.healthy);
-        let in_flight = |instance: &InstanceView| i64::try_from(instance.in_flight).unwrap_or(i64::MAX);
+        let health_value = |instance: &InstanceView| i64::from(instance.is_healthy);
+        let in_flight_value = |instance: &InstanceView| i64::try_from(instance.in_flight).unwrap_or(i64::MAX);
         for (name, help, value) in [
             (
                 "stele_gateway_upstream_up",
                 "Whether the instance is healthy: ready, and its circuit closed",
-                &up as &dyn Fn(&InstanceView) -> i64,
+                &health_value as &dyn Fn(&InstanceView) -> i64,
             ),
-            ("stele_gateway_upstream_in_flight", "Requests in flight to the instance", &in_flight),
+            ("stele_gateway_upstream_in_flight", "Requests in flight to the instance", &in_flight_value),
         ] {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for instance in &instances {

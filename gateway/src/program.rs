@@ -30,12 +30,12 @@ pub fn run() -> ExitCode {
     if let Some(code) = health_check::run_if_requested(&matches, &config::settings(), DEFAULT_LISTEN) {
         return code;
     }
-    let run = || {
+    let run_gateway = || {
         let settings = cli::load_settings(&matches, &config::settings())?;
         let _telemetry = telemetry::start(&settings, "stele-gateway")?;
         actix_rt::System::new().block_on(serve_until_shutdown(settings, matches.clone()))
     };
-    cli::exit_code(run())
+    cli::exit_code(run_gateway())
 }
 
 async fn serve_until_shutdown(settings: Settings, matches: ArgMatches) -> Result<(), ConfigError> {
@@ -50,9 +50,9 @@ async fn serve_until_shutdown(settings: Settings, matches: ArgMatches) -> Result
     let metrics = Metrics::default();
     let gateway = Gateway::with_metrics(config, &metrics);
     let server = gateway.start(listener)?;
-    let observed = gateway.clone();
-    let readiness = move || Box::pin(std::future::ready(observed.readiness())) as _;
-    actix_rt::spawn(admin::serve(admin_listener, &settings, Arc::new(readiness), metrics)?);
+    let observed_gateway = gateway.clone();
+    let check_readiness = move || Box::pin(std::future::ready(observed_gateway.readiness())) as _;
+    actix_rt::spawn(admin::serve(admin_listener, &settings, Arc::new(check_readiness), metrics)?);
     actix_rt::spawn(signals::graceful_shutdown_on_signal(vec![server.handle()], gateway.drain(), drain_time));
     let read_config = move || Config::from_settings(&cli::load_settings(&matches, &config::settings())?)?.validate();
     actix_rt::spawn(reload_on_sighup(gateway, read_config));
@@ -60,8 +60,8 @@ async fn serve_until_shutdown(settings: Settings, matches: ArgMatches) -> Result
     server.await.map_err(|e| ConfigError::new(format!("gateway: {e}")))
 }
 
-/// Reloads the configuration from `read_config` on each SIGHUP. On an error it is logged, and the old one stays in
-/// force.
+/// Reloads the configuration from `read_config` on each SIGHUP. If the new configuration is invalid, the error is logged
+/// and the old configuration stays in force.
 pub fn reload_on_sighup(
     gateway: Gateway,
     read_config: impl Fn() -> Result<Config, ConfigError>,

@@ -1,4 +1,5 @@
-//! Handles one request: routing, validation, forwarding or a local response, response headers, logging.
+//! Reverse proxy for one request: routing, validation, forwarding or a response of the gateway itself, response headers,
+//! logging.
 
 mod forward;
 
@@ -32,7 +33,7 @@ use crate::{docs, health_endpoint, index, redirect};
 #[cfg(any(test, fuzzing))]
 pub(crate) use forward::{ClientFraming, build_upstream_request};
 
-/// State of one worker.
+/// State of one worker thread.
 pub(crate) struct WorkerState {
     pub(crate) shared: Arc<SharedState>,
     pub(crate) gateway_secret: Option<HeaderValue>,
@@ -54,9 +55,10 @@ struct RequestContext<'a> {
     client: &'a ClientIdentity,
     route: Option<&'a Route>,
     span: &'a Span,
-    origin: Option<HeaderValue>,
+    /// The `Origin` header, for CORS.
+    origin_header: Option<HeaderValue>,
     started_at: Instant,
-    /// Received while draining: answered with `Connection: close`.
+    /// The request was received while draining: the response has `Connection: close`.
     is_draining: bool,
     /// The bytes after this request may belong to another protocol.
     may_switch_protocol: bool,
@@ -67,30 +69,33 @@ enum Outcome {
     /// The response of a service.
     Proxied(Response<ResponseSource>, RequestInput),
     /// A response of the gateway itself.
-    Local(LocalResponse, RequestInput),
+    LocalResponse(LocalResponse, RequestInput),
     ClientAborted,
 }
 
 /// Where the response to a request comes from.
 enum Destination<'a> {
+    /// From an instance of this route's service.
     Service(&'a Route),
-    Local(LocalResponse, RequestInput),
+    /// From the gateway itself.
+    LocalResponse(LocalResponse, RequestInput),
 }
 
 impl RequestInput {
-    /// Before anything of the body was read.
+    /// The state before any of the body is read.
     fn before_body(incoming: &Incoming) -> Self {
         if incoming.is_end_stream() { Self::Consumed } else { Self::Unread }
     }
 
-    /// After the body was forwarded, completely or in part. `None`: it was received completely before.
+    /// The state after the body was forwarded, completely or in part. `None`: the body had been received completely
+    /// before it was forwarded.
     fn after_forwarding(body_state: Option<&Rc<RequestBodyState>>) -> Self {
         if body_state.is_none_or(|body| body.is_complete()) { Self::Consumed } else { Self::Unread }
     }
 }
 
 /// Handles one request; hyper calls it for each request of HTTP/1.1 and HTTP/2.
-pub(crate) async fn handle(
+pub(crate) async fn handle_request(
     worker: Rc<WorkerState>,
     mut guard: RequestGuard,
     timer: SharedTimer,
@@ -117,13 +122,13 @@ pub(crate) async fn handle(
         client: &client,
         route,
         span: &span,
-        origin: headers.get(ORIGIN).cloned(),
+        origin_header: headers.get(ORIGIN).cloned(),
         started_at: log_entry.started_at(),
         is_draining: !drain::is_health_check_path(line.path()) && worker.shared.drain.record_request(),
         may_switch_protocol: line.may_switch_protocol(&headers),
     };
     // Without tracing there is no span: the one or two log lines of a request carry its id, and a span would cost as
-    // much as all of them.
+    // much as those lines.
     let processing = context.process(log_entry, headers, body);
     let response = if span.is_none() { processing.await? } else { processing.instrument(span.clone()).await? };
     guard.mark_response_started();
@@ -140,7 +145,9 @@ impl RequestContext<'_> {
     ) -> Result<Response<ResponseSource>, ClientAborted> {
         let (mut response, input) = match self.respond(headers, body).await {
             Outcome::Proxied(response, input) => (response, input),
-            Outcome::Local(response, input) => (build_local_response(response, &self.request_line.method), input),
+            Outcome::LocalResponse(response, input) => {
+                (build_local_response(response, &self.request_line.method), input)
+            }
             Outcome::ClientAborted => return Err(ClientAborted),
         };
         self.log_request(log_entry, response.status());
@@ -153,41 +160,43 @@ impl RequestContext<'_> {
         let input = RequestInput::before_body(&body);
         let route = match self.select_destination(&headers, &body, input).await {
             Destination::Service(route) => route,
-            Destination::Local(response, input) => {
+            Destination::LocalResponse(response, input) => {
                 if self.request_line.version == Version::HTTP_2 && input == RequestInput::Unread {
                     actix_rt::spawn(discard_body(body));
                 }
-                return Outcome::Local(response, input);
+                return Outcome::LocalResponse(response, input);
             }
         };
         match self.forward(route, headers, body).await {
             Ok((response, input)) => Outcome::Proxied(response, input),
             Err((ProxyError::ClientAborted, _)) => Outcome::ClientAborted,
-            Err((error, input)) => Outcome::Local(self.reject(route, forward::map_upstream_error(&error)), input),
+            Err((error, input)) => {
+                Outcome::LocalResponse(self.reject(route, forward::map_upstream_error(&error)), input)
+            }
         }
     }
 
-    /// The service for this request, or the response of the gateway itself.
+    /// Validates the request. Returns the route of its service, or the response of the gateway itself.
     async fn select_destination(&self, headers: &HeaderMap, body: &Incoming, input: RequestInput) -> Destination<'_> {
         if request_head::is_malformed(self.request_line, headers) {
             let response = match self.route {
                 Some(route) => self.reject(route, Rejection::BadRequest),
                 None => error_pages::default_error_page(Rejection::BadRequest),
             };
-            return Destination::Local(response, RequestInput::Unread);
+            return Destination::LocalResponse(response, RequestInput::Unread);
         }
         if let ListenerRole::HttpsRedirect(port) = self.guard.connection().listener_role {
-            return Destination::Local(redirect::respond(self.request_line, headers, port), input);
+            return Destination::LocalResponse(redirect::respond(self.request_line, headers, port), input);
         }
         if let Some(response) = health_endpoint::respond(self.request_line, &self.worker.shared) {
-            return Destination::Local(response, input);
+            return Destination::LocalResponse(response, input);
         }
         let Some(route) = self.route else {
             let response = match index::respond(self.request_line, headers, self.config) {
                 Some(response) => Some(response),
                 None => docs::respond(self.request_line, self.config).await,
             };
-            return Destination::Local(response.unwrap_or_else(error_pages::route_not_found), input);
+            return Destination::LocalResponse(response.unwrap_or_else(error_pages::route_not_found), input);
         };
         if let Err(rejection) = request_head::validate(
             self.request_line,
@@ -200,10 +209,10 @@ impl RequestContext<'_> {
                 Rejection::BadRequest | Rejection::HeadersTooLarge => RequestInput::Unread,
                 _ => input,
             };
-            return Destination::Local(self.reject(route, rejection), input);
+            return Destination::LocalResponse(self.reject(route, rejection), input);
         }
-        if let Some(response) = self.config.cors.preflight(&self.request_line.method, headers) {
-            return Destination::Local(response, input);
+        if let Some(response) = self.config.cors.preflight_response(&self.request_line.method, headers) {
+            return Destination::LocalResponse(response, input);
         }
         Destination::Service(route)
     }
@@ -235,20 +244,20 @@ impl RequestContext<'_> {
             headers.entry(WWW_AUTHENTICATE).or_insert(HeaderValue::from_static(BEARER_CHALLENGE));
         }
         if self.route.is_some() {
-            self.config.cors.add_response_headers(self.origin.as_ref(), headers);
+            self.config.cors.add_response_headers(self.origin_header.as_ref(), headers);
         }
         if let Some(hsts) = self.config.hsts.as_ref().filter(|_| self.guard.connection().scheme == Scheme::Https) {
             headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         if self.request_line.version == Version::HTTP_2 {
             // The end of a stream does not end the connection.
-            if !self.may_keep_connection() {
+            if !self.is_keep_alive_enabled() {
                 self.guard.connection().start_draining();
             }
             return;
         }
         let is_close_delimited = self.is_close_delimited(response.body());
-        if is_close_delimited || !self.allows_keep_alive(input) {
+        if is_close_delimited || !self.can_keep_alive(input) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             // hyper ignores an HTTP/1.0 client's `Connection: keep-alive` only if the response has the same version.
             *response.version_mut() = self.request_line.version;
@@ -261,8 +270,8 @@ impl RequestContext<'_> {
         }
     }
 
-    /// Whether this is an error response of a dialect whose errors have status 200, by the setting of the service or of
-    /// the gateway.
+    /// Whether this is an error response of a dialect whose errors are sent with status 200, by `STELE_STATUS_200` of
+    /// the service or of the gateway.
     fn is_failure_sent_as_200(&self, response: &Response<ResponseSource>) -> bool {
         let status = response.status();
         let is_set_here = self.route.is_some_and(|route| self.config.status_200.applies_to(&route.service));
@@ -279,20 +288,20 @@ impl RequestContext<'_> {
     }
 
     /// Whether the client may send further requests on this connection.
-    fn allows_keep_alive(&self, input: RequestInput) -> bool {
-        // The connection of a partly read body is closed rather than reading the rest.
-        self.may_keep_connection() && !self.may_switch_protocol && input == RequestInput::Consumed
+    fn can_keep_alive(&self, input: RequestInput) -> bool {
+        // After a body that was read only in part, the connection is closed instead of reading the rest.
+        self.is_keep_alive_enabled() && !self.may_switch_protocol && input == RequestInput::Consumed
     }
 
     /// Whether the state of the gateway allows keep-alive: not draining, and at most half of all connections open.
-    fn may_keep_connection(&self) -> bool {
+    fn is_keep_alive_enabled(&self) -> bool {
         let shared = &self.worker.shared;
         // Check the drain again: it may have started after the request was received.
         !self.is_draining && !shared.drain.is_draining() && !shared.connections.above_half()
     }
 }
 
-/// Converts a response of the gateway itself; for HEAD without the body.
+/// Converts a response of the gateway itself. The response to HEAD has no body.
 fn build_local_response(response: LocalResponse, method: &Method) -> Response<ResponseSource> {
     let LocalResponse { status, headers, body } = response;
     let is_head = *method == Method::HEAD;

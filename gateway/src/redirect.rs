@@ -1,4 +1,4 @@
-//! Redirect from plain HTTP to HTTPS.
+//! Redirect from plain HTTP to HTTPS (status 308).
 
 use hyper::header::{HOST, HeaderValue, LOCATION};
 use hyper::{HeaderMap, StatusCode};
@@ -21,9 +21,10 @@ pub(crate) fn respond(line: &RequestLine, headers: &HeaderMap, port: u16) -> Loc
 }
 
 fn https_location(line: &RequestLine, headers: &HeaderMap, port: u16) -> Option<HeaderValue> {
-    let host = headers.get(HOST)?.to_str().ok()?;
-    // Remove the port. The colons of an IPv6 address are inside brackets.
-    let host = host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(host, _)| host);
-    let port = if port == HTTPS_PORT { String::new() } else { format!(":{port}") };
-    HeaderValue::try_from(format!("https://{host}{port}{}", line.target())).ok()
+    let host_and_port = headers.get(HOST)?.to_str().ok()?;
+    // The colons of an IPv6 address are inside brackets.
+    let host_and_http_port = host_and_port.rsplit_once(':').filter(|(_, http_port)| !http_port.contains(']'));
+    let host = host_and_http_port.map_or(host_and_port, |(host, _)| host);
+    let https_port = if port == HTTPS_PORT { String::new() } else { format!(":{port}") };
+    HeaderValue::try_from(format!("https://{host}{https_port}{}", line.target())).ok()
 }

@@ -28,15 +28,16 @@ pub(crate) enum RequestBody {
     Streaming { buffered: Option<Bytes>, incoming: Incoming, state: Rc<RequestBodyState> },
 }
 
-/// Progress of a streaming body, shared with the code that waits for the response.
+/// Progress of a streaming body, shared with the code that waits for the response of the service.
 #[derive(Debug)]
 pub(crate) struct RequestBodyState {
-    /// What is left of the size limit.
+    /// How many more bytes the size limit allows.
     remaining_bytes: Cell<u64>,
-    /// By when the client must have sent the whole body.
+    /// Deadline for the client to send the whole body.
     deadline: Instant,
     /// The client has sent the whole body.
     is_complete: Cell<bool>,
+    /// The next piece has not arrived from the client.
     is_waiting_for_client: Cell<bool>,
     /// When the last piece was forwarded to the service.
     last_forwarded: Cell<Instant>,
@@ -70,7 +71,7 @@ pub(crate) struct BodyLimits {
 }
 
 impl RequestBody {
-    /// Waits for the first piece of the body, which is usually all of it.
+    /// Waits for the first piece of the body, which is usually the whole body.
     pub(crate) async fn receive(
         mut incoming: Incoming,
         limits: BodyLimits,
@@ -79,7 +80,7 @@ impl RequestBody {
         if incoming.is_end_stream() {
             return Ok(Self::Full(None));
         }
-        let first = poll_fn(|cx| match Pin::new(&mut incoming).poll_frame(cx) {
+        let receive_first_frame = poll_fn(|cx| match Pin::new(&mut incoming).poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(Ok(frame)),
             Poll::Pending => timer
                 .borrow_mut()
@@ -87,8 +88,8 @@ impl RequestBody {
                 .map(|()| Err(RequestBodyError::Rejected(Rejection::RequestTimeout))),
         });
         // Trailers end the body and are not forwarded.
-        let first = first.await?.transpose().map_err(|error| classify_error(&error))?;
-        let Some(piece) = first.and_then(|frame| frame.into_data().ok()) else {
+        let first_frame = receive_first_frame.await?.transpose().map_err(|error| classify_body_error(&error))?;
+        let Some(piece) = first_frame.and_then(|frame| frame.into_data().ok()) else {
             return Ok(Self::Full(Some(Bytes::new())));
         };
         let state = Rc::new(RequestBodyState {
@@ -139,21 +140,23 @@ impl RequestBodyState {
         }
     }
 
+    /// Subtracts a piece from the size limit.
     fn count_bytes(&self, piece: &Bytes) -> Result<(), RequestBodyError> {
         let remaining = self.remaining_bytes.get().checked_sub(piece.len() as u64);
         self.remaining_bytes.set(remaining.ok_or(RequestBodyError::Rejected(Rejection::ContentTooLarge))?);
         Ok(())
     }
 
+    /// The next piece of the body, counted; `None` at the end, which trailers mark too.
     fn accept_frame(&self, frame: Option<hyper::Result<Frame<Bytes>>>) -> Result<Option<Bytes>, RequestBodyError> {
-        let frame = frame.transpose().map_err(|error| classify_error(&error))?;
+        let frame = frame.transpose().map_err(|error| classify_body_error(&error))?;
         let piece = frame.and_then(|frame| frame.into_data().ok());
         piece.as_ref().map_or(Ok(()), |piece| self.count_bytes(piece))?;
         Ok(piece)
     }
 }
 
-/// Reads and discards a body for at most [`LINGERING_TIME`]: an HTTP/2 stream that is reset while its client is sending
+/// Reads and discards at most [`MAX_LINGERING_BYTES`] of a body for at most [`LINGERING_TIME`]: an HTTP/2 stream that is reset while its client is sending
 /// may lose the response.
 pub(crate) async fn discard_body(mut body: Incoming) {
     let mut remaining = MAX_LINGERING_BYTES;
@@ -166,12 +169,12 @@ pub(crate) async fn discard_body(mut body: Incoming) {
             }
         }
     });
-    // A timeout only ends the reading.
+    // The timeout ends the reading, which is no error.
     let _ = timeout(LINGERING_TIME, reading).await;
 }
 
 /// Distinguishes a client that disconnected from invalid body framing.
-fn classify_error(error: &hyper::Error) -> RequestBodyError {
+fn classify_body_error(error: &hyper::Error) -> RequestBodyError {
     let kind = error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
     match kind {
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe) => {

@@ -1,4 +1,5 @@
-//! Validation of request heads beyond hyper's, against request smuggling and ambiguous paths: docs/FRAMING.md.
+//! Request line and validation of request heads, against request smuggling and ambiguous paths, beyond what hyper checks:
+//! docs/FRAMING.md.
 
 use std::borrow::Cow;
 
@@ -20,21 +21,22 @@ pub(crate) struct RequestLine {
 }
 
 impl RequestLine {
-    /// The line as received, with non-ASCII bytes of the query percent-encoded, because services reject raw ones.
+    /// The line as received, with non-ASCII bytes of the query percent-encoded, because services reject raw
+    /// non-ASCII bytes.
     pub(crate) fn new(method: Method, uri: Uri, version: Version) -> Self {
         let mut line = Self { method, uri, version };
         if line.uri.query().is_some_and(|query| !query.is_ascii()) {
-            line.uri = with_path(&line.uri, line.path());
+            line.uri = replace_path(&line.uri, line.path());
         }
         line
     }
 
-    /// Finds the route, and replaces the path by its canonical form if there is one.
+    /// Finds the route. If there is one, replaces the path by its canonical form, if it has one.
     pub(crate) fn match_route<'a>(&mut self, table: &'a RoutingTable) -> Option<&'a Route> {
         let path = canonical_path(self.path()).filter(|path| path != self.path()).map(Cow::into_owned);
         let route = table.match_path(path.as_deref().unwrap_or_else(|| self.path()))?;
         if let Some(path) = path {
-            self.uri = with_path(&self.uri, &path);
+            self.uri = replace_path(&self.uri, &path);
         }
         Some(route)
     }
@@ -64,7 +66,7 @@ impl RequestLine {
     }
 }
 
-/// The path in a head that may be incomplete, as far as it was received. Canonical if possible.
+/// The path in a head that may be incomplete, as far as it was received, in canonical form if it has one.
 pub(crate) fn partial_head_path(head: &[u8]) -> Option<String> {
     let mut words = head.trim_ascii_start().splitn(3, |byte| *byte == b' ');
     let target = String::from_utf8_lossy(words.by_ref().nth(1)?);
@@ -76,8 +78,8 @@ pub(crate) fn partial_head_path(head: &[u8]) -> Option<String> {
     Some(canonical_path(path).map_or_else(|| path.to_owned(), Cow::into_owned))
 }
 
-/// `uri` with another path, and with non-ASCII bytes of its query percent-encoded.
-fn with_path(uri: &Uri, path: &str) -> Uri {
+/// Replaces the path of `uri`, and percent-encodes non-ASCII bytes of its query.
+fn replace_path(uri: &Uri, path: &str) -> Uri {
     let mut target = path.to_owned();
     if let Some(query) = uri.query() {
         target.push('?');
@@ -98,6 +100,7 @@ fn with_path(uri: &Uri, path: &str) -> Uri {
 /// Whether the head violates a rule that hyper does not check. Such a request is rejected before routing.
 ///
 /// - RFC 9112 §3.2: at most one `Host`, and exactly one in HTTP/1.1
+/// - RFC 9113 §8.3.1: an HTTP/2 request has `:authority` or `Host`
 /// - RFC 9112 §6.1: no transfer coding but a single `chunked`
 /// - RFC 9112 §3.2, RFC 3986 §3: the target is ASCII
 /// - RFC 1945 §7.2.2: an HTTP/1.0 POST has a `Content-Length`
@@ -107,22 +110,22 @@ pub(crate) fn is_malformed(line: &RequestLine, headers: &HeaderMap) -> bool {
         Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") => return true,
         encoding => encoding.is_some(),
     };
-    let hosts = headers.get_all(HOST).iter().count();
+    let host_count = headers.get_all(HOST).iter().count();
     let is_host_missing = match line.version {
         Version::HTTP_10 => false,
-        Version::HTTP_2 => hosts == 0 && line.uri.authority().is_none(),
-        _ => hosts == 0,
+        Version::HTTP_2 => host_count == 0 && line.uri.authority().is_none(),
+        _ => host_count == 0,
     };
     let is_length_missing = line.version == Version::HTTP_10
         && line.method == Method::POST
         && !is_encoded
         && !headers.contains_key(CONTENT_LENGTH);
     let is_ascii = line.target().bytes().all(|byte| byte.is_ascii_graphic());
-    encodings.next().is_some() || hosts > 1 || is_host_missing || is_length_missing || !is_ascii
+    encodings.next().is_some() || host_count > 1 || is_host_missing || is_length_missing || !is_ascii
 }
 
-/// Validates the head of a request that has a route. `body_length` is the length by the head, `None` if chunked; it may
-/// be at most `max_body_bytes`.
+/// Validates the head of a request that has a route. `body_length` is the length that the head declares, `None` if
+/// chunked; it may be at most `max_body_bytes`.
 pub(crate) fn validate(
     line: &RequestLine,
     headers: &HeaderMap,
@@ -151,8 +154,8 @@ pub(crate) fn validate(
     }
 }
 
-/// Whether `Host` is a name or an address with an optional port (RFC 9110 §7.2), and in HTTP/2 the same as
-/// `:authority`.
+/// Whether `Host`, if there is one, is a name or an address with an optional port (RFC 9110 §7.2), and in HTTP/2 whether
+/// `:authority` is one too and the two are equal.
 pub(crate) fn has_valid_host(line: &RequestLine, headers: &HeaderMap) -> bool {
     let is_host_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(byte);
     let authority =
@@ -258,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_that_cannot_be_encoded_keeps_its_route_and_is_malformed() {
+    fn a_query_that_cannot_be_encoded_keeps_its_path_and_is_malformed() {
         let (line, headers) = head("GET", &format!("/i/a?{}", "é".repeat(12_000)), Version::HTTP_11, "host: h");
         let line = RequestLine::new(line.method, line.uri, line.version);
         assert_eq!(line.path(), "/i/a");

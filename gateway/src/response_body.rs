@@ -1,4 +1,5 @@
-//! Response body from service to client: streamed with backpressure, timed out, and counted as in flight until its end.
+//! Response body from service to client: streamed with backpressure and a read timeout. The request counts as in flight
+//! until the body ends.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -40,7 +41,7 @@ pub(crate) struct UpstreamBody {
     pub(crate) incoming: Incoming,
     /// A piece that was received together with the head.
     pub(crate) buffered: Option<Bytes>,
-    /// Until the service has sent the whole body.
+    /// The request to the service; `None` once the service has sent the whole body.
     pub(crate) upstream_request: Option<UpstreamRequest>,
     pub(crate) worker: Rc<WorkerState>,
     pub(crate) timer: SharedTimer,
@@ -53,7 +54,7 @@ pub(crate) struct UpstreamBody {
     pub(crate) is_close_delimited: bool,
 }
 
-/// A request whose response is not complete.
+/// A request to an instance whose response is not complete.
 pub(crate) struct UpstreamRequest {
     pub(crate) connection: UpstreamConnection,
     pub(crate) permit: Permit,
@@ -77,8 +78,11 @@ impl UpstreamRequest {
 }
 
 impl UpstreamBody {
-    /// Reads what is available without waiting: a complete body becomes [`ResponseSource::Full`].
-    pub(crate) async fn start(mut self) -> Result<ResponseSource, (ProxyError, InstanceGuard)> {
+    /// Reads what is available without waiting. A body that is complete becomes [`ResponseSource::Full`].
+    ///
+    /// # Errors
+    /// With the guard of the instance, if the body is already known to be invalid or truncated.
+    pub(crate) async fn read_available(mut self) -> Result<ResponseSource, (ProxyError, InstanceGuard)> {
         match poll_fn(|cx| Poll::Ready(self.poll_data(cx))).await {
             Poll::Ready(None) => Ok(ResponseSource::Full(None)),
             Poll::Ready(Some(Ok(piece))) if self.upstream_request.is_none() => Ok(ResponseSource::Full(Some(piece))),
@@ -143,7 +147,7 @@ impl Body for ResponseBody {
             let upstream_request = upstream_body.upstream_request.as_ref();
             let instance = upstream_request.map(|request| request.instance_guard.instance().address());
             tracing::debug!(?instance, %cause, "response truncated");
-            // A regular close would look like the end of the response.
+            // A close would look like the end of the response.
             if upstream_body.is_close_delimited {
                 guard.connection().require_reset();
             }
@@ -166,7 +170,7 @@ impl Body for ResponseBody {
     }
 }
 
-/// Splits off at most [`MAX_CHUNK`] bytes, because hyper copies a piece as a whole.
+/// Splits off at most [`MAX_CHUNK`] bytes, because hyper copies each piece as a whole into its buffer.
 fn next_chunk(bytes: &mut Option<Bytes>) -> Option<Bytes> {
     let remaining = bytes.as_mut().filter(|remaining| !remaining.is_empty())?;
     Some(remaining.split_to(remaining.len().min(MAX_CHUNK)))

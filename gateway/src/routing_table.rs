@@ -1,4 +1,5 @@
-//! Routing table: parses and validates the TOML file, and finds the route of a path by its longest prefix.
+//! Routing table: parses and validates the TOML file, and finds the route whose prefix is the longest that matches a
+//! path.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::config::ROUTES;
 use crate::error_pages::ErrorPages;
 use crate::upstreams::Upstreams;
 
-const BUILT_IN: &str = include_str!("../routes.toml");
+const BUILT_IN_TABLE: &str = include_str!("../routes.toml");
 
 /// A service, its instances and its error pages.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ struct PathPrefix {
     text: String,
     case: CaseSensitivity,
     /// Index into [`RoutingTable::routes`].
-    route: usize,
+    route_index: usize,
 }
 
 /// A prefix of the table, for display.
@@ -51,7 +52,7 @@ pub(crate) struct PrefixView<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct RoutingTable {
     routes: Vec<Route>,
-    /// The longest first: the first match is the longest.
+    /// By descending length, so that the first match is the longest.
     prefixes: Vec<PathPrefix>,
 }
 
@@ -103,28 +104,29 @@ impl RoutingTable {
 
     /// The built-in table.
     pub(crate) fn built_in() -> Result<Self, String> {
-        Self::parse("the built-in routes.toml", BUILT_IN)
+        Self::parse("the built-in routes.toml", BUILT_IN_TABLE)
     }
 
     /// Parses and validates a table. An error reads `file:line: reason`.
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self, String> {
-        let at = |span: Option<Range<usize>>, reason: &str| {
+        let format_error = |span: Option<Range<usize>>, reason: &str| {
             let before = span.and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
             format!("{file}:{line}: {}", reason.trim_end().replace('\n', "; "))
         };
-        let raw: RawTable = toml::from_str(text).map_err(|e| at(e.span(), e.message()))?;
+        let raw: RawTable = toml::from_str(text).map_err(|e| format_error(e.span(), e.message()))?;
         let mut table = Self { routes: Vec::new(), prefixes: Vec::new() };
         for route in raw.route {
-            table.add_route(route).map_err(|error| at(Some(error.span), &error.reason))?;
+            table.add_route(route).map_err(|error| format_error(Some(error.span), &error.reason))?;
         }
         if table.routes.is_empty() {
-            return Err(at(None, "no [[route]] in the table; add at least one"));
+            return Err(format_error(None, "no [[route]] in the table; add at least one"));
         }
         table.prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.text.len()));
         Ok(table)
     }
 
+    /// Validates and adds a route.
     fn add_route(&mut self, raw: RawRoute) -> Result<(), RouteError> {
         let span = raw.prefix.span();
         let prefixes = match raw.prefix.into_inner() {
@@ -132,12 +134,12 @@ impl RoutingTable {
             RawPrefix::Many(prefixes) => prefixes,
         };
         if prefixes.is_empty() {
-            return Err(RouteError::new(span, "a route needs a prefix"));
+            return Err(RouteError::new(span, "the route has no prefix; list at least one"));
         }
         let case = if raw.ignore_case { CaseSensitivity::Insensitive } else { CaseSensitivity::Sensitive };
         for text in prefixes {
             self.check_prefix(&text).map_err(|reason| RouteError::new(span.clone(), reason))?;
-            self.prefixes.push(PathPrefix { text, case, route: self.routes.len() });
+            self.prefixes.push(PathPrefix { text, case, route_index: self.routes.len() });
         }
         let span = raw.service.span();
         let service = raw.service.into_inner();
@@ -145,7 +147,10 @@ impl RoutingTable {
         let upstreams =
             Upstreams::parse(raw.upstream.get_ref()).map_err(|reason| RouteError::new(raw.upstream.span(), reason))?;
         if let Some(body) = raw.refusals.get_ref().first_invalid_json() {
-            return Err(RouteError::new(raw.refusals.span(), format!("`{body}` is not JSON")));
+            return Err(RouteError::new(
+                raw.refusals.span(),
+                format!("the error page `{body}` is not JSON; write it as JSON, which clients parse"),
+            ));
         }
         let metric_label = Arc::new(service.clone());
         self.routes.push(Route { service, metric_label, upstreams, error_pages: raw.refusals.into_inner() });
@@ -153,14 +158,17 @@ impl RoutingTable {
     }
 
     fn check_prefix(&self, text: &str) -> Result<(), String> {
-        let is_plain = text.strip_suffix('/').is_some_and(|path| path.is_empty() || is_canonical(path));
-        if !is_plain {
+        let is_prefix = text.strip_suffix('/').is_some_and(|path| path.is_empty() || is_canonical(path));
+        if !is_prefix {
             return Err(format!("`{text}` is not a prefix; write a plain path from / to /, such as /api/v1/x/"));
         }
         // With prefixes that differ only in letter case, the client's spelling would select the service.
         match self.prefixes.iter().find(|other| other.text.eq_ignore_ascii_case(text)) {
-            Some(other) if other.text == text => Err(format!("duplicate prefix `{text}`")),
-            Some(other) => Err(format!("duplicate prefix: `{text}` and `{}` differ only by letter case", other.text)),
+            Some(other) if other.text == text => Err(format!("duplicate prefix `{text}`; remove one of the two")),
+            Some(other) => Err(format!(
+                "duplicate prefix: `{text}` and `{}` differ only by letter case; remove one of the two",
+                other.text
+            )),
             None => Ok(()),
         }
     }
@@ -169,7 +177,9 @@ impl RoutingTable {
         let is_name = !service.is_empty() && service.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
         // The setting STELE_UPSTREAM_TIMEOUT would be mistaken for the address of a service `timeout`.
         if !is_name || service == "timeout" {
-            return Err(format!("`{service}` is not a service name; write lowercase letters, digits and -"));
+            return Err(format!(
+                "`{service}` is not a service name; write lowercase letters, digits and - (`timeout` is reserved)"
+            ));
         }
         if self.route_of_service(service).is_some() {
             return Err(format!("service `{service}` already has a route; list all its prefixes there"));
@@ -177,11 +187,11 @@ impl RoutingTable {
         Ok(())
     }
 
-    /// The route of the longest prefix of `path`. The prefix's trailing slash is optional at the end of the path,
-    /// because canonical paths have none.
+    /// The route whose prefix is the longest that `path` begins with. The trailing slash of a prefix may be missing at
+    /// the end of `path`, because canonical paths have no trailing slash.
     pub(crate) fn match_path(&self, path: &str) -> Option<&Route> {
         let prefix = self.prefixes.iter().find(|prefix| prefix.matches(path))?;
-        self.routes.get(prefix.route)
+        self.routes.get(prefix.route_index)
     }
 
     pub(crate) fn route_of_service(&self, service: &str) -> Option<&Route> {
@@ -195,8 +205,8 @@ impl RoutingTable {
     /// Takes over the instances of the services that `old` also has, when the settings are reloaded.
     pub(crate) fn inherit_state(&self, old: &Self) {
         for route in &self.routes {
-            if let Some(old) = old.route_of_service(&route.service) {
-                route.upstreams.inherit_state(&old.upstreams);
+            if let Some(old_route) = old.route_of_service(&route.service) {
+                route.upstreams.inherit_state(&old_route.upstreams);
             }
         }
     }
@@ -204,7 +214,7 @@ impl RoutingTable {
     /// All prefixes, the longest first.
     pub(crate) fn prefixes(&self) -> impl Iterator<Item = PrefixView<'_>> {
         self.prefixes.iter().filter_map(|prefix| {
-            let route = self.routes.get(prefix.route)?;
+            let route = self.routes.get(prefix.route_index)?;
             Some(PrefixView { service: &route.service, prefix: &prefix.text, case: prefix.case })
         })
     }
@@ -218,11 +228,11 @@ impl PathPrefix {
     fn matches(&self, path: &str) -> bool {
         // Compare bytes: slicing a `str` inside a character would panic.
         let (path, prefix) = (path.as_bytes(), self.text.as_bytes());
-        let head = path.get(..prefix.len()).unwrap_or(path);
-        let prefix = prefix.strip_suffix(b"/").filter(|prefix| prefix.len() == head.len()).unwrap_or(prefix);
+        let start = path.get(..prefix.len()).unwrap_or(path);
+        let prefix = prefix.strip_suffix(b"/").filter(|prefix| prefix.len() == start.len()).unwrap_or(prefix);
         match self.case {
-            CaseSensitivity::Sensitive => head == prefix,
-            CaseSensitivity::Insensitive => head.eq_ignore_ascii_case(prefix),
+            CaseSensitivity::Sensitive => start == prefix,
+            CaseSensitivity::Insensitive => start.eq_ignore_ascii_case(prefix),
         }
     }
 }

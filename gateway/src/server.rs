@@ -1,4 +1,4 @@
-//! HTTP server: listeners, workers, admission of client connections, graceful shutdown.
+//! HTTP server: listeners, workers, admission of client connections, TLS handshake, graceful shutdown.
 
 use std::net::{IpAddr, TcpListener};
 use std::pin::pin;
@@ -26,12 +26,14 @@ use crate::{health_check, http1, http2, tls};
 const SHUTDOWN_TIMEOUT_SECONDS: u64 = 10;
 /// How often expired idle connections to services are closed.
 const IDLE_SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// Below this many connections per address, clients behind one NAT address may be rejected: logged at start.
+/// Below this many connections per address, clients behind one NAT address may be rejected. A warning is logged at
+/// start.
 const MIN_PER_CLIENT_LIMIT: usize = 2_000;
-/// Open files that are not client or upstream connections: listeners, health checks, services in the same process.
+/// Maximum of open files that are not client or upstream connections: listeners, health checks, services in the same process.
 const RESERVED_FILES: usize = 256;
 
-/// Starts the server on `listener`, and the health checks.
+/// Starts the server on `listener` and, if configured, on the redirect listener; and the health checks and the watch of
+/// the certificate files.
 pub(crate) fn start(shared: &Arc<SharedState>, listener: TcpListener) -> Result<Server, ConfigError> {
     let bind_error = |e: std::io::Error| ConfigError::new(format!("gateway: cannot listen: {e}"));
     listener::set_backlog(&listener)?;
@@ -43,11 +45,12 @@ pub(crate) fn start(shared: &Arc<SharedState>, listener: TcpListener) -> Result<
         let share = shared.connections.per_client_limit();
         tracing::warn!(
             share,
-            "low per-client limit of connections: half of STELE_MAX_CONNECTIONS; raise it to 4000 for 2000 per client"
+            "low per-client limit of connections: half of STELE_MAX_CONNECTIONS; set STELE_MAX_CONNECTIONS to 4000 or more for 2000 per client"
         );
     }
     actix_rt::spawn(health_check::run(Arc::downgrade(shared)));
-    // Backpressure: a worker at its limit accepts no connection. When all are, clients wait in the listen backlog.
+    // Backpressure: a worker at its limit accepts no connection. When all workers are at
+    // their limits, clients wait in the listen backlog.
     let worker_limit = limit.div_ceil(config.workers);
     let builder = Server::build().workers(config.workers).max_concurrent_connections(worker_limit);
     let shutdown = builder.graceful_shutdown_signal();
@@ -56,7 +59,7 @@ pub(crate) fn start(shared: &Arc<SharedState>, listener: TcpListener) -> Result<
     if let Some(tls) = &shared.tls {
         actix_rt::spawn(tls::watch_files(Arc::downgrade(tls)));
     }
-    let service = |listener_role| {
+    let service_factory = |listener_role| {
         let (shared, gateway_secret, shutdown) = (Arc::clone(shared), gateway_secret.clone(), shutdown.clone());
         move || {
             let pool = ConnectionPool::new(worker_limit);
@@ -75,14 +78,14 @@ pub(crate) fn start(shared: &Arc<SharedState>, listener: TcpListener) -> Result<
     };
     let mut builder = builder.shutdown_timeout(SHUTDOWN_TIMEOUT_SECONDS).disable_signals();
     if let Some((port, listener)) = redirect {
-        let service = service(ListenerRole::HttpsRedirect(port));
-        builder = builder.listen("redirect", listener, service).map_err(bind_error)?;
+        let factory = service_factory(ListenerRole::HttpsRedirect(port));
+        builder = builder.listen("redirect", listener, factory).map_err(bind_error)?;
     }
-    builder = builder.listen("gateway", listener, service(ListenerRole::Proxy)).map_err(bind_error)?;
+    builder = builder.listen("gateway", listener, service_factory(ListenerRole::Proxy)).map_err(bind_error)?;
     Ok(builder.run())
 }
 
-/// Serves a client connection until it ends or the server shuts down.
+/// Serves a client connection until it ends. On `shutdown`, it ends after its requests in flight.
 async fn serve_connection(
     worker: &Rc<WorkerState>,
     socket: TcpStream,
@@ -110,7 +113,8 @@ async fn serve_connection(
     }
 }
 
-/// Performs the TLS handshake if there is a certificate; `None` if it fails or times out.
+/// Performs the TLS handshake on the public listener if there is a certificate; `None` if the handshake fails or times
+/// out.
 async fn accept_tls(
     worker: &WorkerState,
     socket: TcpStream,
@@ -129,8 +133,8 @@ async fn accept_tls(
     }
 }
 
-/// Counts the connection; `None` if the peer's address is at its per-client limit, so that it must be rejected. Trusted
-/// proxies have no such limit.
+/// Counts the connection; `None` if the peer's address is at its per-client limit, so that the connection must be
+/// rejected. Trusted proxies have no such limit.
 fn admit_connection(worker: &WorkerState, peer: IpAddr) -> Option<ConnectionGuard> {
     let SharedState { connections: counter, counters, .. } = worker.shared.as_ref();
     if worker.shared.config().trusted_proxies.is_trusted_proxy(peer) {
@@ -145,8 +149,8 @@ fn admit_connection(worker: &WorkerState, peer: IpAddr) -> Option<ConnectionGuar
                 connections,
                 last = %address,
                 share,
-                "connections rejected: the address is at its limit, half of STELE_MAX_CONNECTIONS; if it is your \
-                 proxy, add it to STELE_TRUSTED_PROXIES"
+                "connections rejected: the address is at its limit, half of STELE_MAX_CONNECTIONS; if this is the address of \
+                 your proxy, add it to STELE_TRUSTED_PROXIES"
             );
         }
     }
@@ -162,8 +166,8 @@ async fn close_idle_connections(worker: Weak<WorkerState>) {
     }
 }
 
-/// The limit of client connections: `configured`, lowered to what the limit of open files allows. Each client
-/// connection may need an upstream connection, so it counts twice.
+/// The limit of client connections: `configured`, lowered to what the limit of open files allows. A client connection
+/// counts twice, because it may need an upstream connection.
 fn effective_connection_limit(configured: usize) -> usize {
     let files =
         listener::raise_open_file_limit().map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));

@@ -23,11 +23,11 @@ use crate::upstreams::CircuitState;
 pub(crate) struct SharedState {
     config: ArcSwap<Config>,
     pub(crate) drain: Drain,
-    /// Starts a health check before its interval has passed.
+    /// Wakes the health check task before its interval has passed.
     pub(crate) health_check_trigger: Arc<Notify>,
     pub(crate) counters: Counters,
     pub(crate) connections: Arc<ConnectionCounter>,
-    /// With a certificate, the public listener serves TLS only.
+    /// The certificate of the public listener, which then serves TLS only; `None`: plain HTTP.
     pub(crate) tls: Option<Arc<TlsCertificate>>,
     /// Rate limit of access log lines for requests with status 400 or above.
     pub(crate) rejection_log_limit: ClientLogRateLimiter,
@@ -44,7 +44,7 @@ impl SharedState {
     }
 }
 
-/// Handle to a gateway. Clones share its state.
+/// Handle to a gateway. Clones are handles to the same gateway.
 #[derive(Clone)]
 pub struct Gateway(pub(crate) Arc<SharedState>);
 
@@ -55,13 +55,14 @@ pub struct InstanceView {
     pub service: String,
     /// The instance's address.
     pub address: SocketAddr,
-    /// Whether the last health check succeeded and the circuit is closed.
-    pub healthy: bool,
-    /// Requests whose response is not complete.
+    /// Whether the instance is ready by its last health check, no connect has failed since, and its circuit is closed.
+    pub is_healthy: bool,
+    /// Requests to the instance whose response is not complete.
     pub in_flight: usize,
-    /// The state of its circuit breaker.
+    /// The state of the instance's circuit breaker.
     pub circuit: CircuitState,
-    /// Failed connects, timeouts, broken connections and malformed responses since the instance was added.
+    /// Failed connects (also of health checks), timeouts, broken connections and malformed responses since the instance
+    /// was added.
     pub failures: u64,
 }
 
@@ -90,7 +91,7 @@ impl Gateway {
         Self(shared)
     }
 
-    /// Starts the server on `listener`. It ignores signals; stop it by its handle.
+    /// Starts the server on `listener`. The server ignores signals; stop it by [`Server::handle`].
     ///
     /// # Errors
     /// If the gateway secret is no valid header value, or the listener cannot be used.
@@ -98,8 +99,9 @@ impl Gateway {
         server::start(&self.0, listener)
     }
 
-    /// Uses `config` for new requests. Instances that both configurations have keep their state. Workers, listeners and
-    /// connection limits do not change.
+    /// Uses `config` for new requests. Instances that both configurations have keep their state. Workers, listeners, the
+    /// connection limit, the gateway secret, and the timeouts of request heads and of clients that do not read responses
+    /// do not change.
     pub fn reload(&self, config: Config) {
         config.table.inherit_state(&self.0.config().table);
         if let (Some(tls), Some(new)) = (&self.0.tls, &config.tls) {
@@ -157,7 +159,7 @@ impl Gateway {
             views.extend(route.upstreams.instances().iter().map(|instance| InstanceView {
                 service: route.service.clone(),
                 address: instance.address(),
-                healthy: instance.is_healthy(),
+                is_healthy: instance.is_healthy(),
                 in_flight: instance.in_flight(),
                 circuit: instance.circuit_state(),
                 failures: instance.failures(),

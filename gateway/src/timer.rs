@@ -8,7 +8,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Wakes its task at a deadline.
 ///
 /// The deadline moves several times per request and almost never expires. Moving it later therefore does not reset the
-/// underlying timer: when that fires too early, it is set again to the current deadline.
+/// underlying timer. When the underlying timer fires too early, it is set to the current deadline.
 #[derive(Debug, Default)]
 pub(crate) struct LazyTimer(Option<Pin<Box<Sleep>>>);
 

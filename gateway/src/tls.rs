@@ -25,9 +25,10 @@ const ALPN_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// How often the files are checked for changes.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The current certificate, and the files it was read from.
+/// The current certificate with its key, and the files that they were read from.
 pub(crate) struct TlsCertificate {
     server_config: ArcSwap<ServerConfig>,
+    /// `None` for a certificate that was not read from files.
     files: Mutex<Option<CertificateFiles>>,
 }
 
@@ -35,7 +36,7 @@ pub(crate) struct TlsCertificate {
 #[derive(Clone, PartialEq, Eq)]
 struct CertificateFiles {
     paths: [PathBuf; 2],
-    /// `None` for a file that does not exist.
+    /// `None` for a file whose metadata cannot be read, for instance because it does not exist.
     versions: [Option<FileVersion>; 2],
 }
 
@@ -53,32 +54,34 @@ impl TlsCertificate {
     /// Reads `STELE_TLS_CERT` and `STELE_TLS_KEY`; `None` if neither is set.
     ///
     /// # Errors
-    /// If only one of them is set, or one is unreadable or invalid, or they do not belong together.
+    /// If only one of the settings is set, or a file is unreadable or invalid, or the key does not belong to the
+    /// certificate.
     pub(crate) fn from_settings(settings: &Settings) -> Result<Option<Arc<Self>>, ConfigError> {
-        let missing = |name: &str, other: &str| {
+        let missing_setting = |name: &str, other: &str| {
             Err(ConfigError::new(format!("{name}: missing, though {other} is set; set both or neither")))
         };
         let paths = match (settings.get(&TLS_CERT)?, settings.get(&TLS_KEY)?) {
             (Some(cert), Some(key)) => [cert, key],
             (None, None) => return Ok(None),
-            (Some(_), None) => return missing(TLS_KEY.name(), TLS_CERT.name()),
-            (None, Some(_)) => return missing(TLS_CERT.name(), TLS_KEY.name()),
+            (Some(_), None) => return missing_setting(TLS_KEY.name(), TLS_CERT.name()),
+            (None, Some(_)) => return missing_setting(TLS_CERT.name(), TLS_KEY.name()),
         };
         let files = CertificateFiles::new(paths);
-        let current = files.load().map_err(ConfigError::new)?;
-        Ok(Some(Arc::new(Self { server_config: ArcSwap::new(current), files: Mutex::new(Some(files)) })))
+        let server_config = files.load().map_err(ConfigError::new)?;
+        Ok(Some(Arc::new(Self { server_config: ArcSwap::new(server_config), files: Mutex::new(Some(files)) })))
     }
 
     /// Parses a certificate chain and its private key, both PEM.
     ///
     /// # Errors
-    /// If one is invalid, or they do not belong together.
+    /// If one is invalid, or the key does not belong to the certificate.
     pub(crate) fn from_pem(cert: &[u8], key: &[u8]) -> Result<Arc<Self>, ConfigError> {
-        let current = server_config(cert, key).map_err(|reason| ConfigError::new(format!("certificate: {reason}")))?;
-        Ok(Arc::new(Self { server_config: ArcSwap::new(current), files: Mutex::default() }))
+        let server_config =
+            build_server_config(cert, key).map_err(|reason| ConfigError::new(format!("certificate: {reason}")))?;
+        Ok(Arc::new(Self { server_config: ArcSwap::new(server_config), files: Mutex::default() }))
     }
 
-    /// Uses the certificate of `new` for new connections.
+    /// Uses the certificate of `new` for new connections, and watches the files of `new`.
     pub(crate) fn replace(&self, new: &Self) {
         self.server_config.store(new.server_config.load_full());
         self.lock_files().clone_from(&*new.lock_files());
@@ -89,7 +92,8 @@ impl TlsCertificate {
         TlsAcceptor::from(self.server_config.load_full()).accept(socket).await
     }
 
-    /// Reads the files again if they have changed. Invalid files are logged, and the old certificate stays in use.
+    /// Reads the files again if they have changed. If they are invalid, the error is logged and the old certificate
+    /// stays in use.
     fn reload_if_changed(&self) {
         let Some(old) = self.lock_files().clone() else { return };
         let new = CertificateFiles::new(old.paths.clone());
@@ -121,8 +125,9 @@ pub(crate) async fn watch_files(tls: Weak<TlsCertificate>) {
 }
 
 impl CertificateFiles {
+    /// The files at `paths`, certificate chain and key, with their current versions.
     fn new(paths: [PathBuf; 2]) -> Self {
-        let version = |path: &PathBuf| {
+        let read_version = |path: &PathBuf| {
             let metadata = fs::metadata(path).ok()?;
             Some(FileVersion {
                 device: metadata.dev(),
@@ -132,22 +137,23 @@ impl CertificateFiles {
                 modified_nanoseconds: metadata.mtime_nsec(),
             })
         };
-        let versions = [version(&paths[0]), version(&paths[1])];
+        let versions = [read_version(&paths[0]), read_version(&paths[1])];
         Self { paths, versions }
     }
 
+    /// Reads and checks the files.
     fn load(&self) -> Result<Arc<ServerConfig>, String> {
         let [cert, key] = &self.paths;
-        let read = |name: &str, path: &PathBuf| {
+        let read_file = |name: &str, path: &PathBuf| {
             fs::read(path).map_err(|error| format!("{name}: cannot read {}: {error}", path.display()))
         };
-        server_config(&read(TLS_CERT.name(), cert)?, &read(TLS_KEY.name(), key)?)
+        build_server_config(&read_file(TLS_CERT.name(), cert)?, &read_file(TLS_KEY.name(), key)?)
             .map_err(|reason| format!("{}: {} with {}: {reason}", TLS_CERT.name(), cert.display(), key.display()))
     }
 }
 
-/// TLS 1.2 and 1.3 with the default cipher suites of the provider, all with forward secrecy.
-fn server_config(cert: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, String> {
+/// Configures TLS 1.2 and 1.3 with the default cipher suites of the provider, all of which have forward secrecy.
+fn build_server_config(cert: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, String> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(cert)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("the certificate is not PEM: {error}"))?;

@@ -1,11 +1,12 @@
-//! Merges the OpenAPI documents of the services. Names are prefixed with the service, so that they cannot collide.
+//! Merges the OpenAPI documents of the services. Names of operations, components and security schemes are prefixed with
+//! the service's name, so that names of two services cannot collide.
 
 use serde_json::{Map, Value, json};
 
 use crate::error_pages::Rejection;
 use crate::routing_table::{Route, RoutingTable};
 
-/// Responses of the gateway itself that any operation may get.
+/// Responses of the gateway itself that are added to every operation.
 const GATEWAY_RESPONSES: [(Rejection, &str); 2] = [
     (Rejection::HeadersTooLarge, "请求头过大，由网关回答。The headers are too large; sent by the gateway."),
     (Rejection::GatewayTimeout, "服务超时，由网关回答。No answer in time; sent by the gateway."),
@@ -14,7 +15,7 @@ const GATEWAY_RESPONSES: [(Rejection, &str); 2] = [
 const DESCRIPTION: &str = "一套用户，五种登录方言。One user base behind five login dialects: each is documented below in its own \
                      words, and all of them are served at this address.";
 
-/// Merges `documents`, which are in the order of the table's routes; `None` where a service had no document.
+/// Merges `documents`, which are in the order of the table's routes. `None` stands for a service without a document.
 pub(super) fn merge(table: &RoutingTable, documents: Vec<Option<Value>>) -> Value {
     let mut merged = MergedDocument::default();
     for (route, document) in table.routes().iter().zip(documents) {
@@ -42,6 +43,7 @@ pub(super) fn merge(table: &RoutingTable, documents: Vec<Option<Value>>) -> Valu
     })
 }
 
+/// The parts of the merged document.
 #[derive(Default)]
 struct MergedDocument {
     tags: Vec<Value>,
@@ -51,12 +53,12 @@ struct MergedDocument {
 }
 
 impl MergedDocument {
+    /// Adds the document of one service. Paths that are not routed to this service are left out.
     fn add_document(&mut self, table: &RoutingTable, route: &Route, mut document: Value) {
         let service = route.service.as_str();
         namespace_references(service, &mut document);
         for (path, mut item) in into_object(document["paths"].take()) {
-            // A service may document only paths that are routed to it.
-            if table.match_path(&path).is_none_or(|route| route.service != service) {
+            if table.match_path(&path).is_none_or(|matched| matched.service != service) {
                 continue;
             }
             for (_, operation) in item.as_object_mut().into_iter().flatten() {
@@ -81,7 +83,8 @@ impl MergedDocument {
     }
 }
 
-/// Prefixes the names in an operation with the service, and adds the gateway's responses.
+/// Prefixes the names in an operation with the service, replaces its tags by the service, and adds the gateway's
+/// responses.
 fn namespace_operation(route: &Route, operation: &mut Value) {
     let service = route.service.as_str();
     let Some(fields) = operation.as_object_mut() else { return };

@@ -16,7 +16,7 @@ use hyper::header::{
 };
 use hyper::{Method, StatusCode};
 use serde_json::Value;
-use stele_service::OPENAPI_PATH as PATH;
+use stele_service::OPENAPI_PATH;
 use tokio::sync::Mutex;
 use utoipa_swagger_ui::serve;
 
@@ -27,20 +27,21 @@ use crate::routing_table::RoutingTable;
 use crate::upstreams::Upstreams;
 use crate::upstreams::probe::{BodyRead, probe};
 
-/// A healthy service responds within milliseconds.
+/// Timeout for the document of a service. A healthy service responds within milliseconds.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the merged document is cached, so that public requests do not load the services.
 const CACHE_TTL: Duration = Duration::from_secs(30);
-/// The same while the document of a service is missing.
+/// How long the merged document is cached while the document of a service is missing.
 const PARTIAL_CACHE_TTL: Duration = Duration::from_secs(2);
-/// Largest document of a service; far above actual sizes.
+/// Largest document of a service, in bytes; far above actual sizes.
 const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
 
-/// No external resources, only the page's own script, no framing. Swagger UI sets inline styles.
+/// Allows only scripts, styles and images of the gateway itself, and no framing. Inline styles are allowed because
+/// Swagger UI sets them.
 const PAGE_CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Cache of the merged document.
+/// Cache of the merged OpenAPI document.
 #[derive(Clone, Default)]
 pub(crate) struct OpenApiCache(Arc<Mutex<Option<CachedDocument>>>);
 
@@ -56,21 +57,21 @@ pub(crate) async fn respond(request: &RequestLine, config: &Config) -> Option<Lo
         return None;
     }
     match request.path() {
-        PATH => Some(LocalResponse::json(StatusCode::OK, docs.merged_document(&config.table).await)),
+        OPENAPI_PATH => Some(LocalResponse::json(StatusCode::OK, docs.merged_document(&config.table).await)),
         "/docs" => Some(LocalResponse::new(StatusCode::PERMANENT_REDIRECT).with_static_header(LOCATION, "/docs/")),
-        path => static_file(path.strip_prefix("/docs/")?),
+        path => static_file_response(path.strip_prefix("/docs/")?),
     }
 }
 
-/// A file of Swagger UI.
-fn static_file(name: &str) -> Option<LocalResponse> {
-    let config = utoipa_swagger_ui::Config::new([format!("..{PATH}")])
+/// The response for a file of Swagger UI; `None` if there is no such file.
+fn static_file_response(name: &str) -> Option<LocalResponse> {
+    let swagger_config = utoipa_swagger_ui::Config::new([format!("..{OPENAPI_PATH}")])
         .use_base_layout()
         .validator_url("none")
         .doc_expansion("list")
         .default_models_expand_depth(-1)
         .display_request_duration(true);
-    let file = serve(name, Arc::new(config)).ok().flatten()?;
+    let file = serve(name, Arc::new(swagger_config)).ok().flatten()?;
     let charset = if file.content_type.starts_with("text/") { "; charset=utf-8" } else { "" };
     let response = LocalResponse::new(StatusCode::OK)
         .with_header(CONTENT_TYPE, HeaderValue::try_from(file.content_type + charset).ok()?)
@@ -86,7 +87,7 @@ fn static_file(name: &str) -> Option<LocalResponse> {
 }
 
 impl OpenApiCache {
-    /// The cached document, or a new one. The lock is held while fetching, so that concurrent requests fetch once.
+    /// The cached document, or a newly merged one. The lock is held while fetching, so that concurrent requests fetch once.
     async fn merged_document(&self, table: &RoutingTable) -> Bytes {
         let mut cache = self.0.lock().await;
         if let Some(cached) = cache.as_ref().filter(|cached| Instant::now() < cached.expires_at) {
@@ -103,12 +104,12 @@ impl OpenApiCache {
 
 /// The document of the first instance that responds in time, healthy instances first.
 async fn fetch_document(upstreams: &Upstreams) -> Option<Value> {
-    let fetching = async {
+    let fetch = async {
         let mut instances = upstreams.instances().to_vec();
         instances.sort_by_key(|instance| !instance.is_healthy());
         for instance in instances {
             let body_read = BodyRead::UpTo(MAX_DOCUMENT_BYTES);
-            let Ok(response) = probe(&instance, PATH, FETCH_TIMEOUT, body_read).await else { continue };
+            let Ok(response) = probe(&instance, OPENAPI_PATH, FETCH_TIMEOUT, body_read).await else { continue };
             if response.status == StatusCode::OK
                 && let Ok(document) = serde_json::from_slice(&response.body)
             {
@@ -117,5 +118,5 @@ async fn fetch_document(upstreams: &Upstreams) -> Option<Value> {
         }
         None
     };
-    tokio::time::timeout(FETCH_TIMEOUT, fetching).await.ok().flatten()
+    tokio::time::timeout(FETCH_TIMEOUT, fetch).await.ok().flatten()
 }

@@ -1,5 +1,5 @@
 //! Index page at `/`: lists the dialects with their paths, and links to API documents and health endpoints. HTML in
-//! English and Chinese, or JSON. Rendered when the routing table is loaded.
+//! English and Chinese, or JSON. All forms are rendered when the routing table is loaded.
 
 mod negotiate;
 
@@ -18,7 +18,7 @@ use crate::local_response::LocalResponse;
 use crate::request_head::RequestLine;
 use crate::routing_table::{CaseSensitivity, RoutingTable};
 
-/// No scripts and no external resources; the style is inline.
+/// Allows no scripts and no external resources. The style is inline.
 const PAGE_CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const PAGE_TEMPLATE: &str = include_str!("page.html");
@@ -63,7 +63,7 @@ const CHINESE: PageText = PageText {
     readiness: "就绪检查",
 };
 
-/// Whether the API documents are served, and so linked.
+/// Whether the API documents are served. If so, the index page links to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ApiDocs {
     Served,
@@ -78,6 +78,7 @@ pub(crate) struct IndexPage {
     json: Bytes,
 }
 
+/// The content of the page: the JSON form, and the source of the HTML forms.
 #[derive(Serialize)]
 struct PageSummary<'a> {
     name: &'static str,
@@ -116,9 +117,9 @@ impl IndexPage {
             health: "/healthz",
             readiness: "/readyz",
         };
-        let page = |text| Bytes::from(render_page(&summary, text));
+        let render = |text| Bytes::from(render_page(&summary, text));
         let json = serde_json::to_vec(&summary).unwrap_or_default();
-        Self { english: page(&ENGLISH), chinese: page(&CHINESE), json: json.into() }
+        Self { english: render(&ENGLISH), chinese: render(&CHINESE), json: json.into() }
     }
 }
 
@@ -150,7 +151,7 @@ pub(crate) fn respond(line: &RequestLine, headers: &HeaderMap, config: &Config) 
 
 fn render_page(summary: &PageSummary<'_>, text: &PageText) -> String {
     let rows = summary.dialects.iter().map(|dialect| {
-        let paths = dialect.paths.iter().map(|path| format!("<code>{}</code>", with_line_breaks(path)));
+        let paths = dialect.paths.iter().map(|path| format!("<code>{}</code>", escape_path(path)));
         let note = if dialect.ignore_case { format!("<br><small>{}</small>", text.any_case) } else { String::new() };
         let paths = paths.collect::<Vec<_>>().join("<br>");
         format!("<tr><th scope=\"row\">{}</th><td>{paths}{note}</td></tr>\n", escape_html(dialect.name))
@@ -176,7 +177,7 @@ fn render_page(summary: &PageSummary<'_>, text: &PageText) -> String {
 }
 
 /// Escapes a path, and allows a line break after each slash.
-fn with_line_breaks(path: &str) -> String {
+fn escape_path(path: &str) -> String {
     let inner = path.strip_suffix('/').unwrap_or(path);
     let end = &path[inner.len()..];
     escape_html(inner).replace('/', "/<wbr>") + end
@@ -193,7 +194,7 @@ mod tests {
     use crate::error_pages::Rejection;
 
     #[test]
-    fn the_page_lists_the_routes_of_the_table() {
+    fn the_page_lists_the_routes_in_both_languages_and_as_json() {
         let route =
             "[[route]]\nprefix = ['/a<b&c/', '/d/']\nservice = 'one'\nupstream = 'http://h:1'\nignore_case = true\n";
         let error_pages: String =

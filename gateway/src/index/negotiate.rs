@@ -2,19 +2,19 @@
 
 use stele_service::headers::HeaderLookup;
 
-/// Whether `Accept` names HTML and does not prefer JSON. Browsers name it; HTTP libraries and tools send `*/*` or
-/// nothing.
+/// Whether `Accept` names HTML and does not prefer JSON. Browsers name HTML; HTTP libraries and tools send `*/*` or no
+/// `Accept`.
 pub(super) fn is_html_preferred(headers: &impl HeaderLookup) -> bool {
-    let quality = |media_types: &[&str]| {
+    let highest_quality = |media_types: &[&str]| {
         let accepted = parse_quality_list(headers, "accept");
         let matching = accepted.into_iter().filter(|(name, _)| media_types.contains(&name.as_str()));
         matching.map(|(_, quality)| quality).fold(0.0, f32::max)
     };
-    let html = quality(&["text/html", "application/xhtml+xml"]);
-    html > 0.0 && html >= quality(&["application/json"])
+    let html_quality = highest_quality(&["text/html", "application/xhtml+xml"]);
+    html_quality > 0.0 && html_quality >= highest_quality(&["application/json"])
 }
 
-/// Whether `Accept-Language` prefers Chinese to English. With equal weights the first one wins.
+/// Whether `Accept-Language` prefers Chinese to English. With equal weights, the language listed first wins.
 pub(super) fn is_chinese_preferred(headers: &impl HeaderLookup) -> bool {
     let mut best = ("en".to_owned(), 0.0);
     for (tag, quality) in parse_quality_list(headers, "accept-language") {
@@ -26,7 +26,7 @@ pub(super) fn is_chinese_preferred(headers: &impl HeaderLookup) -> bool {
     best.0 == "zh"
 }
 
-/// The lowercase members of a list with their weights. An invalid weight counts as 0.
+/// The members of a comma-separated list, in lower case, with their weights (`q`). An invalid weight counts as 0.
 fn parse_quality_list(headers: &impl HeaderLookup, name: &str) -> Vec<(String, f32)> {
     let values = headers.all_values(name).filter_map(|value| std::str::from_utf8(value).ok());
     let members = values.flat_map(|value| value.split(',')).map(|member| {

@@ -1,4 +1,5 @@
-//! Forwards a request to an instance of its service and returns the response; retries on another instance.
+//! Forwards a request to an instance of its service and returns the response. A failed connect is retried on another
+//! instance.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -26,7 +27,8 @@ use crate::upstreams::connection::{ProxyError, UpstreamConnection, connect};
 use crate::upstreams::instance::{Instance, InstanceGuard};
 use crate::upstreams::pool::{Checkout, Permit};
 
-/// Rate limit of log lines about requests without a response: during an outage every request would log one.
+/// Rate limit of log lines about requests without a response, per minute. Without it, every request would log a line
+/// during an outage.
 static NO_RESPONSE_LOG_LIMIT: LogRateLimiter = LogRateLimiter::new(300);
 
 /// A connection to an instance, ready to send a request.
@@ -40,8 +42,8 @@ impl RequestContext<'_> {
     /// Sends the request to an instance and returns its response.
     ///
     /// A retry on another instance happens only after a failed connect, when the first cannot have processed the
-    /// request. A reused connection that turns out to be closed is no such proof: the instance may have acted before it
-    /// died, and no request is known to be idempotent here (RFC 9110 §9.2.2).
+    /// request. A reused connection that turns out to be closed is no such proof: the instance may have processed the
+    /// request before it died, and no request is known to be idempotent here (RFC 9110 §9.2.2).
     pub(super) async fn forward(
         &self,
         route: &Route,
@@ -57,7 +59,7 @@ impl RequestContext<'_> {
         let body_state = body.state();
         let input = || RequestInput::after_forwarding(body_state.as_ref());
         let ready = self.connect_to_instance(route).await.map_err(|error| (error, input()))?;
-        let request = self.upstream_request(headers, body, client_framing, ready.instance_guard.instance());
+        let request = self.prepare_upstream_request(headers, body, client_framing, ready.instance_guard.instance());
         let response = self.send_to_upstream(route, request, ready, body_state.clone()).await;
         response.map(|response| (response, input())).map_err(|error| (error, input()))
     }
@@ -96,8 +98,8 @@ impl RequestContext<'_> {
         Err(ProxyError::Unavailable)
     }
 
-    /// Builds the upstream request, with rewritten headers and its own framing.
-    fn upstream_request(
+    /// Rewrites the headers and builds the upstream request.
+    fn prepare_upstream_request(
         &self,
         mut headers: HeaderMap,
         body: RequestBody,
@@ -163,10 +165,10 @@ impl RequestContext<'_> {
         // A request body error surfaces as a generic hyper error; the stored one is the exact reason.
         let body_error = body_state.and_then(RequestBodyState::error);
         let response = response.map_err(|error| body_error.map_or(error, ProxyError::from))?;
-        if has_ambiguous_framing(&response) { Err(ProxyError::Malformed) } else { Ok(response) }
+        if is_interim_or_ambiguous(&response) { Err(ProxyError::Malformed) } else { Ok(response) }
     }
 
-    /// The response for the client, with as much of its body as has arrived. That is usually all of it, so that the
+    /// Starts the response to the client, with as much of the body as has arrived. Usually the whole body has, and the
     /// upstream connection returns to the pool at once.
     async fn start_response(
         &self,
@@ -193,7 +195,7 @@ impl RequestContext<'_> {
             waiting_since: None,
             is_close_delimited: false,
         };
-        let mut response = Response::new(upstream_body.start().await?);
+        let mut response = Response::new(upstream_body.read_available().await?);
         *response.status_mut() = parts.status;
         *response.headers_mut() = parts.headers;
         restore_original_status(&mut response);
@@ -201,7 +203,7 @@ impl RequestContext<'_> {
         Ok(response)
     }
 
-    /// Records a request without a response as a failure of the instance, unless it is the client's.
+    /// Records and logs a request without a response as a failure of the instance, unless the client caused it.
     fn record_failure(&self, route: &Route, instance_guard: &mut InstanceGuard, error: &ProxyError) {
         match error {
             ProxyError::Rejected(_) | ProxyError::ClientAborted => return,
@@ -249,7 +251,7 @@ impl ClientFraming {
     }
 }
 
-/// Builds the upstream request with these headers. Its framing follows from the body, not from the client's headers.
+/// Builds the upstream request with these headers. The framing follows from the body, not from the client's headers.
 pub(crate) fn build_upstream_request(
     line: &RequestLine,
     mut headers: HeaderMap,
@@ -284,16 +286,17 @@ pub(super) fn map_upstream_error(error: &ProxyError) -> Rejection {
     }
 }
 
-/// Whether a response is interim, or its framing is ambiguous: repeated or conflicting framing headers, or a transfer
-/// coding other than chunked. Rejected to prevent response splitting and smuggling (RFC 9112 §6.3).
-fn has_ambiguous_framing(response: &Response<Incoming>) -> bool {
+/// Whether a response is interim (1xx), or its framing is ambiguous: repeated or conflicting framing headers, or a
+/// transfer coding other than chunked. Such a response is rejected to prevent response splitting and response smuggling
+/// (RFC 9112 §6.3).
+fn is_interim_or_ambiguous(response: &Response<Incoming>) -> bool {
     let headers = response.headers();
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     let has_unknown_coding = encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    let framing_headers: usize =
+    let framing_header_count: usize =
         [TRANSFER_ENCODING, CONTENT_LENGTH].iter().map(|name| headers.get_all(name).iter().count()).sum();
     // hyper skips interim responses except 101, which is invalid because the gateway requests no upgrade.
-    response.status().is_informational() || has_unknown_coding || framing_headers > 1
+    response.status().is_informational() || has_unknown_coding || framing_header_count > 1
 }
 
 /// Whether a 204 response announces a body, so that the connection cannot be reused.

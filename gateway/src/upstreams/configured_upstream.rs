@@ -23,17 +23,18 @@ pub(super) struct ConfiguredUpstream {
 }
 
 impl ConfiguredUpstream {
-    /// Parses `http://host:port`. A path is rejected, because it would be unclear how it combines with the request's.
+    /// Parses `http://host:port`. A path is rejected, because it would be unclear how to combine
+    /// it with the path of a request.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
-        let invalid = || format!("`{url}` is not an upstream; write http://host:port, without a path");
-        let authority = url.strip_prefix("http://").ok_or_else(invalid)?;
+        let invalid_url = || format!("`{url}` is not an upstream; write http://host:port, without a path");
+        let authority = url.strip_prefix("http://").ok_or_else(invalid_url)?;
         let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let authority: Authority = authority.parse().map_err(|_| invalid())?;
-        let port = authority.port_u16().filter(|&port| port > 0).ok_or_else(invalid)?;
+        let authority: Authority = authority.parse().map_err(|_| invalid_url())?;
+        let port = authority.port_u16().filter(|&port| port > 0).ok_or_else(invalid_url)?;
         if without_brackets(authority.host()).is_empty() || authority.as_str().contains('@') {
-            return Err(invalid());
+            return Err(invalid_url());
         }
-        let host_header = HeaderValue::from_str(authority.as_str()).map_err(|_| invalid())?;
+        let host_header = HeaderValue::from_str(authority.as_str()).map_err(|_| invalid_url())?;
         let ip_literal = without_brackets(authority.host()).parse::<IpAddr>().ok();
         let addresses = ip_literal.map(|ip| SocketAddr::new(ip, port)).into_iter().collect();
         Ok(Self { authority, port, host_header, addresses: Mutex::new(addresses), is_ip_literal: ip_literal.is_some() })
@@ -57,7 +58,7 @@ impl ConfiguredUpstream {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks the name up again. A lookup that fails or returns no address keeps the previous addresses, so that an
+    /// Looks the name up again, unless it is an IP address. A lookup that fails or returns no address keeps the previous addresses, so that an
     /// outage of the resolver is no outage of the service.
     pub(super) async fn resolve(&self, resolver: &dyn Resolver) {
         if self.is_ip_literal {
@@ -65,7 +66,7 @@ impl ConfiguredUpstream {
         }
         let result = tokio::time::timeout(LOOKUP_TIMEOUT, resolver.lookup(self.authority.host(), self.port)).await;
         match result {
-            // Sorted, because resolvers rotate their answers and an order alone is no change.
+            // Sorted, because resolvers rotate their answers, and another order is no change of the instances.
             Ok(Ok(mut addresses)) if !addresses.is_empty() => {
                 addresses.sort();
                 addresses.dedup();

@@ -1,4 +1,4 @@
-//! HTTP/1.1 connection to an instance, by hyper. The request that uses it drives it; it has no task.
+//! HTTP/1.1 connection to an instance, by hyper. A connection has no task of its own: the request that uses it polls it.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -22,15 +22,15 @@ use crate::client_connection::SharedTimer;
 use crate::error_pages::Rejection;
 use crate::request_body::RequestBody;
 
-/// Connect timeout. After it the request is retried on another instance.
+/// Connect timeout. When it expires, the request is retried on another instance.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Largest response head, and most bytes of a body that are read ahead (backpressure).
+/// Maximum size of a response head, and of the part of a body that is read ahead (backpressure), in bytes.
 const MAX_READ_BUFFER: usize = 64 * 1024;
 
 /// Why a request got no upstream response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProxyError {
-    /// The client's fault, not the instance's.
+    /// The client caused the error, not the instance.
     #[error("the request body was rejected")]
     Rejected(Rejection),
     #[error("the client aborted the request")]
@@ -57,7 +57,7 @@ pub(crate) struct UpstreamConnection {
     is_closed: bool,
 }
 
-/// The socket, shared by hyper and [`UpstreamConnection::is_idle`].
+/// The socket, used by hyper and by [`UpstreamConnection::is_idle`].
 #[derive(Clone, Debug)]
 struct SharedSocket(Rc<RefCell<TcpStream>>);
 
@@ -87,8 +87,8 @@ impl UpstreamConnection {
         Ok(Self { sender, driver, socket, is_closed: false })
     }
 
-    /// Sends a request and returns the response head. `poll_timeout` is polled while there is none; its error ends the
-    /// wait.
+    /// Sends a request and returns the response head. `poll_timeout` is polled until the head arrives; an error of
+    /// `poll_timeout` ends the wait.
     pub(crate) async fn send(
         &mut self,
         request: Request<RequestBody>,
@@ -107,7 +107,7 @@ impl UpstreamConnection {
         .await
     }
 
-    /// The next piece of a response body. Trailers end it and are dropped.
+    /// The next piece of a response body. Trailers end the body and are dropped.
     pub(crate) fn poll_data(
         &mut self,
         cx: &mut Context<'_>,
@@ -156,7 +156,7 @@ impl AsyncWrite for SharedSocket {
     }
 }
 
-/// An error's message with those of its sources, which hyper's `Display` leaves out.
+/// An error's message, followed by the messages of its sources, which hyper's `Display` leaves out.
 pub(crate) fn with_sources(error: &dyn Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", with_sources(source)),

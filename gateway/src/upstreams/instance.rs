@@ -8,10 +8,11 @@ use hyper::header::HeaderValue;
 
 use super::circuit_breaker::{CircuitBreaker, CircuitState, RequestKind, monotonic_millis};
 
+/// Values of [`Instance::readiness`].
 const UNCHECKED: u8 = 0;
 const READY: u8 = 1;
 const NOT_READY: u8 = 2;
-/// The last probe got no response, or a request could not connect since.
+/// The last probe got no response, or a request has failed to connect since.
 const NO_RESPONSE: u8 = 3;
 
 /// An instance at one address, shared by all workers.
@@ -33,7 +34,7 @@ pub(crate) struct Instance {
 pub(crate) enum HealthCheckResult {
     Ready,
     NotReady,
-    /// The instance accepts connections but does not respond.
+    /// The instance accepts connections, but sends no valid response in time.
     NoResponse,
     ConnectFailed,
 }
@@ -71,13 +72,13 @@ impl Instance {
         self.circuit_breaker.state()
     }
 
-    /// Whether the last health check found the instance ready, and its circuit is closed.
+    /// Whether the last health check found the instance ready, no connect has failed since, and the circuit is closed.
     pub(crate) fn is_healthy(&self) -> bool {
         self.readiness.load(Ordering::Relaxed) == READY && self.circuit_breaker.is_closed()
     }
 
-    /// Whether the last probe got a response, ready or not.
-    fn answers_probes(&self) -> bool {
+    /// Whether the last probe got a response, ready or not, and no connect has failed since.
+    fn has_answered_last_probe(&self) -> bool {
         matches!(self.readiness.load(Ordering::Relaxed), READY | NOT_READY)
     }
 
@@ -102,13 +103,14 @@ impl Instance {
         Some(guard)
     }
 
-    /// Whether no health check is in progress. If so the caller must run one, and end it by
-    /// [`Self::record_health_check`].
+    /// Marks a health check as in progress. False if one already is; otherwise the caller must run the health check, and
+    /// end it by [`Self::record_health_check`].
     pub(crate) fn try_begin_check(&self) -> bool {
         !self.is_checking.swap(true, Ordering::AcqRel)
     }
 
-    /// Records the result of a health check. Returns whether it changed the instance's state.
+    /// Records the result of a health check. Returns whether the readiness or the health of the
+    /// instance changed.
     pub(crate) fn record_health_check(&self, result: HealthCheckResult) -> bool {
         let was_healthy = self.is_healthy();
         let readiness = match result {
@@ -143,18 +145,19 @@ impl InstanceGuard {
         &self.instance
     }
 
-    /// Records a complete response.
+    /// Records a complete response of the instance.
     pub(crate) fn record_success(&mut self) {
         let kind = self.take_request_kind();
         self.instance.circuit_breaker.record_success(kind);
     }
 
-    /// Ends the trial if this request is one: its result counts once, and dropping the guard does not abandon it.
+    /// The kind of this request. A trial becomes a regular request, so that its result counts once and dropping the guard
+    /// does not abandon the trial.
     fn take_request_kind(&mut self) -> RequestKind {
         std::mem::replace(&mut self.request_kind, RequestKind::Regular)
     }
 
-    /// Records a failed connect: the instance is unhealthy until its next health check.
+    /// Records a failed connect: the instance is unhealthy until a health check finds it ready.
     pub(crate) fn record_connect_failure(&mut self) {
         self.instance.readiness.store(NO_RESPONSE, Ordering::Relaxed);
         self.record_failure();
@@ -163,7 +166,7 @@ impl InstanceGuard {
     /// Records a timeout. While the instance responds to probes, the request is slow rather than the instance
     /// unhealthy: the failure is counted but does not affect the circuit.
     pub(crate) fn record_timeout(&mut self) {
-        if self.instance.answers_probes() {
+        if self.instance.has_answered_last_probe() {
             self.instance.failures.fetch_add(1, Ordering::Relaxed);
         } else {
             self.record_failure();

@@ -1,6 +1,6 @@
-//! Upstreams: the instances of a service, and load balancing between them.
+//! Upstreams: the instances of a service, and load balancing between them (power of two choices).
 //!
-//! - `configured_upstream`: a `http://host:port` of the settings; each name has any number of addresses
+//! - `configured_upstream`: a `http://host:port` of the settings; a host name may have any number of addresses
 //! - [`instance`]: one address and its state; `circuit_breaker`: stops requests to a failing instance
 //! - [`resolver`]: looks names up
 //! - [`connection`]: a connection to an instance; [`pool`]: the connection pool; [`probe`]: requests of the gateway
@@ -26,7 +26,7 @@ use self::configured_upstream::ConfiguredUpstream;
 use self::instance::{Instance, InstanceGuard};
 use self::resolver::Resolver;
 
-/// Interval of name lookups while an instance is unhealthy.
+/// Interval of name lookups while an instance is unhealthy, or there is none.
 const UNHEALTHY_RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The instances of one service. Clones share them.
@@ -36,9 +36,10 @@ pub(crate) struct Upstreams(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     configured: Vec<ConfiguredUpstream>,
-    /// Replaced as a whole, read before every request.
+    /// Replaced as a whole when addresses change; read before every request.
     instances: ArcSwap<Vec<Arc<Instance>>>,
     round_robin: AtomicUsize,
+    /// When the last name lookups ended, by [`monotonic_millis`]; 0: never.
     last_resolved: AtomicU64,
     is_resolving: AtomicBool,
 }
@@ -76,8 +77,9 @@ impl Upstreams {
         self.0.instances.load().iter().any(|instance| instance.is_healthy())
     }
 
-    /// Selects an instance for a request, none of those in `tried`. In order of preference: a healthy one; one whose
-    /// circuit is closed, because its own error response is in its dialect; one whose circuit is due for a trial.
+    /// Selects an instance for a request, but none in `tried`. In order of preference: a healthy one; one whose
+    /// circuit is closed, because only the service can report its failure in detail, in its dialect; one whose circuit is
+    /// due for a trial.
     pub(crate) fn acquire_instance(&self, tried: &[Arc<Instance>]) -> Option<InstanceGuard> {
         let all = self.0.instances.load();
         let is_untried = |instance: &Arc<Instance>| !tried.iter().any(|tried| Arc::ptr_eq(tried, instance));
@@ -114,14 +116,14 @@ impl Upstreams {
     }
 
     /// Looks the names up again if `interval` has passed, or [`UNHEALTHY_RESOLVE_INTERVAL`] while an instance is
-    /// unhealthy. Returns whether the instances changed. A name whose lookup fails keeps its addresses.
+    /// unhealthy or there is none. Returns whether the instances changed. A name whose lookup fails keeps its addresses.
     pub(crate) async fn resolve(&self, resolver: &dyn Resolver, interval: Duration) -> bool {
         let inner = &self.0;
-        let is_unhealthy = {
+        let is_any_unhealthy = {
             let instances = inner.instances.load();
             instances.is_empty() || instances.iter().any(|instance| !instance.is_healthy())
         };
-        let interval = if is_unhealthy { interval.min(UNHEALTHY_RESOLVE_INTERVAL) } else { interval };
+        let interval = if is_any_unhealthy { interval.min(UNHEALTHY_RESOLVE_INTERVAL) } else { interval };
         let last = inner.last_resolved.load(Ordering::Relaxed);
         let is_due = last == 0 || Duration::from_millis(monotonic_millis().saturating_sub(last)) >= interval;
         if !is_due
@@ -141,14 +143,14 @@ impl Upstreams {
     /// Takes over the addresses and instances of `old` for the names that both have, when the settings are reloaded.
     pub(crate) fn inherit_state(&self, old: &Self) {
         for upstream in &self.0.configured {
-            if let Some(old) = old.0.configured.iter().find(|old| old.name() == upstream.name()) {
-                upstream.inherit_addresses(old);
+            if let Some(old_upstream) = old.0.configured.iter().find(|other| other.name() == upstream.name()) {
+                upstream.inherit_addresses(old_upstream);
             }
         }
         self.update_instances(&old.instances());
     }
 
-    /// Rebuilds the instances from the addresses. An instance of `previous` with the same address and host is reused,
+    /// Rebuilds the list of instances from the addresses. An instance of `previous` with the same address and host is reused,
     /// and so keeps its state. Returns whether the instances changed.
     fn update_instances(&self, previous: &[Arc<Instance>]) -> bool {
         let mut updated: Vec<Arc<Instance>> = Vec::new();

@@ -1,4 +1,5 @@
-//! Connection pool to upstream instances, one per worker: keep-alive, a limit, and load shedding at the limit.
+//! Connection pool to upstream instances, one per worker: reuses keep-alive connections, limits their number, and sheds
+//! load at the limit.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -10,17 +11,18 @@ use tokio::time::Instant;
 
 use super::connection::UpstreamConnection;
 
-/// Shorter than the keep-alive timeout of the services (75 s), so that no service closes a connection while a request
+/// How long a connection stays in the pool. Shorter than the keep-alive timeout of the services (75 s), so that no service closes a connection while a request
 /// is being sent on it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The connections of one worker to all instances.
 #[derive(Debug)]
 pub(crate) struct ConnectionPool {
-    /// By instance, the most recently used last.
+    /// Idle connections by the instance's address, the most recently used last.
     idle: RefCell<HashMap<SocketAddr, Vec<IdleConnection>>>,
+    /// The number of connections in use.
     in_use: Rc<Cell<usize>>,
-    /// Limit of idle connections and those in use, over all instances.
+    /// Limit of connections to all instances, idle and in use.
     max_connections: usize,
 }
 
@@ -34,7 +36,7 @@ struct IdleConnection {
 #[derive(Debug)]
 pub(crate) struct Permit(Rc<Cell<usize>>);
 
-/// A permit, with an idle connection if there was one. Otherwise the caller connects.
+/// A permit to use a connection, and an idle connection if there was one. Otherwise the caller connects.
 #[derive(Debug)]
 pub(crate) struct Checkout {
     pub(crate) idle: Option<UpstreamConnection>,
@@ -65,10 +67,10 @@ impl ConnectionPool {
     }
 
     fn take_idle(&self, address: SocketAddr) -> Option<UpstreamConnection> {
-        let mut idle = self.idle.borrow_mut();
-        let idle = idle.get_mut(&address)?;
+        let mut by_address = self.idle.borrow_mut();
+        let idle = by_address.get_mut(&address)?;
         while let Some(IdleConnection { connection, since }) = idle.pop() {
-            // The most recently used one: if it has expired, so have all others.
+            // This is the most recently used one: if it has expired, all others have too.
             if since.elapsed() > IDLE_TIMEOUT {
                 idle.clear();
             } else if connection.is_idle() {
@@ -86,14 +88,15 @@ impl ConnectionPool {
         }
     }
 
-    /// Closes the connections that have been idle longest until the limit holds.
+    /// Closes the connections that have been idle longest, until the number of connections is within the limit.
     fn close_oldest_idle(&self) {
-        let mut idle = self.idle.borrow_mut();
-        let mut count = self.in_use.get() + idle.values().map(Vec::len).sum::<usize>();
+        let mut by_address = self.idle.borrow_mut();
+        let mut count = self.in_use.get() + by_address.values().map(Vec::len).sum::<usize>();
         while count > self.max_connections {
-            let non_empty = idle.values_mut().filter(|idle| !idle.is_empty());
-            // The first connection of each instance is its oldest.
-            let Some(idle) = non_empty.min_by_key(|idle| idle.first().map(|first| first.since)) else { return };
+            let non_empty = by_address.values_mut().filter(|idle| !idle.is_empty());
+            // The first connection of each instance is the instance's oldest.
+            let oldest = non_empty.min_by_key(|idle| idle.first().map(|first| first.since));
+            let Some(idle) = oldest else { return };
             idle.remove(0);
             count -= 1;
         }
@@ -137,7 +140,7 @@ mod tests {
         address
     }
 
-    /// A connection that was used once.
+    /// A connection that has had one request.
     async fn used_connection(address: SocketAddr) -> UpstreamConnection {
         let mut connection = UpstreamConnection::new(TcpStream::connect(address).await.unwrap()).await.unwrap();
         connection.send(Request::new(RequestBody::Full(None)), |_| Poll::Pending).await.unwrap();
@@ -147,22 +150,23 @@ mod tests {
     #[tokio::test]
     async fn the_pool_never_exceeds_its_limit() {
         let addresses = [start_instance().await, start_instance().await];
-        let idle = |pool: &ConnectionPool, at: usize| pool.idle.borrow().get(&addresses[at]).map_or(0, Vec::len);
+        let idle_count =
+            |pool: &ConnectionPool, index: usize| pool.idle.borrow().get(&addresses[index]).map_or(0, Vec::len);
         let pool = ConnectionPool::new(3);
-        for at in [0, 0, 1, 1] {
-            pool.checkin(addresses[at], used_connection(addresses[at]).await, Instant::now());
+        for index in [0, 0, 1, 1] {
+            pool.checkin(addresses[index], used_connection(addresses[index]).await, Instant::now());
         }
-        assert_eq!((idle(&pool, 0), idle(&pool, 1)), (1, 2), "the oldest was closed");
+        assert_eq!((idle_count(&pool, 0), idle_count(&pool, 1)), (1, 2), "the oldest was closed");
         let Checkout { idle: reused, permit } = pool.checkout(addresses[1]).unwrap();
         assert!(reused.is_some());
-        assert_eq!((idle(&pool, 0), idle(&pool, 1)), (1, 1));
+        assert_eq!((idle_count(&pool, 0), idle_count(&pool, 1)), (1, 1));
         // The second checkout needs a new connection, for which the idle one of the other instance is closed.
         let others = [pool.checkout(addresses[0]).unwrap(), pool.checkout(addresses[0]).unwrap()];
         assert_eq!(others.each_ref().map(|checkout| checkout.idle.is_some()), [true, false]);
-        assert_eq!((idle(&pool, 0), idle(&pool, 1)), (0, 0));
+        assert_eq!((idle_count(&pool, 0), idle_count(&pool, 1)), (0, 0));
         assert!(pool.checkout(addresses[0]).is_none(), "all are in use");
         drop((others, permit));
         pool.checkin(addresses[1], reused.unwrap(), Instant::now());
-        assert_eq!(idle(&pool, 1), 1);
+        assert_eq!(idle_count(&pool, 1), 1);
     }
 }

@@ -27,17 +27,20 @@ pub(crate) enum ProbeError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyRead {
     Skip,
-    /// This many bytes; a longer body is an error.
+    /// The whole body. A body of more bytes is an error.
     UpTo(usize),
 }
 
+/// The response to a probe.
 #[derive(Debug)]
 pub(crate) struct ProbeResponse {
     pub(crate) status: StatusCode,
+    /// Empty for [`BodyRead::Skip`].
     pub(crate) body: Vec<u8>,
 }
 
-/// Sends `GET path` over a new connection. `connect_timeout` covers the connect alone; the caller limits the rest.
+/// Sends `GET path` over a new connection. `connect_timeout` covers the connect alone; the caller must
+/// limit the time of the whole probe.
 pub(crate) async fn probe(
     instance: &Instance,
     path: &'static str,

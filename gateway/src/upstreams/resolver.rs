@@ -1,4 +1,4 @@
-//! DNS resolver: looks up the addresses of a service's instances by name.
+//! Name resolution (DNS): looks up the addresses of a service's instances.
 
 use std::future::Future;
 use std::io;

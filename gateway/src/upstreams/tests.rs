@@ -59,7 +59,7 @@ fn acquired_ports(upstreams: &Upstreams, times: usize) -> Vec<u16> {
     (0..times).map(|_| upstreams.acquire_instance(&[]).unwrap().instance().address().port()).collect()
 }
 
-const THREE: &str = "http://127.0.0.1:1,http://127.0.0.1:2,http://127.0.0.1:3";
+const THREE_URLS: &str = "http://127.0.0.1:1,http://127.0.0.1:2,http://127.0.0.1:3";
 
 #[test]
 fn only_plain_http_addresses_are_upstreams() {
@@ -88,7 +88,7 @@ fn only_plain_http_addresses_are_upstreams() {
 
 #[test]
 fn equally_busy_instances_are_used_in_turn() {
-    let ports = acquired_ports(&upstreams_with_health(THREE, HealthCheckResult::Ready), 9);
+    let ports = acquired_ports(&upstreams_with_health(THREE_URLS, HealthCheckResult::Ready), 9);
     assert_eq!(ports, [1, 2, 3, 1, 2, 3, 1, 2, 3]);
 }
 
@@ -111,7 +111,7 @@ fn load_is_spread_over_many_instances() {
     }
     drop(guards);
     assert!(many.instances().iter().all(|instance| instance.in_flight() == 0));
-    // A slow instance, whose requests pile up, gets no further ones.
+    // A slow instance, whose requests pile up, gets no further requests.
     let slow: Vec<_> = (0..20).map(|_| many.instances()[4].acquire()).collect();
     assert_eq!(acquired_ports(&many, 100).into_iter().filter(|&port| port == 5).count(), 0);
     drop(slow);
@@ -119,8 +119,8 @@ fn load_is_spread_over_many_instances() {
 
 #[test]
 fn healthy_instances_are_preferred_to_reachable_ones() {
-    let three = upstreams_with_health(THREE, HealthCheckResult::NotReady);
-    assert_eq!(acquired_ports(&three, 3), [1, 2, 3], "the instance reports its own error, in its dialect");
+    let three = upstreams_with_health(THREE_URLS, HealthCheckResult::NotReady);
+    assert_eq!(acquired_ports(&three, 3), [1, 2, 3], "an instance that is not ready reports that in its dialect");
     three.instances()[1].record_health_check(HealthCheckResult::Ready);
     assert_eq!(acquired_ports(&three, 3), [2; 3]);
     let tried = [three.instances()[1].clone()];
@@ -130,7 +130,7 @@ fn healthy_instances_are_preferred_to_reachable_ones() {
 
 #[test]
 fn no_instance_is_chosen_while_all_circuits_are_open() {
-    let three = upstreams_with_health(THREE, HealthCheckResult::Ready);
+    let three = upstreams_with_health(THREE_URLS, HealthCheckResult::Ready);
     for _ in 0..3 {
         record_all(&three, HealthCheckResult::ConnectFailed);
     }
@@ -158,25 +158,26 @@ fn an_instance_that_refuses_a_connection_is_not_used_until_its_next_health_check
 #[test]
 fn timeouts_open_the_circuit_only_while_probes_get_no_response() {
     let single = upstreams_with_health("http://127.0.0.1:1", HealthCheckResult::Ready);
-    let time_out = |times: usize| (0..times).for_each(|_| single.acquire_instance(&[]).unwrap().record_timeout());
-    let circuit = || single.instances()[0].circuit_state();
-    time_out(20);
+    let record_timeouts =
+        |times: usize| (0..times).for_each(|_| single.acquire_instance(&[]).unwrap().record_timeout());
+    let circuit_state = || single.instances()[0].circuit_state();
+    record_timeouts(20);
     assert_eq!(
-        (circuit(), single.has_healthy_instance(), single.instances()[0].failures()),
+        (circuit_state(), single.has_healthy_instance(), single.instances()[0].failures()),
         (CircuitState::Closed, true, 20)
     );
     record_all(&single, HealthCheckResult::NotReady);
-    time_out(20);
-    assert_eq!(circuit(), CircuitState::Closed, "it responds to probes, though not ready");
+    record_timeouts(20);
+    assert_eq!(circuit_state(), CircuitState::Closed, "the instance responds to probes, though it is not ready");
     record_all(&single, HealthCheckResult::NoResponse);
-    time_out(2);
-    assert_eq!(circuit(), CircuitState::Closed);
-    time_out(1);
-    assert_eq!(circuit(), CircuitState::Open);
+    record_timeouts(2);
+    assert_eq!(circuit_state(), CircuitState::Closed);
+    record_timeouts(1);
+    assert_eq!(circuit_state(), CircuitState::Open);
     // Broken connections count regardless of probes.
     record_all(&single, HealthCheckResult::Ready);
     (0..3).for_each(|_| single.acquire_instance(&[]).unwrap().record_failure());
-    assert_eq!(circuit(), CircuitState::Open);
+    assert_eq!(circuit_state(), CircuitState::Open);
 }
 
 #[tokio::test]
@@ -189,13 +190,13 @@ async fn a_changed_dns_answer_adds_and_removes_instances() {
     let busy = named.acquire_instance(&[]).unwrap();
     assert_eq!((busy.instance().host_header().to_str().unwrap(), busy.instance().in_flight()), ("svc:80", 1));
     let first = named.instances()[0].clone();
-    // A new address, in another order, and listed twice.
+    // One more address, listed twice, and the addresses in another order.
     resolver.set_addresses(&["10.0.0.2:80", "10.0.0.1:80", "10.0.0.2:80"]);
     assert!(named.resolve(&resolver, Duration::ZERO).await);
     assert_eq!(addresses(&named), ["10.0.0.1:80", "10.0.0.2:80", "127.0.0.1:9"]);
     assert!(Arc::ptr_eq(&first, &named.instances()[0]) && first.is_healthy());
     assert!(!named.resolve(&resolver, Duration::ZERO).await, "the same addresses are no change");
-    // The first address is removed: its instance gets no new requests, and is dropped after the one in flight.
+    // The first address is removed: its instance gets no new requests, and is dropped after the request in flight.
     resolver.set_addresses(&["10.0.0.2:80"]);
     assert!(named.resolve(&resolver, Duration::ZERO).await);
     assert_eq!(addresses(&named), ["10.0.0.2:80", "127.0.0.1:9"]);
@@ -237,7 +238,7 @@ async fn names_are_resolved_at_the_interval_or_when_an_instance_is_unhealthy() {
 
 #[test]
 fn a_new_table_inherits_instance_state() {
-    let old = upstreams_with_health(THREE, HealthCheckResult::Ready);
+    let old = upstreams_with_health(THREE_URLS, HealthCheckResult::Ready);
     let new = Upstreams::parse("http://127.0.0.1:3,http://127.0.0.1:4").unwrap();
     new.inherit_state(&old);
     assert!(Arc::ptr_eq(&new.instances()[0], &old.instances()[2]) && new.instances()[0].is_healthy());

@@ -19,7 +19,7 @@ fn gateway_command() -> Command {
     command
 }
 
-/// The line that a gateway prints when it fails to start.
+/// The only line that a gateway printed when it failed to start.
 fn startup_error(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let text = String::from_utf8(output.stderr.clone()).unwrap();
@@ -37,7 +37,7 @@ impl Drop for RunningGateway {
 }
 
 #[test]
-fn help_lists_every_setting() {
+fn help_lists_every_setting_and_version_names_the_program() {
     let output = gateway_command().arg("--help").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     for setting in gateway::settings().into_iter().flatten() {
@@ -73,7 +73,7 @@ fn send_request(address: &str, request: &str) -> String {
     text
 }
 
-/// Starts the program and waits until it is ready. Returns it with the rest of its log and its public address.
+/// Starts the program and waits until it is ready. Returns the program, the rest of its log, and its public address.
 fn start_program(command: &mut Command) -> (RunningGateway, impl Iterator<Item = Value> + use<>, String) {
     let mut child = RunningGateway(command.spawn().unwrap());
     let lines = BufReader::new(child.0.stderr.take().unwrap()).lines();
@@ -89,17 +89,17 @@ const REQUEST_TAIL: &str = "HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 fn sighup_reloads_the_table_and_rejects_an_invalid_one() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let built_in = include_str!("../../routes.toml");
-    let write = |text: &str| std::fs::write(file.path(), text).unwrap();
-    write(built_in);
+    let write_table = |text: &str| std::fs::write(file.path(), text).unwrap();
+    write_table(built_in);
     let (child, mut log, address) = start_program(gateway_command().env("STELE_ROUTES", file.path()));
     let send_sighup = || kill_process(Pid::from_child(&child.0), Signal::HUP).unwrap();
     let has_route = |path: &str| !send_request(&address, &format!("GET {path} {REQUEST_TAIL}")).contains("no_route");
     assert!(has_route("/auth/x") && !has_route("/sso/x"));
-    write(&built_in.replace("\"/auth/\"", "\"/sso/\""));
+    write_table(&built_in.replace("\"/auth/\"", "\"/sso/\""));
     send_sighup();
     assert!(log.any(|line| line["message"] == "SIGHUP: the new routing table is in force"));
     assert!(!has_route("/auth/x") && has_route("/sso/x"));
-    write(&built_in.replacen("\nprefix", "\nprefox", 1));
+    write_table(&built_in.replacen("\nprefix", "\nprefox", 1));
     send_sighup();
     let line = log.find(|line| line["message"] == "SIGHUP: the old routing table stays in force").unwrap();
     let line_number = 1 + built_in.lines().position(|line| line.starts_with("prefix")).unwrap();
@@ -115,12 +115,12 @@ fn sigterm_drains_and_a_second_sigterm_exits_at_once() {
     let signalled_at = Instant::now();
     kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
     assert!(log.any(is_stopping));
-    let health = || send_request(&address, &format!("GET /healthz {REQUEST_TAIL}"));
-    let readiness = || send_request(&address, &format!("GET /readyz {REQUEST_TAIL}"));
-    // Without services it was never ready; draining shows in that it closes keep-alive connections.
+    let request_health = || send_request(&address, &format!("GET /healthz {REQUEST_TAIL}"));
+    let request_readiness = || send_request(&address, &format!("GET /readyz {REQUEST_TAIL}"));
+    // Without services the gateway is never ready: only closed keep-alive connections show that it drains.
     let keep_alive_request = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
     assert!(send_request(&address, keep_alive_request).to_ascii_lowercase().contains("connection: close"));
-    assert!(health().starts_with("HTTP/1.1 200") && readiness().starts_with("HTTP/1.1 503"));
+    assert!(request_health().starts_with("HTTP/1.1 200") && request_readiness().starts_with("HTTP/1.1 503"));
     assert!(child.0.wait().unwrap().success());
     assert!(signalled_at.elapsed() >= Duration::from_secs(1), "{:?}", signalled_at.elapsed());
 
@@ -132,7 +132,7 @@ fn sigterm_drains_and_a_second_sigterm_exits_at_once() {
 }
 
 #[test]
-fn the_log_has_no_secrets_and_is_bounded_and_sigterm_exits() {
+fn the_log_has_no_secrets_and_is_rate_limited_and_sigterm_exits() {
     let mut child = RunningGateway(gateway_command().spawn().unwrap());
     let mut log = BufReader::new(child.0.stderr.take().unwrap()).lines().map(|line| line.unwrap());
     let ready = log.find(|line| line.contains("\"ready\"")).unwrap();

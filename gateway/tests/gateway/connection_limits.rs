@@ -1,4 +1,4 @@
-//! The connection limit per client address: half of `STELE_MAX_CONNECTIONS`; trusted proxies have none.
+//! The connection limit per client address, which is half of `STELE_MAX_CONNECTIONS`. Trusted proxies have no such limit.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ async fn try_connect_from(gateway: &TestGateway, last_byte: u8) -> std::io::Resu
     socket.connect(gateway.address).await
 }
 
-/// Whether the gateway closes a further connection without a response; perhaps before `connect` has returned.
+/// Whether the gateway closes a new connection without a response. It may do so before `connect` has returned.
 async fn is_connection_closed(gateway: &TestGateway, last_byte: u8) -> bool {
     let Ok(mut stream) = try_connect_from(gateway, last_byte).await else { return true };
     let mut byte = [0];

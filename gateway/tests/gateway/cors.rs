@@ -1,4 +1,4 @@
-//! Cross-origin resource sharing: preflight requests, allowed origins, exposed headers.
+//! CORS (cross-origin resource sharing): preflight requests, allowed origins, exposed headers.
 
 use actix_web::HttpResponse;
 

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::support::{TestGateway, start_gateway, start_service, unreachable_url};
 
-/// Starts a service whose OpenAPI document has `path`, and a path of the portal, which the gateway must ignore.
+/// Starts a service whose OpenAPI document has `path`, and a path that is routed to the portal, which the gateway must
+/// ignore.
 fn start_documented_service(path: &'static str) -> String {
     start_service(move |request: HttpRequest| async move {
         assert_eq!(request.path(), "/openapi.json");
@@ -45,7 +46,7 @@ async fn documents_are_merged_without_collisions() {
     let gateway = start_gateway(&[("mefp", &mefp), ("tms", &tms)], &[]);
     let document = fetch_document(&gateway).await;
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
-    // In the order of the routes. The portal's paths are only taken from the portal.
+    // In the order of the routes. A path that is routed to the portal is taken only from the portal's document.
     assert_eq!(paths, ["/container/api/v1/cloudbox/tms/auth/authsalt", "/auth/login"]);
     let operation = &document["paths"]["/auth/login"]["post"];
     assert_eq!(operation["operationId"], "mefp.login");
@@ -87,9 +88,9 @@ async fn services_without_a_valid_document_are_listed_as_missing() {
 async fn a_hanging_service_does_not_delay_the_document() {
     let hanging = start_service(std::future::pending::<HttpResponse>);
     let gateway = start_gateway(&[("mefp", &start_documented_service("/auth/login")), ("tms", &hanging)], &[]);
-    let started = std::time::Instant::now();
+    let started_at = std::time::Instant::now();
     let document = fetch_document(&gateway).await;
-    assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(started_at.elapsed() < std::time::Duration::from_secs(10), "{:?}", started_at.elapsed());
     assert!(document["info"]["x-stele-missing"].as_array().unwrap().contains(&json!("tms")));
     assert!(document["paths"]["/auth/login"].is_object());
 }
@@ -130,8 +131,8 @@ async fn the_index_page_uses_the_accepted_language() {
         assert!(reply.header("content-security-policy").unwrap().starts_with("default-src 'none'; style-src"));
         assert!(reply.body.contains(&format!("<html lang=\"{language}\">")) && reply.body.contains(word));
         for path in ["/api/v1/cloudbox/", "/i/", "/code/", "/auth/", "/api/vi/Auth/"] {
-            let shown = reply.body.replace("<wbr>", "").contains(&format!("<code>{path}</code>"));
-            assert!(shown, "{path}: {}", reply.body);
+            let is_shown = reply.body.replace("<wbr>", "").contains(&format!("<code>{path}</code>"));
+            assert!(is_shown, "{path}: {}", reply.body);
         }
         for link in ["/docs/", "/openapi.json", "/healthz"] {
             assert!(reply.body.contains(&format!("<a href=\"{link}\">")), "{link}: {}", reply.body);

@@ -1,5 +1,5 @@
 //! Request smuggling: ambiguous requests sent byte for byte, with the expected responses and the requests that may
-//! reach a service. The cases are in `framing/cases/`; [`nginx_comparison`] sends the same ones to nginx.
+//! reach a service. The cases are in `framing/cases/`; [`nginx_comparison`] sends the same cases to nginx.
 
 // `cfg(test)` makes clippy treat the helpers of a module as test code, which may unwrap.
 #[cfg(test)]
@@ -14,8 +14,8 @@ use futures_util::future::join_all;
 use self::corpus::{CaseOutcome, assert_outcomes, load_groups, start_recorders};
 use crate::support::start_gateway;
 
-/// Client and body timeouts, in seconds: they end the cases with an unfinished request, and are long enough for all
-/// others on a busy machine.
+/// Client and body timeouts, in seconds. They end the cases with an unfinished request, and are long enough for all
+/// other cases on a busy machine.
 const CLIENT_TIMEOUT_SECONDS: &str = "4";
 
 /// Runs all cases of a group concurrently, each with its own gateway and services.

@@ -15,13 +15,17 @@ use tokio_rustls::client::TlsStream;
 
 use crate::support::{TEST_TIMEOUT, TestGateway, start_gateway_with, start_service, wait_until};
 
+/// Frame types, flags and error codes (RFC 9113 §6, §7).
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
+const CANCEL: [u8; 4] = [0, 0, 0, 8];
 const ENHANCE_YOUR_CALM: [u8; 4] = [0, 0, 0, 11];
 
 /// A received frame (RFC 9113 §4.1).
@@ -72,7 +76,7 @@ impl Http2Client {
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
         let (reader, mut writer) = split(stream);
         writer
-            .write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &encode_frame(4, 0, 0, &[])].concat())
+            .write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &encode_frame(SETTINGS, 0, 0, &[])].concat())
             .await
             .unwrap();
         Self { reader, writer }
@@ -131,7 +135,7 @@ async fn rapid_resets_close_the_connection() {
     let (gateway, roots) = start_tls_gateway(&start_hanging_service(), &[]);
     let mut client = Http2Client::connect(&gateway, &roots).await;
     for stream in (1..2_000).step_by(2) {
-        let reset = encode_frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+        let reset = encode_frame(RST_STREAM, 0, stream, &CANCEL);
         if client.writer.write_all(&[get_request(stream, "/i/login"), reset].concat()).await.is_err() {
             break;
         }
@@ -151,7 +155,7 @@ async fn a_response_that_is_not_read_closes_the_connection() {
     client.writer.write_all(&get_request(1, "/i/login")).await.unwrap();
     let mut received = 0;
     while let Some(frame) = client.next_frame().await {
-        received += if frame.frame_type == 0 { frame.payload.len() } else { 0 };
+        received += if frame.frame_type == DATA { frame.payload.len() } else { 0 };
     }
     assert_eq!(received, 65_535);
     wait_until("the connection to be closed", || gateway.inner.connections() == 0).await;
@@ -169,7 +173,7 @@ async fn streams_beyond_the_limit_are_refused_and_others_continue() {
         assert!(refused.stream > 200 && refused.payload == REFUSED_STREAM, "{} {:?}", refused.stream, refused.payload);
     }
     // The client resets one stream, so that it may open another.
-    client.writer.write_all(&encode_frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])).await.unwrap();
+    client.writer.write_all(&encode_frame(RST_STREAM, 0, 1, &CANCEL)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
     client.writer.write_all(&get_request(221, "/healthz")).await.unwrap();
     client.wait_for_frame(|frame| frame.frame_type == HEADERS && frame.stream == 221).await;

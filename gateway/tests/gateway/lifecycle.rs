@@ -52,7 +52,7 @@ async fn two_thousand_idle_connections_from_one_address_do_not_block_requests() 
     for _ in 0..20 {
         idle.extend(join_all((0..100).map(|_| gateway.connect())).await);
     }
-    // Each starts a request, so that the gateway has accepted it: it does not wait in the kernel's backlog.
+    // Each connection starts a request.
     for stream in &mut idle {
         stream.write_all(b"GET /i/login HTTP/1.1\r\n").await.unwrap();
     }
@@ -101,7 +101,7 @@ async fn graceful_shutdown_completes_requests_in_flight() {
     client.write_all(b"GET /i/login HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     entries.recv().await.unwrap();
     let stopping = actix_web::rt::spawn(gateway.handle.stop(true));
-    // The listener is closed first.
+    // The gateway closes the listener before the requests in flight are complete.
     while tokio::net::TcpStream::connect(gateway.address).await.is_ok() {
         actix_web::rt::task::yield_now().await;
     }
@@ -122,7 +122,12 @@ async fn an_invalid_gateway_secret_prevents_the_start() {
             .to_string()
             .contains("gateway secret")
     );
-    let error_page = config().error_page("portal", gateway::Rejection::GatewayTimeout).unwrap().to_owned();
+}
+
+#[test]
+fn the_configuration_has_the_error_pages_of_every_service() {
+    let config = gateway::Config::from_settings(&stele_service::config::Settings::default()).unwrap();
+    let error_page = config.error_page("portal", gateway::Rejection::GatewayTimeout).unwrap().to_owned();
     assert!(error_page.contains("服务超时"));
     assert_eq!(gateway::Rejection::ALL.len(), 8);
 }

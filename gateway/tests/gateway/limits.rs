@@ -15,7 +15,7 @@ fn start_with_settings(settings: &[(&'static str, &str)]) -> TestGateway {
     start_gateway(&[("tms", &start_echo_service("tms")), ("mefp", &start_echo_service("mefp"))], settings)
 }
 
-const TMS: &str = "/container/api/v1/cloudbox/tms/x";
+const TMS_PATH: &str = "/container/api/v1/cloudbox/tms/x";
 
 fn chunked_request(target: &str, chunks: impl Iterator<Item = String>) -> String {
     let head = format!("POST {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -27,16 +27,16 @@ fn chunked_request(target: &str, chunks: impl Iterator<Item = String>) -> String
 async fn a_body_of_64_kib_is_forwarded_and_one_byte_more_is_rejected() {
     let gateway = start_with_settings(&[]);
     let body = "x".repeat(64 * 1024);
-    let reply = gateway.send("POST", TMS, "", &body).await;
+    let reply = gateway.send("POST", TMS_PATH, "", &body).await;
     assert_eq!((reply.status, reply.json()["body"].as_str()), (200, Some(body.as_str())));
-    let reply = gateway.send("POST", TMS, "", &format!("{body}x")).await;
+    let reply = gateway.send("POST", TMS_PATH, "", &format!("{body}x")).await;
     assert_eq!((reply.status, reply.body.as_str()), (413, TOO_LARGE));
 }
 
 #[actix_web::test]
 async fn an_excessive_content_length_is_rejected_before_the_body() {
     let gateway = start_with_settings(&[("STELE_BODY_LIMIT", "10")]);
-    let reply = gateway.send_raw(format!("POST {TMS} HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n")).await;
+    let reply = gateway.send_raw(format!("POST {TMS_PATH} HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n")).await;
     assert_eq!((reply.status, reply.body.as_str()), (413, TOO_LARGE));
     assert_eq!(reply.header("connection"), Some("close"));
     let huge = "POST /auth/x HTTP/1.1\r\nHost: h\r\nContent-Length: 18446744073709551613\r\n\r\n";
@@ -46,10 +46,10 @@ async fn an_excessive_content_length_is_rejected_before_the_body() {
 #[actix_web::test]
 async fn chunked_bodies_are_limited_as_they_arrive() {
     let gateway = start_with_settings(&[]);
-    let chunk = || "x".repeat(8 * 1024);
-    let reply = gateway.send_raw(chunked_request(TMS, (0..8).map(|_| chunk()))).await;
+    let make_chunk = || "x".repeat(8 * 1024);
+    let reply = gateway.send_raw(chunked_request(TMS_PATH, (0..8).map(|_| make_chunk()))).await;
     assert_eq!((reply.status, reply.json()["body"].as_str().map(str::len)), (200, Some(64 * 1024)));
-    let reply = gateway.send_raw(chunked_request(TMS, (0..8).map(|_| chunk()).chain(["x".to_owned()]))).await;
+    let reply = gateway.send_raw(chunked_request(TMS_PATH, (0..8).map(|_| make_chunk()).chain(["x".to_owned()]))).await;
     assert_eq!((reply.status, reply.body.as_str()), (413, TOO_LARGE));
 }
 
@@ -57,7 +57,7 @@ async fn chunked_bodies_are_limited_as_they_arrive() {
 async fn an_endless_body_closes_the_connection() {
     let gateway = start_with_settings(&[]);
     let mut stream = gateway.connect().await;
-    let head = format!("POST {TMS} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let head = format!("POST {TMS_PATH} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
     // The gateway closes at the limit; what is written beyond it fills kernel buffers.
@@ -98,23 +98,23 @@ async fn headers_beyond_the_parser_limits_are_rejected_in_the_dialect() {
 }
 
 #[actix_web::test]
-async fn a_malformed_request_is_rejected_with_a_body() {
+async fn a_malformed_request_gets_an_error_page_in_the_dialect_or_the_default_one() {
     let gateway = start_with_settings(&[]);
-    let malformed = r#"{"result":0,"errors":{"code":40000,"message":"请求无法解密"}}"#;
-    let neutral = r#"{"error":"bad_request","message":"请求无法解析 / bad request"}"#;
+    let dialect_page = r#"{"result":0,"errors":{"code":40000,"message":"请求无法解密"}}"#;
+    let default_page = r#"{"error":"bad_request","message":"请求无法解析 / bad request"}"#;
     let get = |target: &[u8]| [b"GET ", target, b" HTTP/1.1\r\nHost: h\r\n\r\n"].concat();
-    // GBK bytes in the query; sent alone here, and below after a request on the same connection.
+    // GBK bytes in the query. This request is sent alone here, and after another request on a connection below.
     let gbk = get(b"/auth/login?name=\xc1\xf5\xb5\xc2");
     for (bytes, body) in [
-        (gbk.clone(), malformed),
-        (get(b"//auth//login/?\xff"), malformed),
-        (get(b"/nowhere?\xff"), neutral),
-        (get(b"/auth/\xff"), malformed),
-        (b"GET /auth/login HTTP/1.1\r\nbroken\r\n\r\n".to_vec(), malformed),
-        (b"nonsense\r\n\r\n".to_vec(), neutral),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), neutral),
-        (b"GET /auth/login HTTP/1.1\r\n\r\n".to_vec(), malformed),
-        (b"GET /nowhere HTTP/1.1\r\n\r\n".to_vec(), neutral),
+        (gbk.clone(), dialect_page),
+        (get(b"//auth//login/?\xff"), dialect_page),
+        (get(b"/nowhere?\xff"), default_page),
+        (get(b"/auth/\xff"), dialect_page),
+        (b"GET /auth/login HTTP/1.1\r\nbroken\r\n\r\n".to_vec(), dialect_page),
+        (b"nonsense\r\n\r\n".to_vec(), default_page),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), default_page),
+        (b"GET /auth/login HTTP/1.1\r\n\r\n".to_vec(), dialect_page),
+        (b"GET /nowhere HTTP/1.1\r\n\r\n".to_vec(), default_page),
     ] {
         let reply = gateway.send_raw(&bytes).await;
         assert_eq!((reply.status, reply.body.as_str()), (400, body), "{}", bytes.escape_ascii());
@@ -127,24 +127,24 @@ async fn a_malformed_request_is_rejected_with_a_body() {
     read_until(&mut client, &mut received, r#""target":"/auth/login""#).await;
     client.write_all(&gbk).await.unwrap();
     let received = String::from_utf8(read_all(&mut client).await).unwrap();
-    assert!(received.contains("}HTTP/1.1 400 ") && received.ends_with(malformed), "{received}");
+    assert!(received.contains("}HTTP/1.1 400 ") && received.ends_with(dialect_page), "{received}");
     // For a malformed head that is pipelined behind another one, the route is not determined.
     let reply = gateway.send_raw([get(b"/nowhere"), gbk].concat()).await;
-    assert!(reply.status == 404 && reply.body.ends_with(neutral), "{reply:?}");
+    assert!(reply.status == 404 && reply.body.ends_with(default_page), "{reply:?}");
 }
 
 #[actix_web::test]
 async fn an_unfinished_head_times_out() {
     let gateway = start_with_settings(&[("STELE_CLIENT_TIMEOUT", "1")]);
-    let in_dialect = r#"{"result":0,"errors":{"code":40000,"message":"请求超时"}}"#;
-    let neutral = r#"{"error":"slow_request","message":"请求超时 / request timeout"}"#;
+    let dialect_page = r#"{"result":0,"errors":{"code":40000,"message":"请求超时"}}"#;
+    let default_page = r#"{"error":"slow_request","message":"请求超时 / request timeout"}"#;
     for (bytes, body) in [
-        ("GET /auth/login HTTP/1.1\r\nHost: h\r\n", in_dialect),
-        ("GET //auth/lo", in_dialect),
-        ("GET /no", neutral),
-        ("G", neutral),
+        ("GET /auth/login HTTP/1.1\r\nHost: h\r\n", dialect_page),
+        ("GET //auth/lo", dialect_page),
+        ("GET /no", default_page),
+        ("G", default_page),
         // A connection without a request.
-        ("", neutral),
+        ("", default_page),
     ] {
         let reply = gateway.send_raw(bytes).await;
         assert_eq!(
@@ -196,7 +196,7 @@ async fn an_unneeded_body_is_not_awaited() {
 
 #[actix_web::test]
 async fn a_client_that_reads_no_response_is_disconnected() {
-    // More than all buffers between service and client hold.
+    // The response is larger than all buffers between service and client.
     let url = start_service(|| async { HttpResponse::Ok().body(vec![b'x'; 64 << 20]) });
     let gateway = start_gateway(&[("mefp", &url)], &[("STELE_BODY_TIMEOUT", "1")]);
     let mut client = gateway.connect().await;
@@ -209,7 +209,7 @@ async fn a_client_that_reads_no_response_is_disconnected() {
 
 #[actix_web::test]
 async fn clients_beyond_max_connections_wait_for_a_free_slot() {
-    // A trusted proxy's address, because a client address may hold only half of the connections.
+    // The clients have the address of a trusted proxy, because a client address may hold only half of the connections.
     let proxy = ("STELE_TRUSTED_PROXIES", "127.0.0.1");
     let gateway = start_with_settings(&[("STELE_MAX_CONNECTIONS", "8"), ("STELE_CLIENT_TIMEOUT", "2"), proxy]);
     let started_at = Instant::now();
@@ -253,7 +253,7 @@ async fn a_body_timeout_is_reported_in_the_dialect() {
     let gateway = start_with_settings(&[("STELE_BODY_TIMEOUT", "1")]);
     let timeout = r#"{"message":"请求超时","code":"1009"}"#;
     for framing in ["Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
-        let reply = gateway.send_raw(format!("POST {TMS} HTTP/1.1\r\nHost: h\r\n{framing}")).await;
+        let reply = gateway.send_raw(format!("POST {TMS_PATH} HTTP/1.1\r\nHost: h\r\n{framing}")).await;
         assert_eq!((reply.status, reply.body.as_str()), (408, timeout), "{framing}");
         assert_eq!(reply.header("connection"), Some("close"));
     }

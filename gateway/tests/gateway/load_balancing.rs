@@ -21,7 +21,7 @@ enum Readiness {
     NotReady,
 }
 
-/// An instance whose readiness the test sets, and which counts the requests that it answers.
+/// An instance whose readiness the test sets, and which counts the requests that it answers, without health checks.
 struct TestInstance {
     url: String,
     is_ready: Arc<AtomicBool>,
@@ -73,11 +73,11 @@ async fn send_requests(gateway: &TestGateway, count: usize) {
 async fn an_instance_that_is_not_ready_gets_requests_only_if_none_is_ready() {
     let (first, second) = (TestInstance::start(Readiness::Ready), TestInstance::start(Readiness::NotReady));
     let gateway = start_gateway(&[("mefp", &format!("{},{}", first.url, second.url))], &[]);
-    wait_until("the first instance to be healthy", || gateway.instance(&first.url).healthy).await;
+    wait_until("the first instance to be healthy", || gateway.instance(&first.url).is_healthy).await;
     send_requests(&gateway, 10).await;
     assert_eq!((first.answered_requests(), second.answered_requests()), (10, 0));
     second.set_readiness(Readiness::Ready);
-    wait_until("both instances to be healthy", || gateway.instance(&second.url).healthy).await;
+    wait_until("both instances to be healthy", || gateway.instance(&second.url).is_healthy).await;
     send_requests(&gateway, 10).await;
     assert_eq!((first.answered_requests(), second.answered_requests()), (15, 5));
     // Every instance is not ready, as when a store is down: requests are still forwarded, because only the service can
@@ -85,7 +85,7 @@ async fn an_instance_that_is_not_ready_gets_requests_only_if_none_is_ready() {
     first.set_readiness(Readiness::NotReady);
     second.set_readiness(Readiness::NotReady);
     wait_until("no instance to be healthy", || {
-        !gateway.instance(&first.url).healthy && !gateway.instance(&second.url).healthy
+        !gateway.instance(&first.url).is_healthy && !gateway.instance(&second.url).is_healthy
     })
     .await;
     send_requests(&gateway, 10).await;
@@ -105,7 +105,7 @@ async fn an_unreachable_service_fails_fast_and_recovers_within_two_seconds() {
     }
     wait_until("the circuit to open", || gateway.instance(&url).circuit == CircuitState::Open).await;
     let failures = gateway.instance(&url).failures;
-    assert!(failures >= 3 && !gateway.instance(&url).healthy);
+    assert!(failures >= 3 && !gateway.instance(&url).is_healthy);
     let handler = || async { HttpResponse::Ok().body("answered") };
     let server = HttpServer::new(move || App::new().default_service(web::to(handler)));
     actix_web::rt::spawn(server.workers(1).disable_signals().bind(address).unwrap().run());
@@ -148,14 +148,14 @@ async fn timeouts_on_one_path_do_not_open_the_circuit() {
     let timed_out = futures_util::future::join_all((0..20).map(|_| gateway.get("/auth/slow"))).await;
     assert!(timed_out.iter().all(|reply| reply.status == 504));
     let view = gateway.instance(&url);
-    assert_eq!((view.healthy, view.circuit, view.failures), (true, CircuitState::Closed, 20));
+    assert_eq!((view.is_healthy, view.circuit, view.failures), (true, CircuitState::Closed, 20));
     assert_eq!(gateway.get(PATH).await.status, 200);
     assert!(gateway.inner.unavailable_services().iter().all(|service| service != "mefp"));
 }
 
 #[actix_web::test]
 async fn a_request_that_may_have_been_processed_is_not_retried() {
-    // Each ends the connection differently; none proves that the request was not processed.
+    // Each response is incomplete or invalid in another way. None proves that the request was not processed.
     for response in ["", "nonsense\r\n\r\n", "HTTP/1.1 20"] {
         let good = TestInstance::start(Readiness::Ready);
         let gateway = start_gateway(&[("mefp", &format!("{},{}", start_raw_service(response), good.url))], &[]);
@@ -215,11 +215,12 @@ async fn a_request_on_a_closed_keep_alive_connection_is_not_retried() {
 async fn a_request_that_could_not_connect_is_retried_on_another_instance() {
     let (unreachable, good) = (unreachable_url(), TestInstance::start(Readiness::Ready));
     let gateway = start_gateway(&[("mefp", &format!("{unreachable},{}", good.url))], &[]);
-    // Also before the first health check: the body is sent only after the connection is made.
+    // The first requests are sent before the first health check. They can be retried, because the body is sent only after
+    // the connection is made.
     send_requests(&gateway, 8).await;
     assert_eq!(good.answered_requests(), 8);
     wait_until("the unreachable instance to fail", || gateway.instance(&unreachable).failures > 0).await;
-    assert!(!gateway.instance(&unreachable).healthy);
+    assert!(!gateway.instance(&unreachable).is_healthy);
 }
 
 #[actix_web::test]
@@ -234,7 +235,7 @@ async fn a_body_aborted_by_the_client_is_no_instance_failure() {
     }
     wait_until("no request in flight", || gateway.instance(&url).in_flight == 0).await;
     let view = gateway.instance(&url);
-    assert_eq!((view.healthy, view.circuit, view.failures), (true, CircuitState::Closed, 0));
+    assert_eq!((view.is_healthy, view.circuit, view.failures), (true, CircuitState::Closed, 0));
 }
 
 #[actix_web::test]
@@ -257,7 +258,8 @@ async fn a_request_is_in_flight_until_its_last_response_byte() {
     wait_until("no request in flight", || gateway.instance(&url).in_flight == 0).await;
 }
 
-/// A URL where a connect times out: the listener does not accept, and its backlog is full.
+/// A URL where a connect times out, because the listener does not accept and its backlog is full; and the listener and
+/// the connections that must stay open for that.
 fn listener_with_full_backlog() -> (String, std::net::TcpListener, Vec<std::net::TcpStream>) {
     let listener = local_listener();
     let address = listener.local_addr().unwrap();
@@ -269,7 +271,7 @@ fn listener_with_full_backlog() -> (String, std::net::TcpListener, Vec<std::net:
 #[actix_web::test]
 async fn a_connect_timeout_is_counted_only_for_its_own_instance() {
     let (full, _listener, _backlog) = listener_with_full_backlog();
-    // No instance is ready, so that all three rank equally: each gets one of three requests.
+    // No instance is ready, so that all three are equally preferred: each gets one of three requests.
     let (first, second) = (TestInstance::start(Readiness::NotReady), TestInstance::start(Readiness::NotReady));
     let urls = format!("{full},{},{}", first.url, second.url);
     let gateway =

@@ -1,5 +1,5 @@
-//! A service that records the requests that it receives. It has a strict parser of its own: bytes that are not a
-//! well-formed HTTP/1.1 request are recorded as garbage.
+//! A service that records the requests that it receives. It has its own strict parser, independent of hyper and actix:
+//! bytes that are not a well-formed HTTP/1.1 request are recorded as garbage.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,7 @@ pub(crate) struct RecordingService {
     requests: Arc<Mutex<Vec<String>>>,
 }
 
-/// What the bytes received so far are.
+/// The result of parsing the bytes received so far.
 enum ParseResult {
     /// A request: method and target, body, and its length in bytes.
     Request {
@@ -25,7 +25,7 @@ enum ParseResult {
     Invalid,
 }
 
-/// What the bytes after a head are.
+/// The result of parsing the bytes after a head.
 enum BodyResult {
     /// The body, decoded, and its length in bytes as sent.
     Complete {

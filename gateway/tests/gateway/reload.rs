@@ -11,7 +11,7 @@ use crate::support::{
     read_all, read_until, start_echo_service, start_gateway, start_gateway_with, test_config, wait_until,
 };
 
-/// A resolver that returns the addresses set last; without any, an error.
+/// A resolver that returns the addresses set last, or an error if there are none.
 #[derive(Default)]
 struct FakeResolver(Mutex<Vec<SocketAddr>>);
 
@@ -43,7 +43,7 @@ async fn a_changed_dns_answer_adds_and_removes_instances() {
     assert_eq!(gateway.get("/auth/login").await.status, 503);
     let healthy_count_is = |count: usize| {
         let views = gateway.inner.instances().into_iter().filter(|view| view.service == "mefp");
-        views.filter(|view| view.healthy).count() == count
+        views.filter(|view| view.is_healthy).count() == count
     };
     let serving_instances = async || {
         let mut instances = Vec::new();
@@ -83,7 +83,7 @@ async fn a_reloaded_table_serves_new_requests_and_keeps_instance_state() {
     wait_until("the request in flight", || gateway.instance(&stays).in_flight == 1).await;
     gateway.inner.reload(test_config(&[("mefp", &format!("{stays},{new}")), ("tms", &new)], &[]));
     let view = gateway.instance(&stays);
-    assert!(view.healthy && view.in_flight == 1, "{view:?}");
+    assert!(view.is_healthy && view.in_flight == 1, "{view:?}");
     assert_eq!(gateway.get("/container/api/v1/cloudbox/tms/x").await.header("x-served-by"), Some("new"));
     client.write_all(b"half").await.unwrap();
     assert!(String::from_utf8(read_all(&mut client).await).unwrap().contains("halfhalf"));
@@ -96,7 +96,7 @@ async fn a_reloaded_table_serves_new_requests_and_keeps_instance_state() {
 }
 
 #[actix_web::test]
-async fn while_draining_it_is_not_ready_and_closes_each_connection_after_its_response() {
+async fn a_draining_gateway_is_not_ready_and_closes_each_connection_after_its_response() {
     let url = start_echo_service("any");
     let all = crate::support::SERVICES.map(|(service, _)| (service, url.as_str()));
     let gateway = start_gateway(&all, &[]);

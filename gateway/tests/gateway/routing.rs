@@ -1,4 +1,4 @@
-//! Routing by path prefix: which service receives a request, in which form, and which paths are rejected.
+//! Routing by path prefix: the service that receives a request, the forwarded target, and the paths that are rejected.
 
 use crate::support::{SERVICES, TestGateway, start_echo_service, start_gateway};
 
@@ -50,7 +50,7 @@ async fn redundant_slashes_are_removed() {
         assert_eq!((reply.status, reply.json()["service"].as_str()), (200, Some(service)), "{target}");
         assert_eq!(reply.json()["target"], expected, "{target}");
     }
-    // A leading `//` does not start a host name in a request target, as it would in a link.
+    // In a request target, unlike in a link, a leading `//` does not start a host name.
     assert_eq!(gateway.get("//other.example/i/login").await.status, 404);
 }
 

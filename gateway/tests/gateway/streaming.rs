@@ -26,7 +26,7 @@ async fn a_20_mb_response_is_streamed() {
     let mut client = gateway.connect().await;
     client.write_all(b"GET /i/big HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut bytes = Vec::new();
-    // The client has the first chunk before the service makes the second.
+    // The client receives the first chunk before the service produces the second.
     sender.send(Bytes::from_static(b"first chunk")).await.unwrap();
     read_until(&mut client, &mut bytes, "first chunk").await;
     let sending = actix_web::rt::spawn(async move {
@@ -61,19 +61,19 @@ async fn a_slow_client_applies_backpressure_to_the_service() {
     let gateway = start_gateway(&[("portal", &url)], &[]);
     let mut client = gateway.connect().await;
     client.write_all(b"GET /i/big HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
-    // The client reads one MB. When the service produces no more, the excess is what all buffers together hold.
+    // The client reads one MB. Once the service produces no more, the rest of what it produced fills all buffers.
     client.read_exact(&mut vec![0; 1_000_000]).await.unwrap();
-    let produced = || produced.load(std::sync::atomic::Ordering::SeqCst);
+    let produced_bytes = || produced.load(std::sync::atomic::Ordering::SeqCst);
     let (mut previous, mut unchanged_polls) = (0, 0);
-    while unchanged_polls < 10 && produced() < OFFERED_CHUNKS * CHUNK {
+    while unchanged_polls < 10 && produced_bytes() < OFFERED_CHUNKS * CHUNK {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        unchanged_polls = if produced() == previous { unchanged_polls + 1 } else { 0 };
-        previous = produced();
+        unchanged_polls = if produced_bytes() == previous { unchanged_polls + 1 } else { 0 };
+        previous = produced_bytes();
     }
-    assert!(produced() < 60_000_000, "{} bytes produced for a client that read one million", produced());
+    assert!(produced_bytes() < 60_000_000, "{} bytes produced for a client that read one million", produced_bytes());
     // The client reads on, and the service resumes.
     assert!(read_all(&mut client).await.len() > OFFERED_CHUNKS * CHUNK - 1_000_000);
-    assert_eq!(produced(), OFFERED_CHUNKS * CHUNK);
+    assert_eq!(produced_bytes(), OFFERED_CHUNKS * CHUNK);
 }
 
 #[actix_web::test]
@@ -138,17 +138,17 @@ async fn a_body_sent_faster_than_it_is_read_arrives_complete() {
     let url = start_slow_reader().await;
     let settings = [("STELE_BODY_LIMIT", "10000000"), ("STELE_BODY_TIMEOUT", "10")];
     let gateway = start_gateway(&[("portal", &url)], &settings);
-    for half_closed in [false, true] {
+    for is_half_closed in [false, true] {
         let mut client = gateway.connect().await;
         let head = format!("POST /i/up HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {LENGTH}\r\n\r\n");
         client.write_all(head.as_bytes()).await.unwrap();
         client.write_all(&vec![b'x'; LENGTH]).await.unwrap();
-        if half_closed {
+        if is_half_closed {
             client.shutdown().await.unwrap();
         }
         let response = String::from_utf8(read_all(&mut client).await).unwrap();
         let is_complete = response.ends_with(&LENGTH.to_string());
-        assert!(response.starts_with("HTTP/1.1 200") && is_complete, "half-closed {half_closed}: {response}");
+        assert!(response.starts_with("HTTP/1.1 200") && is_complete, "half-closed {is_half_closed}: {response}");
     }
 }
 

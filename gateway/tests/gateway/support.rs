@@ -112,7 +112,7 @@ pub(crate) fn start_gateway_with(
     TestGateway { address, handle, inner: gateway }
 }
 
-/// A configuration with these upstreams and settings. Services that are not named are unreachable.
+/// A configuration with these upstreams and settings. Services without an upstream here are unreachable.
 pub(crate) fn test_config(upstreams: &[(&str, &str)], settings: &[(&'static str, &str)]) -> Config {
     let values = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
     let settings = Settings::default().with_values([("STELE_WORKERS", "1".to_owned())]).with_values(values);
@@ -152,8 +152,8 @@ impl TestResponse {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no response: {text:?}"));
         let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{head}"));
-        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-        let body = if chunked { decode_chunked(body) } else { body.to_owned() };
+        let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        let body = if is_chunked { decode_chunked(body) } else { body.to_owned() };
         Self { status, head: head.to_owned(), body }
     }
 
@@ -164,6 +164,7 @@ impl TestResponse {
         values.first().copied()
     }
 
+    /// The values of all header fields with this name.
     pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
@@ -204,8 +205,8 @@ impl TestGateway {
     /// Waits until every instance of these services is healthy.
     pub(crate) async fn wait_until_healthy(&self, services: &[&str]) {
         let is_named = |view: &InstanceView| services.contains(&view.service.as_str());
-        let all_healthy = || self.inner.instances().into_iter().filter(is_named).all(|view| view.healthy);
-        wait_until("healthy instances", all_healthy).await;
+        let are_all_healthy = || self.inner.instances().into_iter().filter(is_named).all(|view| view.is_healthy);
+        wait_until("healthy instances", are_all_healthy).await;
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {

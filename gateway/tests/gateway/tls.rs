@@ -1,7 +1,7 @@
 //! TLS on the public address, tested with curl and openssl: HTTP versions, cipher suites, certificate reload, redirect.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ impl CertificateFolder {
         params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
         let cert = params.self_signed(&key).unwrap();
         for (file, text) in [("cert.pem", cert.pem()), ("key.pem", key.serialize_pem())] {
-            // As a deployment does it: the file is replaced, not overwritten.
+            // The file is replaced by a rename, not overwritten, as deployments do.
             fs::write(self.path("new"), text).unwrap();
             fs::rename(self.path("new"), self.path(file)).unwrap();
         }
@@ -48,7 +48,7 @@ impl CertificateFolder {
     }
 }
 
-/// Runs a program on another thread, because the gateway serves on this one. Returns its output and errors.
+/// Runs a program on another thread, because the gateway serves on this thread. Returns its stdout and stderr.
 async fn run_program(program: &'static str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
@@ -57,7 +57,7 @@ async fn run_program(program: &'static str, arguments: &[&str]) -> String {
 }
 
 /// Sends a request with curl. Returns the response, with the HTTP version and the status in a last line.
-async fn curl(gateway: &TestGateway, arguments: &[&str], target: &str) -> String {
+async fn run_curl(gateway: &TestGateway, arguments: &[&str], target: &str) -> String {
     let url = format!("https://127.0.0.1:{}{target}", gateway.address.port());
     run_program(
         "curl",
@@ -67,7 +67,7 @@ async fn curl(gateway: &TestGateway, arguments: &[&str], target: &str) -> String
 }
 
 /// Makes a handshake with `openssl s_client`, and returns its output.
-async fn openssl(gateway: &TestGateway, arguments: &[&str]) -> String {
+async fn run_openssl(gateway: &TestGateway, arguments: &[&str]) -> String {
     let address = gateway.address.to_string();
     run_program("openssl", &[&["s_client", "-connect", &address], arguments].concat()).await
 }
@@ -79,7 +79,8 @@ async fn http1_and_http2_requests_reach_the_service() {
     for (version, expected) in [("--http1.1", "HTTP/1.1 200"), ("--http2", "HTTP/2 200")] {
         let body = "x".repeat(60_000);
         let data = format!("a={body}");
-        let response = curl(&gateway, &[version, "-d", &data, "-H", "X-Forwarded-Proto: http"], "/i/login?q=1").await;
+        let response =
+            run_curl(&gateway, &[version, "-d", &data, "-H", "X-Forwarded-Proto: http"], "/i/login?q=1").await;
         assert!(response.ends_with(expected), "{response}");
         assert!(response.contains(&body) && response.contains(r#""target":"/i/login?q=1""#), "{response}");
         assert!(response.contains(r#"["x-forwarded-proto","https"]"#), "{response}");
@@ -88,12 +89,12 @@ async fn http1_and_http2_requests_reach_the_service() {
         assert!(lower.contains("strict-transport-security: max-age=31536000\r\n"), "{response}");
         assert!(lower.contains("x-request-id: ") && !lower.contains("connection: "), "{response}");
     }
-    // Without a route the response has no dialect; with a route it has that of the route.
-    assert!(curl(&gateway, &["--http2"], "/nowhere").await.ends_with("HTTP/2 404"));
-    let rejected = curl(&gateway, &["--http2", "-X", "TRACE"], "/i/login").await;
+    // Without a route, the response has no dialect; with a route, it has the dialect of the route.
+    assert!(run_curl(&gateway, &["--http2"], "/nowhere").await.ends_with("HTTP/2 404"));
+    let rejected = run_curl(&gateway, &["--http2", "-X", "TRACE"], "/i/login").await;
     assert!(rejected.ends_with("HTTP/2 405") && rejected.contains("status_code"), "{rejected}");
     let large = "x".repeat(70_000);
-    let rejected = curl(&gateway, &["--http2", "-d", &large], "/i/login").await;
+    let rejected = run_curl(&gateway, &["--http2", "-d", &large], "/i/login").await;
     assert!(rejected.ends_with("HTTP/2 413"), "{rejected}");
 }
 
@@ -116,23 +117,23 @@ async fn an_http2_connection_multiplexes_requests() {
 async fn tls_1_2_offers_only_forward_secret_cipher_suites() {
     let gateway = CertificateFolder::new("one").start_gateway(&[]);
     for suite in ["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305"] {
-        let output = openssl(&gateway, &["-tls1_2", "-cipher", suite]).await;
+        let output = run_openssl(&gateway, &["-tls1_2", "-cipher", suite]).await;
         assert!(output.contains("Protocol  : TLSv1.2") && output.contains(&format!("Cipher    : {suite}")), "{output}");
     }
-    assert!(openssl(&gateway, &["-tls1_3"]).await.contains("TLSv1.3"));
+    assert!(run_openssl(&gateway, &["-tls1_3"]).await.contains("TLSv1.3"));
     for weak in [
         ["-tls1_2", "-cipher", "AES128-SHA@SECLEVEL=0"],
         ["-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA@SECLEVEL=0"],
         ["-tls1_1", "-cipher", "ALL@SECLEVEL=0"],
         ["-tls1", "-cipher", "ALL@SECLEVEL=0"],
     ] {
-        let output = openssl(&gateway, &weak).await;
+        let output = run_openssl(&gateway, &weak).await;
         assert!(output.contains("Cipher is (NONE)"), "{weak:?}: {output}");
     }
 }
 
 async fn certificate_subject(gateway: &TestGateway) -> String {
-    let output = openssl(gateway, &[]).await;
+    let output = run_openssl(gateway, &[]).await;
     output.lines().find(|line| line.trim_start().starts_with("subject=")).unwrap_or_default().to_owned()
 }
 
@@ -190,7 +191,11 @@ async fn an_unfinished_handshake_times_out() {
     let mut silent = gateway.connect().await;
     assert!(crate::support::read_all(&mut silent).await.is_empty());
     wait_until("the connection to be closed", || gateway.inner.connections() == 0).await;
-    // Plain HTTP gets no response.
+}
+
+#[actix_web::test]
+async fn plain_http_at_the_tls_port_gets_no_response() {
+    let gateway = CertificateFolder::new("one").start_gateway(&[("STELE_CLIENT_TIMEOUT", "1")]);
     let mut plain = gateway.connect().await;
     tokio::io::AsyncWriteExt::write_all(&mut plain, b"GET /i/login HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     assert!(!crate::support::read_all(&mut plain).await.starts_with(b"HTTP"));
@@ -243,9 +248,17 @@ async fn an_invalid_tls_setting_is_named_in_the_error() {
     assert!(startup_error(&[("STELE_TLS_HSTS", "1d")]).starts_with("STELE_TLS_HSTS: needs STELE_TLS_CERT"));
     let error = startup_error(&[("STELE_TLS_REDIRECT_LISTEN", "127.0.0.1:0")]);
     assert!(error.starts_with("STELE_TLS_REDIRECT_LISTEN: needs"), "{error}");
+}
+
+#[actix_web::test]
+#[ignore = "needs curl and openssl"]
+async fn a_certificate_given_in_code_serves_tls() {
+    let files = CertificateFolder::new("one");
     let with_certificate = |config: gateway::Config| {
-        config.with_certificate(&fs::read(Path::new(&cert)).unwrap(), &fs::read(Path::new(&key)).unwrap()).unwrap()
+        config
+            .with_certificate(&fs::read(files.path("cert.pem")).unwrap(), &fs::read(files.path("key.pem")).unwrap())
+            .unwrap()
     };
     let gateway = start_gateway_with(&[("portal", &start_echo_service("portal"))], &[], with_certificate);
-    assert!(curl(&gateway, &[], "/i/login").await.ends_with("HTTP/2 200"));
+    assert!(run_curl(&gateway, &[], "/i/login").await.ends_with("HTTP/2 200"));
 }

@@ -22,8 +22,8 @@ async fn an_unreachable_service_is_reported_in_every_dialect() {
         r#"{"result":0,"errors":{"code":50300,"message":"服务暂不可用"}}"#,
         r#"{"code":-1,"message":"服务暂不可用"}"#,
     ]) {
-        for (method, sent) in [("GET", ""), ("POST", "a=b")] {
-            let reply = gateway.send(method, path, "", sent).await;
+        for (method, request_body) in [("GET", ""), ("POST", "a=b")] {
+            let reply = gateway.send(method, path, "", request_body).await;
             assert_eq!((reply.status, reply.body.as_str()), (503, body), "{service}");
             assert_eq!(reply.header("retry-after"), Some("1"));
             assert_eq!(reply.header("cache-control"), Some("no-store"));
@@ -48,7 +48,7 @@ async fn failures_have_status_200_if_configured() {
     assert_eq!(gateway.get("/nothing").await.status, 404, "without a route there is no dialect");
 }
 
-/// `X-Stele-Status` has the status that was replaced, for the gateway's log and metrics only.
+/// `X-Stele-Status` is the status that the service replaced by 200. It is for the gateway's log and metrics only.
 #[actix_web::test]
 async fn a_failure_sent_with_status_200_by_a_service_stays_200() {
     let response = "HTTP/1.1 200 OK\r\nX-Stele-Status: 401\r\nWWW-Authenticate: Bearer\r\nContent-Length: 2\r\n\r\n{}";
@@ -64,11 +64,12 @@ async fn a_service_that_does_not_respond_times_out() {
     let silent = local_listener();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let gateway = start_gateway(&[("portal", &url), ("jwt", &url)], &[("STELE_UPSTREAM_TIMEOUT", "1")]);
-    let started = Instant::now();
+    let started_at = Instant::now();
     let reply = gateway.send("POST", "/i/login", "", "a=b").await;
-    assert!(started.elapsed().as_secs() >= 1);
-    let portal = r#"{"status":{"status_code":"503","status_message":"服务超时","message":"服务超时"},"content":{}}"#;
-    assert_eq!((reply.status, reply.body.as_str()), (504, portal));
+    assert!(started_at.elapsed().as_secs() >= 1);
+    let timeout_page =
+        r#"{"status":{"status_code":"503","status_message":"服务超时","message":"服务超时"},"content":{}}"#;
+    assert_eq!((reply.status, reply.body.as_str()), (504, timeout_page));
     let reply = gateway.get("/api/vi/Auth/CAPTCHA").await;
     assert_eq!((reply.status, reply.body.as_str()), (504, r#"{"code":-1,"message":"服务超时"}"#));
 }
@@ -101,7 +102,7 @@ async fn a_truncated_response_is_truncated_for_the_client() {
     assert!(received.ends_with("\r\n\r\nonly this"), "bytes were added: {received}");
 }
 
-/// Starts a service that sends `beginning` as its response, and closes the connection when the sender is used.
+/// Starts a service that sends `beginning` as its response, and closes the connection when the returned sender sends.
 async fn start_truncating_service(beginning: &'static str) -> (String, oneshot::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -168,8 +169,8 @@ struct ReceivedResponse {
 /// Sends a request of this HTTP version and reads until the connection ends.
 async fn read_until_closed(gateway: &TestGateway, version: &str) -> ReceivedResponse {
     let mut client = gateway.connect().await;
-    let get = format!("GET /container/api/v1/cloudbox/tms/x HTTP/{version}\r\nHost: h\r\n\r\n");
-    client.write_all(get.as_bytes()).await.unwrap();
+    let request = format!("GET /container/api/v1/cloudbox/tms/x HTTP/{version}\r\nHost: h\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
     let end =
         tokio::time::timeout(TEST_TIMEOUT, client.read_to_end(&mut bytes)).await.expect("the end of the connection");
@@ -181,7 +182,7 @@ async fn a_truncated_close_delimited_response_resets_the_connection() {
     let truncated_chunk = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel";
     for invalid in [truncated_chunk, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello!\r\n"] {
         let gateway = start_gateway(&[("tms", &start_raw_service(invalid))], &[]);
-        // HTTP/1.0 has no chunks: there a close would mark the body as complete.
+        // HTTP/1.0 has no chunks: a close would mark the body as complete.
         assert!(read_until_closed(&gateway, "1.0").await.was_reset, "{invalid:?}");
         let response = read_until_closed(&gateway, "1.1").await.text;
         assert!(!response.contains("\r\n0\r\n"), "{response:?}");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::processes::{PASSWORD, TEST_TIMEOUT, TestDeployment, get, send};
 
-/// Captchas issued, and requests for the picture of each: 6,000 requests in all.
+/// Number of captchas, and of requests for the picture of each captcha: 6,000 requests in all.
 const CAPTCHA_COUNT: usize = 300;
 const REQUESTS_PER_CAPTCHA: usize = 20;
 
@@ -49,7 +49,7 @@ fn abandoned_captcha_requests_do_not_block_other_clients() {
         }
     }
     let flood_duration = flood_started_at.elapsed();
-    // Another client may get 503 with its first requests for a picture, but not for long.
+    // The first requests of another client for a picture may get 503, but later ones get the picture.
     let mut statuses = Vec::new();
     let started_at = Instant::now();
     while statuses.last().is_none_or(|status| status != "200") {

@@ -64,7 +64,7 @@ impl LoginLoad {
         }
     }
 
-    /// Stops the clients after their last responses; returns the failed logins.
+    /// Stops the clients, each after the response that it waits for. Returns the failed logins.
     pub(crate) fn stop(self) -> Vec<FailedLogin> {
         self.shared.is_stopping.store(true, Ordering::SeqCst);
         self.clients.join().unwrap();
@@ -74,7 +74,7 @@ impl LoginLoad {
 
 async fn log_in_repeatedly(shared: Arc<SharedLoadState>, number: usize) {
     let client = Client::builder().timeout(TEST_TIMEOUT).finish();
-    let password = base64(PASSWORD);
+    let password = encode_base64(PASSWORD);
     for round in number.. {
         if shared.is_stopping.load(Ordering::SeqCst) {
             return;
@@ -101,7 +101,7 @@ async fn log_in_repeatedly(shared: Arc<SharedLoadState>, number: usize) {
 }
 
 /// Standard base64 of a text whose length is a multiple of three, so that it needs no padding.
-fn base64(text: &str) -> String {
+fn encode_base64(text: &str) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     assert!(text.len().is_multiple_of(3));
     let groups =

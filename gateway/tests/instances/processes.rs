@@ -17,8 +17,8 @@ pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const PHONE: &str = "13800138000";
 pub(crate) const PASSWORD: &str = "secret-of-the-load";
 
-/// The path of a program of the workspace. Cargo names only the binaries of this package; the others are in the same
-/// folder.
+/// The path of a program of the workspace. Cargo gives the path only for binaries of this package; the other binaries
+/// are in the same folder.
 fn program_path(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_gateway")).with_file_name(name);
     assert!(path.exists(), "{} is not built; run `cargo build --workspace --bins` first", path.display());
@@ -166,7 +166,7 @@ impl RunningProgram {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
     }
 
-    /// The number of logins in the log, which starts with the program.
+    /// The number of logins in the log. A program that is restarted at the same address appends to the same log.
     pub(crate) fn answered_logins(&self) -> usize {
         self.log().lines().filter(|line| line.contains("answered") && line.contains("/i/login")).count()
     }
@@ -175,7 +175,7 @@ impl RunningProgram {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits until the program exits; its connections are closed then.
+    /// Waits until the program has exited, and so has closed its connections.
     pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
         self.try_wait_for_exit().unwrap_or_else(|| panic!("timed out waiting for the exit: {}", self.log()))
     }

@@ -14,9 +14,9 @@ use crate::processes::{RunningProgram, TEST_TIMEOUT, TestDeployment};
 
 const CLIENTS_PER_KIND: usize = 800;
 const LOGIN_CLIENTS: usize = 8;
-/// Timeout of heads and bodies: long enough that all clients are connected at the same time.
+/// Timeout of heads and bodies, long enough that all clients are connected at the same time.
 const TIMEOUT_SECONDS: &str = "8";
-/// The most that the gateway's memory may grow per connection.
+/// How much the gateway's memory may grow per connection, in bytes.
 const MAX_BYTES_PER_CONNECTION: usize = 64 * 1024;
 
 /// A kind of slow client: it sends `initial_bytes` at once, then nothing, or one byte every 250 ms.
@@ -46,7 +46,7 @@ const SLOW_BODY: SlowClient = SlowClient {
     expected_status: "408",
 };
 
-/// Raises the limit of open files, which both ends of thousands of connections need.
+/// Raises the limit of open files: this process and the gateway each need thousands.
 fn raise_open_files() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum.or(Some(1 << 16));
@@ -87,9 +87,8 @@ async fn run_slow_client(mut stream: TcpStream, kind: SlowClient) -> String {
 /// Runs all slow clients concurrently, beside idle keep-alive connections, which must still be served at the end.
 async fn run_slow_clients(gateway: SocketAddr) {
     let connecting = &Semaphore::new(200);
-    let get = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut idle = join_all((0..CLIENTS_PER_KIND).map(|_| connect(gateway, connecting))).await;
-    join_all(idle.iter_mut().map(|stream| send_request(stream, get))).await;
+    join_all(idle.iter_mut().map(request_health)).await;
     let kinds = [NO_REQUEST, SLOW_HEAD, SLOW_SECOND_HEAD, SLOW_BODY]
         .into_iter()
         .flat_map(|kind| std::iter::repeat_n(kind, CLIENTS_PER_KIND));
@@ -99,12 +98,12 @@ async fn run_slow_clients(gateway: SocketAddr) {
         let last_status = responses.rsplit("HTTP/1.1 ").next().and_then(|last| last.get(..3)).unwrap_or_default();
         assert_eq!(last_status, kind.expected_status, "{:?}: {responses}", kind.initial_bytes);
     }
-    join_all(idle.iter_mut().map(|stream| send_request(stream, get))).await;
+    join_all(idle.iter_mut().map(request_health)).await;
 }
 
-/// Sends a health check and reads its response.
-async fn send_request(stream: &mut TcpStream, request: &str) {
-    stream.write_all(request.as_bytes()).await.unwrap();
+/// Sends a request for `/healthz` and reads the response.
+async fn request_health(stream: &mut TcpStream) {
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     let mut response = Vec::new();
     while !response.ends_with(b"\r\n\r\nok") {
         let read =
@@ -132,12 +131,12 @@ fn thousands_of_slow_clients_time_out_without_affecting_logins() {
     let memory_before = gateway.peak_memory();
     let address = gateway.address;
     let slow_clients = std::thread::spawn(move || actix_web::rt::System::new().block_on(run_slow_clients(address)));
-    let connections = |gateway: &RunningProgram| metric_value(gateway, "stele_gateway_connections ");
+    let connection_count = |gateway: &RunningProgram| metric_value(gateway, "stele_gateway_connections ");
     let deadline = Instant::now() + TEST_TIMEOUT;
     let mut max_connections = 0;
     while max_connections < 5 * CLIENTS_PER_KIND {
         assert!(!slow_clients.is_finished() && Instant::now() < deadline, "only {max_connections} connections at once");
-        max_connections = max_connections.max(connections(&gateway));
+        max_connections = max_connections.max(connection_count(&gateway));
     }
     // All slow clients are connected; logins continue.
     load.wait_for_logins(100);
@@ -145,7 +144,7 @@ fn thousands_of_slow_clients_time_out_without_affecting_logins() {
     load.wait_for_logins(100);
     let failed = load.stop();
     assert!(failed.is_empty(), "{failed:?}\n{}", gateway.log());
-    gateway.wait_until("the end of all connections", |gateway| connections(gateway) == 0);
+    gateway.wait_until("the end of all connections", |gateway| connection_count(gateway) == 0);
     let memory_growth = gateway.peak_memory() - memory_before;
     assert!(
         memory_growth < 5 * CLIENTS_PER_KIND * MAX_BYTES_PER_CONNECTION,

@@ -2,7 +2,8 @@
 //!
 //! A case is sent byte for byte, to the gateway and to nginx. `answers` lists the statuses of the responses, each with
 //! the service that sent it; `reached` lists the requests that reach a service: the portal serves /i/ and /code/, mefp
-//! /auth/. `nginx` has the outcome there if it differs. In `send`, the end of a line is CR LF; `<LF>`, `<CR>`, `<NUL>`,
+//! /auth/. `nginx` has the outcome with nginx if it differs, and the
+//! reason. In `send`, the end of a line is CR LF; `<LF>`, `<CR>`, `<NUL>`,
 //! `<TAB>` and `<VT>` are one byte each; `<x*9>` is nine x, `<line*9>` nine empty lines, `<header*9>` nine header
 //! fields.
 
@@ -48,7 +49,7 @@ struct CaseFile {
 
 #[derive(Deserialize)]
 pub(crate) struct FramingCase {
-    /// Description; or, for a case without `send`, a path.
+    /// A description; for a case without `send`, the path that is requested.
     #[serde(alias = "path")]
     pub(crate) name: String,
     /// The request's bytes. `None`: a GET of the path in `name`.
@@ -73,17 +74,17 @@ pub(crate) struct DifferentOutcome {
     pub(crate) why: String,
 }
 
-/// Sent after every case on the same connection, to another service. It is received as a request only if the server
-/// agrees on where the case ends.
+/// A request for another service, sent after every case on the same connection. It is received as a request only if the
+/// server finds the end of the case where the case ends.
 const FOLLOWING_REQUEST: &str = "GET /auth/next HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
 /// All cases, by file.
 pub(crate) fn load_groups() -> Vec<CaseGroup> {
-    let read = |&(name, text): &(&'static str, &str)| {
+    let parse_group = |&(name, text): &(&'static str, &str)| {
         let file: CaseFile = toml::from_str(text).unwrap_or_else(|e| panic!("{name}: {e}"));
         CaseGroup { name, cases: file.case }
     };
-    GROUPS.iter().map(read).collect()
+    GROUPS.iter().map(parse_group).collect()
 }
 
 impl FramingCase {
@@ -92,9 +93,10 @@ impl FramingCase {
         if self.send.is_some() { self.name.clone() } else { format!("`{}`", self.name) }
     }
 
+    /// The bytes to send: the case, and [`FOLLOWING_REQUEST`].
     fn bytes(&self) -> Vec<u8> {
-        let get = || format!("GET {} HTTP/1.1\nHost: h\n\n", self.name);
-        let mut text = self.send.clone().unwrap_or_else(get).replace('\n', "\r\n");
+        let get_request = || format!("GET {} HTTP/1.1\nHost: h\n\n", self.name);
+        let mut text = self.send.clone().unwrap_or_else(get_request).replace('\n', "\r\n");
         for (name, bytes) in [("<CR>", "\r"), ("<LF>", "\n"), ("<NUL>", "\0"), ("<TAB>", "\t"), ("<VT>", "\u{b}")] {
             text = text.replace(name, bytes);
         }
@@ -107,7 +109,7 @@ impl FramingCase {
         (text + FOLLOWING_REQUEST).into_bytes()
     }
 
-    /// Sends the case to the proxy at `address`; returns its responses and what `services` received.
+    /// Sends the case to the proxy at `address`. Returns the responses, and the requests that `services` received.
     pub(crate) async fn run(&self, address: SocketAddr, services: &[RecordingService]) -> CaseOutcome {
         let mut stream = TcpStream::connect(address).await.unwrap();
         // The server may reject the request and close before all of it is sent.
@@ -121,7 +123,7 @@ impl FramingCase {
     }
 }
 
-/// The services of every run. The prefixes of portal and mefp are case-sensitive, that of jwt is not.
+/// The services of every run. The prefixes of portal and mefp are case-sensitive, the prefixes of jwt are not.
 pub(crate) fn start_recorders() -> [RecordingService; 3] {
     ["portal", "mefp", "jwt"].map(RecordingService::start)
 }
@@ -136,13 +138,13 @@ fn parse_responses(mut bytes: &[u8]) -> String {
             break;
         };
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let header = |wanted: &str| {
+        let header_value = |wanted: &str| {
             let fields = head.lines().filter_map(|line| line.split_once(": "));
             fields.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.to_owned())
         };
-        let service = header("x-served-by").map(|name| format!(" {name}")).unwrap_or_default();
+        let service = header_value("x-served-by").map(|name| format!(" {name}")).unwrap_or_default();
         responses.push(format!("{}{service}", &head[9..12]));
-        let length: usize = header("content-length").map_or(0, |length| length.parse().unwrap());
+        let length: usize = header_value("content-length").map_or(0, |length| length.parse().unwrap());
         bytes = bytes.get(end + 4 + length..).unwrap_or_default();
     }
     if responses.is_empty() { "closed".to_owned() } else { responses.join(", ") }

@@ -1,5 +1,5 @@
-//! Compares the gateway's framing with nginx's: the same bytes, prefixes and services. Each difference is documented in
-//! the case with its reason, and listed in `docs/FRAMING.md`.
+//! Compares the gateway's framing with nginx's: the same bytes, prefixes and services. Each case in which they differ has
+//! nginx's outcome and the reason, which `docs/FRAMING.md` lists.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -28,7 +28,7 @@ fn case_address(case: usize) -> SocketAddr {
     (Ipv4Addr::new(127, a.saturating_add(1), b, c), 20_000 + u16::try_from(case).unwrap()).into()
 }
 
-/// An nginx configuration that matches the gateway's: prefixes, size limits, timeouts, keep-alive to the services.
+/// The part of the nginx configuration for one case: an address, and the prefixes and services of the gateway.
 fn server_config(case: usize, services: &[RecordingService]) -> String {
     let address = case_address(case);
     let [portal, mefp, jwt] = ["portal", "mefp", "jwt"].map(|name| format!("{name}_{case}"));
@@ -50,13 +50,14 @@ fn server_config(case: usize, services: &[RecordingService]) -> String {
     text
 }
 
-/// The path of nginx: set by `scripts/test`, or Debian's, which is not in the PATH of a user.
+/// The path of nginx: the one set by `scripts/test`, or Debian's, whose folder is not in the PATH of an ordinary user.
 #[expect(clippy::disallowed_methods, reason = "the tests have no configuration")]
 pub(super) fn nginx_path() -> String {
     std::env::var("STELE_TEST_NGINX").unwrap_or_else(|_| "/usr/sbin/nginx".to_owned())
 }
 
 impl NginxProcess {
+    /// Starts nginx with the size limits, timeouts and keep-alive of the gateway, and an address for each case.
     fn start(services: &[[RecordingService; 3]]) -> Self {
         let folder = TempDir::new().unwrap();
         let servers: String =
@@ -128,8 +129,8 @@ async fn nginx_differs_exactly_in_the_documented_cases() {
 }
 
 fn describe_outcome(outcome: &CaseOutcome) -> String {
-    let quoted = |request: &String| format!("`{}`", request.replace('\r', "\\r").replace('\n', "\\n"));
-    let reached: Vec<_> = outcome.reached.iter().map(quoted).collect();
+    let quote = |request: &String| format!("`{}`", request.replace('\r', "\\r").replace('\n', "\\n"));
+    let reached: Vec<_> = outcome.reached.iter().map(quote).collect();
     let reached = if reached.is_empty() { "nothing".to_owned() } else { reached.join(", ") };
     format!("{}; {reached}", outcome.answers)
 }
@@ -142,7 +143,7 @@ fn table_row(case: &FramingCase) -> String {
     }
 }
 
-/// The tables of `docs/FRAMING.md`: the cases in which nginx differs, and the others.
+/// The tables of `docs/FRAMING.md`: the cases in which nginx differs, and the cases in which it does not.
 fn table_pair(groups: &[CaseGroup]) -> [String; 2] {
     let cases = || groups.iter().flat_map(|group| &group.cases);
     let different_rows: String = cases().filter(|case| case.nginx.is_some()).map(table_row).collect();

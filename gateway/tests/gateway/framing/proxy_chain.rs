@@ -1,5 +1,5 @@
-//! Request smuggling through a chain of proxies: nginx or HAProxy in front of the gateway. The requests that reach the
-//! services through both must be among those that reach them through the front proxy alone.
+//! Request smuggling through a chain of proxies: nginx or HAProxy in front of the gateway. Every request that reaches
+//! a service through both must also reach it through the front proxy alone.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ use super::nginx_comparison::nginx_path;
 use crate::recorder::RecordingService;
 use crate::support::{TEST_TIMEOUT, local_listener, start_gateway};
 
-/// The groups with requests that a proxy might take for two.
+/// The groups with a request that a proxy might read as two requests.
 const SMUGGLING_GROUPS: [&str; 8] =
     ["host", "length-and-encoding", "lengths", "encodings", "line-ends", "chunks", "trailers", "pipelining"];
 
