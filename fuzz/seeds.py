@@ -17,7 +17,7 @@ def seed(target: str, data: str | bytes) -> None:
     SEEDS.setdefault(target, set()).add(data.encode() if isinstance(data, str) else data)
 
 
-def values(body: str) -> list[str]:
+def field_values(body: str) -> list[str]:
     """The values of the fields of a body, JSON or form."""
     try:
         return [str(value) for value in json.loads(body).values()]
@@ -44,7 +44,7 @@ def add_transcript(text: str) -> None:
         for name in ("authorization", "token", "cookie"):
             if name in fields:
                 seed("token", fields[name])
-        for value in values(body):
+        for value in field_values(body):
             for target in ("base64_form", "envelope", "identifier", "proof"):
                 seed(target, value)
         for token in re.findall(r"eyJ[\w.-]+|\b[0-9a-f]{32}\b", response):

@@ -1,4 +1,4 @@
-//! The portal's base64 fields, also as damaged by form encoding, where `+` is read as a space.
+//! The portal's base64 fields, also after form decoding, which reads `+` as a space.
 #![no_main]
 
 use base64::Engine as _;

@@ -1,5 +1,6 @@
-//! A request body under any content type: `Fields::from_body`. The first line of the input is the content type. Fields
-//! that are read once are read the same when encoded in each format, in each charset, under each content type.
+//! A request body under any content type: `Fields::from_body`. The first line of the input is the content type. The
+//! fields that are read from it are encoded again in each format and charset, and must be read as the same fields under
+//! each content type.
 #![no_main]
 
 use encoding_rs::GB18030;
@@ -21,14 +22,14 @@ fn text_fields(fields: &Fields) -> FieldPairs {
 }
 
 fn encode_json(pairs: &FieldPairs) -> String {
-    let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let members: Vec<_> = pairs.iter().map(|(name, value)| format!("{}:{}", quoted(name), quoted(value))).collect();
+    let quote = |text: &str| serde_json::Value::from(text).to_string();
+    let members: Vec<_> = pairs.iter().map(|(name, value)| format!("{}:{}", quote(name), quote(value))).collect();
     format!("{{{}}}", members.join(","))
 }
 
 fn encode_form(pairs: &FieldPairs) -> String {
-    let escaped = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
+    let escape = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
     pairs.join("&")
 }
 
@@ -36,10 +37,10 @@ fn encode_form(pairs: &FieldPairs) -> String {
 fn encode_multipart(pairs: &FieldPairs) -> Option<String> {
     let is_plain = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let is_encodable = pairs.iter().all(|(name, value)| is_plain(name) && !value.contains(BOUNDARY));
-    let part = |(name, value): &(String, String)| {
+    let encode_part = |(name, value): &(String, String)| {
         format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
     };
-    let parts = || pairs.iter().map(part).collect::<String>();
+    let parts = || pairs.iter().map(encode_part).collect::<String>();
     (is_encodable && !pairs.is_empty()).then(|| format!("{}--{BOUNDARY}--\r\n", parts()))
 }
 

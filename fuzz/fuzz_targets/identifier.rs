@@ -1,4 +1,4 @@
-//! Identifiers, user ids and recipients: all spellings have one canonical form.
+//! Identifiers, user ids and recipients: all spellings of one identifier have the same canonical form.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -23,7 +23,7 @@ fuzz_target!(|text: &str| {
         assert!(Email::parse(name.text()).is_none());
         assert_eq!(canonical_key(name.text()).as_deref(), Some(name.key()));
     }
-    // Login finds a user by the same key as the phone, e-mail address or recipient has.
+    // A login finds a user by the key of the phone number, e-mail address or recipient.
     let phone = Phone::parse(text).map(|phone| phone.key().to_owned());
     let email = Email::parse(text).map(|email| email.key().to_owned());
     assert!(phone.is_none() || email.is_none());

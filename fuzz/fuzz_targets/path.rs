@@ -11,7 +11,7 @@ use stele_service::Settings;
 static CONFIG: LazyLock<Config> =
     LazyLock::new(|| Config::from_settings(&Settings::default()).expect("default settings"));
 
-/// The routes of `gateway/routes.toml`, written independently.
+/// The routes of `gateway/routes.toml`, implemented a second time, independently of the gateway.
 fn expected_service(path: &str) -> Option<&'static str> {
     // A prefix also matches without its final slash.
     let path = &format!("{path}/");

@@ -43,11 +43,12 @@ fuzz_target!(|text: &str| {
             let _ = verify(&stored, &raw_secret("x"));
         }
     } else if !text.contains("argon2") && !text.contains("$2") && !is_imported(text) {
-        // The input is no hash, neither as imported nor as stored.
+        // The input is neither an imported hash nor a stored one.
         assert!(!verify(text, &raw_secret("x")));
     }
     if text.len() <= 16 {
-        // Our own hash of any password. Only for short inputs, because it costs as much as the rest of the run.
+        // A hash that Stele makes of any password. Only for short inputs, because hashing costs as much as the rest of
+        // the run.
         let digest = RawPassword::new(text.to_owned()).digest();
         let stored =
             hash(&digest, b"saltsaltsaltsalt", CHEAP_COST, &mut HashMemory::default()).expect("a cost in range");

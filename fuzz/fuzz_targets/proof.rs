@@ -30,12 +30,12 @@ fuzz_target!(|text: &str| {
     if let Some(bytes) = hex::decode::<16>(text) {
         assert!(hex::encode(&bytes).eq_ignore_ascii_case(&text.trim().replace('-', "")));
         let digest = PasswordDigest::from_hex(text).expect("32 hex digits are a digest");
-        let is_proof =
+        let is_valid_proof =
             |salted, timestamp: u64| digest.matches_proof(&SaltedProof { digest: salted, timestamp: timestamp.into() });
-        assert!(is_proof(digest.salted_hash(7), 7));
-        // The proof of one timestamp is none for another, and the bare digest is no proof.
-        assert!(!is_proof(digest.salted_hash(7), 70));
-        assert!(!is_proof(bytes, 7));
+        assert!(is_valid_proof(digest.salted_hash(7), 7));
+        // A proof with one timestamp is invalid with another, and the unsalted digest is no proof.
+        assert!(!is_valid_proof(digest.salted_hash(7), 70));
+        assert!(!is_valid_proof(bytes, 7));
     } else {
         assert!(PasswordDigest::from_hex(text).is_none());
     }

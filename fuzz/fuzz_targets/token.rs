@@ -61,7 +61,7 @@ fn assert_altered_token_rejected(data: &[u8]) {
 }
 
 /// Signs `data` as claims, then as a header; fails if a token verifies without valid claims or the right header.
-fn check_signed_claims(data: &[u8]) {
+fn assert_signed_token_needs_valid_claims(data: &[u8]) {
     let key = SIGNED_TOKENS.keys.current(NOW).expect("a key");
     let sign = |header: &[u8], claims: &[u8]| {
         let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
@@ -123,5 +123,5 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     assert_altered_token_rejected(data);
-    check_signed_claims(data);
+    assert_signed_token_needs_valid_claims(data);
 });

@@ -35,7 +35,7 @@ fuzz_target!(|text: &str| {
         Ok(mut fields) => {
             assert!(fields.len() <= MAX_FIELDS);
             let ours: Vec<_> = fields.text_fields().collect();
-            // Invalid UTF-8 may be GB18030, which we decode and the standard replaces.
+            // Invalid UTF-8 may be GB18030, which Stele decodes and the standard replaces.
             if !expected.iter().any(has_replacement) {
                 assert_eq!(ours.len(), expected.len());
                 for ((name, value), (their_name, their_value)) in ours.iter().zip(&expected) {
