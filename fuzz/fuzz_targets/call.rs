@@ -38,7 +38,7 @@ use stele_core::{Error, Result, app};
 use stele_dialect::RequestRejection;
 use stele_dialect::extractors::RejectionRenderer;
 use stele_service::Settings;
-use svc_mefp::envelope::{Envelope, EnvelopeKey, Padding};
+use svc_mefp::envelope::{EnvelopeCipher, EnvelopeKey, Padding};
 use zeroize::Zeroizing;
 
 const SERVICES: [Service; 5] =
@@ -178,8 +178,9 @@ thread_local! {
 
 static CONFIG: LazyLock<Config> =
     LazyLock::new(|| Config::from_settings(&Settings::default()).expect("default settings"));
-static ENVELOPE: LazyLock<Envelope> =
-    LazyLock::new(|| Envelope::new(EnvelopeKey::new(MEFP_SECRET).expect("32 bytes"), Zeroizing::new(*APP_SECRET)));
+static CIPHER: LazyLock<EnvelopeCipher> = LazyLock::new(|| {
+    EnvelopeCipher::new(EnvelopeKey::new(MEFP_SECRET).expect("32 bytes"), Zeroizing::new(*APP_SECRET))
+});
 
 /// A request, parsed from the fuzz input.
 struct FuzzRequest<'a> {
@@ -231,7 +232,7 @@ impl<'a> FuzzRequest<'a> {
             "portal" => response["status"]["status_code"].is_string() && response["status"]["status_code"] != "200",
             "mefp" => match response["encrypt"].as_str() {
                 Some(encrypted) => {
-                    let decrypted = ENVELOPE.decrypt(encrypted).expect("an envelope for the calling app");
+                    let decrypted = CIPHER.decrypt(encrypted).expect("an envelope for the calling app");
                     let fields = decrypted.fields.expect("valid fields");
                     fields.len() == 2 && fields.optional("result") == Ok(Some("0"))
                 }
@@ -248,8 +249,7 @@ fuzz_target!(|data: &[u8]| {
     let Some(request) = FuzzRequest::parse(data) else { return };
     request.assert_rejected(&request.headers, request.body);
     if request.service == "mefp" {
-        let body =
-            serde_json::json!({ "encrypt": ENVELOPE.encrypt(request.body, Padding::Pkcs7), "app_from": "melink" });
+        let body = serde_json::json!({ "encrypt": CIPHER.encrypt(request.body, Padding::Pkcs7), "app_from": "melink" });
         request.assert_rejected(
             &[(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
             body.to_string().as_bytes(),

@@ -5,12 +5,12 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use stele_dialect::{FieldError, Fields};
-use svc_mefp::envelope::{Envelope, EnvelopeKey, Padding};
+use svc_mefp::envelope::{EnvelopeCipher, EnvelopeKey, Padding};
 use zeroize::Zeroizing;
 
-static ENVELOPE: LazyLock<Envelope> = LazyLock::new(|| {
+static CIPHER: LazyLock<EnvelopeCipher> = LazyLock::new(|| {
     let key = EnvelopeKey::new("0123456789abcdef0123456789abcdef").expect("32 bytes");
-    Envelope::new(key, Zeroizing::new(*b"fedcba9876543210"))
+    EnvelopeCipher::new(key, Zeroizing::new(*b"fedcba9876543210"))
 });
 
 /// The result of decryption, in comparable form: the text fields and the number of all fields, or the error; and the
@@ -18,7 +18,7 @@ static ENVELOPE: LazyLock<Envelope> = LazyLock::new(|| {
 type DecryptionResult = Option<(Result<(Vec<(String, serde_json::Value)>, usize), FieldError>, Padding)>;
 
 fn decrypt_envelope(text: &str) -> DecryptionResult {
-    let decrypted = ENVELOPE.decrypt(text)?;
+    let decrypted = CIPHER.decrypt(text)?;
     Some((decrypted.fields.map(|fields| (fields.text_fields().collect(), fields.len())), decrypted.padding))
 }
 
@@ -42,7 +42,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(matches!(outcome, None | Some((Ok(_) | Err(FieldError::Duplicate(_)), _))), "{outcome:?}");
     }
     for padding in [Padding::Pkcs7, Padding::Zeros, Padding::Spaces] {
-        let encrypted = ENVELOPE.encrypt(data, padding);
+        let encrypted = CIPHER.encrypt(data, padding);
         let outcome = decrypt_envelope(&encrypted);
         for variant in legacy_base64_variants(&encrypted) {
             assert_eq!(decrypt_envelope(&variant), outcome);

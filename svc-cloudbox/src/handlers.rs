@@ -37,7 +37,7 @@ pub(crate) async fn login(
 }
 
 /// 重置密码接口: password change, proved by the old password.
-pub(crate) async fn pwdreset(
+pub(crate) async fn change_password(
     use_cases: Data<UseCases>,
     ClientAddress(address): ClientAddress,
     fields: Fields,

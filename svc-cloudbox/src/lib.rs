@@ -30,7 +30,7 @@ fn routes(_: &Context) -> Result<Routes, ConfigError> {
 
 fn endpoints() -> Endpoints<Cloudbox> {
     Endpoints::default()
-        .post("/api/v1/cloudbox/auth/pwdreset", handlers::pwdreset, openapi::pwdreset)
+        .post("/api/v1/cloudbox/auth/pwdreset", handlers::change_password, openapi::pwdreset)
         .post("/api/v1/cloudbox/smarttms/auth/authsalt", handlers::login, openapi::login)
         .post("/api/v1/cloudbox/smarttms/logout", handlers::logout, openapi::logout)
 }

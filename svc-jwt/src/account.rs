@@ -44,7 +44,7 @@ pub(crate) async fn logout(
 ) -> HandlerResult {
     let end_session = async {
         let verify = async |jwt: &str| verify_login_token(&use_cases, &state.tokens, jwt).await;
-        let session_token = first_accepted(&tokens_from_headers(request.headers()), verify).await?;
+        let session_token = try_tokens_in_turn(&tokens_from_headers(request.headers()), verify).await?;
         use_cases.logout(Jwt::NAME, &session_token).await
     };
     match end_session.await {
@@ -90,7 +90,7 @@ pub(crate) async fn update_password(
     let password = use_cases.validate_new_password(&password).map_err(|_| wire::invalid_parameter("password"))?;
     let caller = RequestInfo::from_client(Jwt::NAME, address);
     let tokens = tokens_from_headers(request.headers());
-    let update = first_accepted(&tokens, async |token: &str| {
+    let update = try_tokens_in_turn(&tokens, async |token: &str| {
         let authorization = authorize_password_change(&use_cases, &state.tokens, token).await?;
         use_cases.set_password(&caller, &account, &password, &authorization).await
     });
@@ -113,7 +113,7 @@ async fn authorize_password_change(
 }
 
 /// The first result of `attempt` that is not [`Error::NotAuthenticated`], trying the tokens in turn.
-async fn first_accepted<T>(tokens: &[&str], attempt: impl AsyncFn(&str) -> Result<T>) -> Result<T> {
+async fn try_tokens_in_turn<T>(tokens: &[&str], attempt: impl AsyncFn(&str) -> Result<T>) -> Result<T> {
     for token in tokens {
         match attempt(token).await {
             Err(Error::NotAuthenticated) => {}

@@ -37,7 +37,11 @@ pub(crate) async fn issue_by_post(
 }
 
 /// Serves the image of a captcha up to five times. A view does not consume the captcha.
-pub(crate) async fn image(request: HttpRequest, use_cases: Data<UseCases>, state: Data<DialectState>) -> HandlerResult {
+pub(crate) async fn serve_image(
+    request: HttpRequest,
+    use_cases: Data<UseCases>,
+    state: Data<DialectState>,
+) -> HandlerResult {
     let id = request.match_info().get("id").and_then(wire::parse_captcha_id);
     let rendering = async {
         let Some(id) = id else { return Ok(None) };
@@ -90,7 +94,7 @@ mod tests {
         let use_cases = Data::new(lab.use_cases().clone());
         let request_image = async || {
             let request = TestRequest::default().param("id", id.to_string()).to_http_request();
-            let response = image(request, use_cases.clone(), state.clone()).await;
+            let response = serve_image(request, use_cases.clone(), state.clone()).await;
             response.unwrap_or_else(|error| error.error_response()).status().as_u16()
         };
         let all_slots: Vec<_> = std::iter::from_fn(|| state.captcha_renderer.reserve().ok()).collect();

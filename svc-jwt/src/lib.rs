@@ -89,7 +89,13 @@ fn endpoints() -> Endpoints<Jwt> {
     let endpoints = add_endpoint(endpoints, Method::GET, "getCAPTCHA", captcha::issue, openapi::get_captcha);
     let endpoints = add_endpoint(endpoints, Method::POST, "CAPTCHA", captcha::issue_by_post, openapi::captcha);
     let image_pattern = case_insensitive_path("CAPTCHA") + "/{id}";
-    endpoints.route(Method::GET, "/api/v1/Auth/CAPTCHA/{id}", &image_pattern, captcha::image, openapi::captcha_image)
+    endpoints.route(
+        Method::GET,
+        "/api/v1/Auth/CAPTCHA/{id}",
+        &image_pattern,
+        captcha::serve_image,
+        openapi::captcha_image,
+    )
 }
 
 fn add_endpoint<F, Args>(

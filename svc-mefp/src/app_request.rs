@@ -11,7 +11,7 @@ use stele_dialect::{CallError, Dialect as _, Endpoints, FieldError, Fields, json
 use zeroize::Zeroizing;
 
 use crate::dialect::{self, Mefp};
-use crate::envelope::{DecryptedEnvelope, Envelope, EnvelopeKey, Padding};
+use crate::envelope::{DecryptedEnvelope, EnvelopeCipher, EnvelopeKey, Padding};
 use crate::wire::{EncryptedResponse, InnerResponse, OuterRequest};
 
 /// The result of a handler. Success and error are both encrypted.
@@ -38,19 +38,19 @@ where
     H: AsyncFn(&AppRequest, R) -> HandlerResult + Copy + 'static,
 {
     let wrapped_handler = move |use_cases: Data<UseCases>, key: Data<EnvelopeKey>, outer: Fields| async move {
-        let (app_request, envelope, DecryptedEnvelope { fields, padding }) =
+        let (app_request, cipher, DecryptedEnvelope { fields, padding }) =
             decrypt_envelope(use_cases, &key, &outer).await?;
         let request = fields.map_err(CallError::from).and_then(|fields| R::try_from(&fields));
         let result = match request {
             Ok(request) => handler(&app_request, request).await,
             Err(error) => Err(error),
         };
-        Ok::<_, CallError<Mefp>>(encrypt_result(&envelope, padding, result))
+        Ok::<_, CallError<Mefp>>(encrypt_result(&cipher, padding, result))
     };
     endpoints.post(path, wrapped_handler, describe)
 }
 
-/// Decrypts the envelope in `outer`. Returns the calling app, the envelope that encrypts the response, and the decrypted
+/// Decrypts the envelope in `outer`. Returns the calling app, the cipher for the response, and the decrypted
 /// content. An unknown app costs the same work as a known one.
 ///
 /// # Errors
@@ -60,22 +60,22 @@ async fn decrypt_envelope(
     use_cases: Data<UseCases>,
     key: &EnvelopeKey,
     outer: &Fields,
-) -> Result<(AppRequest, Envelope, DecryptedEnvelope), CallError<Mefp>> {
+) -> Result<(AppRequest, EnvelopeCipher, DecryptedEnvelope), CallError<Mefp>> {
     let OuterRequest { encrypt, app_from } = OuterRequest::try_from(outer)?;
     let (app, iv) = use_cases.find_app_with_secret(app_from).await?;
-    let envelope = Envelope::new(key.clone(), iv);
-    match (app, envelope.decrypt(encrypt)) {
+    let cipher = EnvelopeCipher::new(key.clone(), iv);
+    match (app, cipher.decrypt(encrypt)) {
         (Some(app), Some(decrypted)) => {
             let caller = RequestInfo::from_app(Mefp::NAME, &app.name);
-            Ok((AppRequest { use_cases, app, caller }, envelope, decrypted))
+            Ok((AppRequest { use_cases, app, caller }, cipher, decrypted))
         }
         (None, _) | (_, None) => Err(FieldError::MalformedRequest.into()),
     }
 }
 
 /// Encrypts a handler's result; HTTP status and headers remain readable.
-fn encrypt_result(envelope: &Envelope, padding: Padding, result: HandlerResult) -> HttpResponse {
-    let encrypt = |status, response: &InnerResponse| encrypt_response(envelope, padding, status, response);
+fn encrypt_result(cipher: &EnvelopeCipher, padding: Padding, result: HandlerResult) -> HttpResponse {
+    let encrypt = |status, response: &InnerResponse| encrypt_response(cipher, padding, status, response);
     match result {
         Ok(response) => encrypt(StatusCode::OK, &response),
         Err(CallError::Rejected(rejection)) => {
@@ -91,14 +91,14 @@ fn encrypt_result(envelope: &Envelope, padding: Padding, result: HandlerResult) 
 }
 
 fn encrypt_response(
-    envelope: &Envelope,
+    cipher: &EnvelopeCipher,
     padding: Padding,
     status: StatusCode,
     response: &InnerResponse,
 ) -> HttpResponse {
     match serde_json::to_vec(response) {
         Ok(json) => {
-            json_response(status, &EncryptedResponse { encrypt: envelope.encrypt(&Zeroizing::new(json), padding) })
+            json_response(status, &EncryptedResponse { encrypt: cipher.encrypt(&Zeroizing::new(json), padding) })
         }
         Err(cause) => {
             let error = Error::internal(cause);

@@ -1,7 +1,7 @@
 //! The transport envelope: AES-256-CBC under `mefp_secret` with the app's secret as initialisation vector, in base64.
 //!
-//! CBC authenticates neither the sender nor the content of a message. To avoid a padding oracle, [`Envelope::decrypt`] performs
-//! all its steps for every invalid envelope and returns the same error.
+//! CBC authenticates neither the sender nor the content of a message. To avoid a padding oracle,
+//! [`EnvelopeCipher::decrypt`] performs all its steps for every invalid envelope and returns the same error.
 
 use aes::Aes256;
 use base64::Engine as _;
@@ -36,12 +36,12 @@ impl EnvelopeKey {
 }
 
 /// Encrypts and decrypts the messages of one app.
-pub struct Envelope {
+pub struct EnvelopeCipher {
     key: EnvelopeKey,
     iv: Zeroizing<[u8; SECRET_LENGTH]>,
 }
 
-impl Envelope {
+impl EnvelopeCipher {
     /// `iv` is the secret of the app.
     pub fn new(key: EnvelopeKey, iv: Zeroizing<[u8; SECRET_LENGTH]>) -> Self {
         Self { key, iv }

@@ -1,4 +1,4 @@
-//! The handlers of the eight endpoints: each calls one use case on behalf of the calling app.
+//! The handlers of the eight endpoints: each calls a use case on behalf of the calling app.
 
 use std::borrow::Cow;
 
@@ -46,7 +46,7 @@ pub(crate) async fn login(app_request: &AppRequest, request: wire::LoginRequest)
 }
 
 /// POST /auth/captcha
-pub(crate) async fn captcha(app_request: &AppRequest, request: wire::CaptchaRequest) -> HandlerResult {
+pub(crate) async fn send_code(app_request: &AppRequest, request: wire::CaptchaRequest) -> HandlerResult {
     app_request
         .use_cases
         .send_code(&app_request.caller, &request.recipient, request.purpose, request.recipient_filter)
@@ -55,7 +55,7 @@ pub(crate) async fn captcha(app_request: &AppRequest, request: wire::CaptchaRequ
 }
 
 /// POST /auth/forgot
-pub(crate) async fn forgot(app_request: &AppRequest, request: wire::ForgotRequest) -> HandlerResult {
+pub(crate) async fn reset_password(app_request: &AppRequest, request: wire::ForgotRequest) -> HandlerResult {
     let password = validate_new_password(&app_request.use_cases, &request.password, "new_password")?;
     let reset_request = ResetPasswordRequest {
         to: &request.recipient,
@@ -69,7 +69,7 @@ pub(crate) async fn forgot(app_request: &AppRequest, request: wire::ForgotReques
 }
 
 /// POST /auth/token
-pub(crate) async fn token(app_request: &AppRequest, request: wire::GetTokenRequest) -> HandlerResult {
+pub(crate) async fn issue_token(app_request: &AppRequest, request: wire::GetTokenRequest) -> HandlerResult {
     let token = app_request
         .use_cases
         .issue_ticket(&app_request.caller, &app_request.app, &request.app_to, &request.phone)
@@ -86,14 +86,14 @@ pub(crate) async fn check_loginname(app_request: &AppRequest, request: wire::Che
 }
 
 /// POST /auth/check/captcha
-pub(crate) async fn check_captcha(app_request: &AppRequest, request: wire::CheckCaptchaRequest) -> HandlerResult {
+pub(crate) async fn check_code(app_request: &AppRequest, request: wire::CheckCaptchaRequest) -> HandlerResult {
     let purposes = [CodePurpose::Register, CodePurpose::Reset];
     app_request.use_cases.check_code(&app_request.caller, &request.recipient, &purposes, &request.code).await?;
     Ok(InnerResponse::success())
 }
 
 /// POST /auth/check/token
-pub(crate) async fn check_token(app_request: &AppRequest, request: wire::CheckTokenRequest) -> HandlerResult {
+pub(crate) async fn redeem_token(app_request: &AppRequest, request: wire::CheckTokenRequest) -> HandlerResult {
     let token = request.token.ok_or(Error::TicketRefused)?;
     let (user, app_from) = app_request.use_cases.redeem_ticket(&app_request.caller, &app_request.app, &token).await?;
     Ok(InnerResponse::token_redeemed(&user, app_from))

@@ -45,9 +45,9 @@ fn endpoints() -> Endpoints<Mefp> {
     let endpoints = Endpoints::default();
     let endpoints = app_request::add_endpoint(endpoints, "/auth/register", handlers::register, openapi::register);
     let endpoints = app_request::add_endpoint(endpoints, "/auth/login", handlers::login, openapi::login);
-    let endpoints = app_request::add_endpoint(endpoints, "/auth/captcha", handlers::captcha, openapi::captcha);
-    let endpoints = app_request::add_endpoint(endpoints, "/auth/forgot", handlers::forgot, openapi::forgot);
-    let endpoints = app_request::add_endpoint(endpoints, "/auth/token", handlers::token, openapi::token);
+    let endpoints = app_request::add_endpoint(endpoints, "/auth/captcha", handlers::send_code, openapi::captcha);
+    let endpoints = app_request::add_endpoint(endpoints, "/auth/forgot", handlers::reset_password, openapi::forgot);
+    let endpoints = app_request::add_endpoint(endpoints, "/auth/token", handlers::issue_token, openapi::token);
     let endpoints = app_request::add_endpoint(
         endpoints,
         "/auth/check/loginname",
@@ -55,6 +55,6 @@ fn endpoints() -> Endpoints<Mefp> {
         openapi::check_loginname,
     );
     let endpoints =
-        app_request::add_endpoint(endpoints, "/auth/check/captcha", handlers::check_captcha, openapi::check_captcha);
-    app_request::add_endpoint(endpoints, "/auth/check/token", handlers::check_token, openapi::check_token)
+        app_request::add_endpoint(endpoints, "/auth/check/captcha", handlers::check_code, openapi::check_captcha);
+    app_request::add_endpoint(endpoints, "/auth/check/token", handlers::redeem_token, openapi::check_token)
 }

@@ -98,7 +98,7 @@ pub(crate) async fn logout(
 }
 
 /// Password reset with a code; the API document heads it 注册接口 as well.
-pub(crate) async fn resetpwd(use_cases: Data<UseCases>, address: ClientAddress, fields: Fields) -> HandlerResult {
+pub(crate) async fn reset_password(use_cases: Data<UseCases>, address: ClientAddress, fields: Fields) -> HandlerResult {
     let body = wire::NewPasswordRequest::try_from(&fields)?;
     let request = ResetPasswordRequest {
         to: &body.recipient,

@@ -50,6 +50,6 @@ fn endpoints() -> Endpoints<Portal> {
         .post("/i/register", handlers::register, openapi::register)
         .post("/i/login", handlers::login, openapi::login)
         .post("/i/logout", handlers::logout, openapi::logout)
-        .post("/i/resetpwd", handlers::resetpwd, openapi::resetpwd)
+        .post("/i/resetpwd", handlers::reset_password, openapi::resetpwd)
         .post("/code/send", handlers::send_code, openapi::send)
 }

@@ -51,7 +51,10 @@ async fn login(
 }
 
 /// 修改密码: password change.
-pub(crate) async fn pwdreset((use_cases, config, address, http_request): CallContext, fields: Fields) -> HandlerResult {
+pub(crate) async fn change_password(
+    (use_cases, config, address, http_request): CallContext,
+    fields: Fields,
+) -> HandlerResult {
     let body = wire::PwdResetRequest::parse(&fields, config.proof_format)?;
     let request = ChangePasswordRequest {
         authorization: PasswordChangeAuthorization::WithToken(body.user_ref, &bearer_token(&http_request)?),

@@ -37,5 +37,5 @@ fn endpoints() -> Endpoints<Tms> {
     Endpoints::default()
         .post(&path("adminauthsalt"), handlers::login_admin, openapi::login_admin)
         .post(&path("authsalt"), handlers::login_user, openapi::login_user)
-        .post(&path("pwdreset"), handlers::pwdreset, openapi::pwdreset)
+        .post(&path("pwdreset"), handlers::change_password, openapi::pwdreset)
 }

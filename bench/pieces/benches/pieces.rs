@@ -19,7 +19,7 @@ use stele_keys::{KeyConsumer as _, RegisteredKey};
 use stele_service::Settings;
 use svc_jwt::keys::{Algorithm, SigningKeys};
 use svc_jwt::tokens::TokenManager;
-use svc_mefp::envelope::{Envelope, EnvelopeKey, Padding};
+use svc_mefp::envelope::{EnvelopeCipher, EnvelopeKey, Padding};
 use zeroize::Zeroizing;
 
 const NOW: Timestamp = Timestamp::from_secs(1_767_254_400);
@@ -73,15 +73,15 @@ fn bench_password(criterion: &mut Criterion) {
 
 fn bench_envelope(criterion: &mut Criterion) {
     let key = require(EnvelopeKey::new("0123456789abcdef0123456789abcdef").ok(), "a key");
-    let envelope = Envelope::new(key, Zeroizing::new(*b"fedcba9876543210"));
+    let cipher = EnvelopeCipher::new(key, Zeroizing::new(*b"fedcba9876543210"));
     let request = br#"{"login_name":"13800138000","password":"correct horse 07"}"#;
     let response = br#"{"result":1,"reg_app":"melink","reg_time":"2024-01-01 08:00:00"}"#;
-    let encrypted = envelope.encrypt(request, Padding::Pkcs7);
+    let encrypted = cipher.encrypt(request, Padding::Pkcs7);
     let mut group = criterion.benchmark_group("envelope: AES-256-CBC and base64");
     group.throughput(Throughput::Bytes(request.len() as u64));
-    group.bench_function("opened, with its JSON", |b| b.iter(|| envelope.decrypt(black_box(&encrypted))));
+    group.bench_function("opened, with its JSON", |b| b.iter(|| cipher.decrypt(black_box(&encrypted))));
     group.throughput(Throughput::Bytes(response.len() as u64));
-    group.bench_function("sealed", |b| b.iter(|| envelope.encrypt(black_box(response), Padding::Pkcs7)));
+    group.bench_function("sealed", |b| b.iter(|| cipher.encrypt(black_box(response), Padding::Pkcs7)));
     group.finish();
 }
 

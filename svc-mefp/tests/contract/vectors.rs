@@ -7,24 +7,24 @@ use serde_json::{Value, json};
 use stele_dialect::{FieldError, Fields};
 use stele_testkit::{TestLab, http_client};
 use svc_mefp::SERVICE;
-use svc_mefp::envelope::{Envelope, EnvelopeKey, Padding};
+use svc_mefp::envelope::{EnvelopeCipher, EnvelopeKey, Padding};
 use zeroize::Zeroizing;
 
 fn reference_vectors() -> Value {
     serde_json::from_str(include_str!("../vectors/envelope.json")).unwrap()
 }
 
-fn build_envelope(key: &str, iv: &str) -> Envelope {
-    Envelope::new(EnvelopeKey::new(key).unwrap(), Zeroizing::new(iv.as_bytes().try_into().unwrap()))
+fn build_cipher(key: &str, iv: &str) -> EnvelopeCipher {
+    EnvelopeCipher::new(EnvelopeKey::new(key).unwrap(), Zeroizing::new(iv.as_bytes().try_into().unwrap()))
 }
 
-fn test_envelope() -> Envelope {
-    build_envelope("0123456789abcdefghijklmnopqrstuv", "melinkmelinkmeli")
+fn test_cipher() -> EnvelopeCipher {
+    build_cipher("0123456789abcdefghijklmnopqrstuv", "melinkmelinkmeli")
 }
 
 /// The fields of an envelope, or their error; `None` if it cannot be decrypted.
 fn decrypt_fields(encrypt: &str) -> Option<Result<Fields, FieldError>> {
-    test_envelope().decrypt(encrypt).map(|decrypted| decrypted.fields)
+    test_cipher().decrypt(encrypt).map(|decrypted| decrypted.fields)
 }
 
 /// Whether `fields` are the members of the JSON object in `text`.
@@ -52,10 +52,10 @@ fn expected_response_padding(padding: &Value, text: &str) -> Option<Padding> {
 #[test]
 fn reference_envelopes_are_decrypted_and_reproduced() {
     let file = reference_vectors();
-    let envelope = build_envelope(file["key"].as_str().unwrap(), file["iv"].as_str().unwrap());
+    let cipher = build_cipher(file["key"].as_str().unwrap(), file["iv"].as_str().unwrap());
     for vector in file["vectors"].as_array().unwrap() {
         let [text, encrypted] = ["text", "encrypt"].map(|name| vector[name].as_str().unwrap());
-        let decrypted = envelope.decrypt(encrypted);
+        let decrypted = cipher.decrypt(encrypted);
         let expected = expected_response_padding(&vector["padding"], text);
         assert_eq!(decrypted.as_ref().map(|decrypted| decrypted.padding), expected, "{vector}");
         let Some(decrypted) = decrypted else { continue };
@@ -66,7 +66,7 @@ fn reference_envelopes_are_decrypted_and_reproduced() {
             "spaces" => Padding::Spaces,
             _ => continue,
         };
-        assert_eq!(envelope.encrypt(text.as_bytes(), padding), encrypted, "{vector}");
+        assert_eq!(cipher.encrypt(text.as_bytes(), padding), encrypted, "{vector}");
     }
 }
 
@@ -77,7 +77,7 @@ async fn reference_envelopes_get_a_response() {
     let lab = TestLab::with_settings(&[("STELE_MEFP_SECRET", key)]).await;
     lab.add_app("melink", iv, &[]).await;
     let service = lab.start_service(SERVICE).await;
-    let envelope = build_envelope(key, iv);
+    let cipher = build_cipher(key, iv);
     for vector in file["vectors"].as_array().unwrap() {
         let body = json!({ "encrypt": vector["encrypt"], "app_from": "melink" });
         let response = http_client().post(service.url("/auth/check/loginname")).json(&body).send().await.unwrap();
@@ -91,7 +91,7 @@ async fn reference_envelopes_get_a_response() {
             assert_eq!(response["errors"]["code"], 40000, "{vector}");
             continue;
         };
-        let expected = envelope.encrypt(if has_login_name { unknown } else { missing }.as_bytes(), padding);
+        let expected = cipher.encrypt(if has_login_name { unknown } else { missing }.as_bytes(), padding);
         assert_eq!(response, json!({ "encrypt": expected }), "{vector}");
     }
 }
@@ -99,7 +99,7 @@ async fn reference_envelopes_get_a_response() {
 #[test]
 fn envelope_base64_may_be_wrapped_unpadded_or_form_encoded() {
     let text = r#"{"login_name":"13612345678","password":"密码密码密码密码密码密码密码密码密码密码密码密码"}"#;
-    let encrypted = test_envelope().encrypt(text.as_bytes(), Padding::Pkcs7);
+    let encrypted = test_cipher().encrypt(text.as_bytes(), Padding::Pkcs7);
     assert!(encrypted.contains('+') && encrypted.ends_with('='));
     let mut wrapped = String::new();
     for line in encrypted.as_bytes().chunks(76) {
@@ -128,7 +128,7 @@ fn envelope_base64_may_be_wrapped_unpadded_or_form_encoded() {
 
 #[test]
 fn a_flipped_bit_yields_the_uniform_error_or_another_object() {
-    let encrypted = test_envelope().encrypt(br#"{"login_name":"13612345678","password":"123456"}"#, Padding::Pkcs7);
+    let encrypted = test_cipher().encrypt(br#"{"login_name":"13612345678","password":"123456"}"#, Padding::Pkcs7);
     let cipher_text = STANDARD.decode(&encrypted).unwrap();
     let mut rejected = 0;
     for bit in 0..cipher_text.len() * 8 {
@@ -147,7 +147,7 @@ proptest! {
     fn an_encrypted_text_can_be_decrypted(login in "\\PC{1,60}", password in "\\PC{1,60}") {
         let text = json!({ "login_name": login, "password": password }).to_string();
         for padding in [Padding::Pkcs7, Padding::Zeros, Padding::Spaces] {
-            let encrypted = test_envelope().encrypt(text.as_bytes(), padding);
+            let encrypted = test_cipher().encrypt(text.as_bytes(), padding);
             let fields = decrypt_fields(&encrypted).unwrap().unwrap();
             prop_assert!(has_members(&fields, &text));
         }
@@ -158,7 +158,7 @@ proptest! {
         let text = json!({ "login_name": login }).to_string();
         let mut padded = text.clone().into_bytes();
         padded.resize(text.len().next_multiple_of(16), filler);
-        let blocks = STANDARD.decode(test_envelope().encrypt(&padded, Padding::Zeros)).unwrap();
+        let blocks = STANDARD.decode(test_cipher().encrypt(&padded, Padding::Zeros)).unwrap();
         for encoded in [STANDARD.encode(&blocks), STANDARD_NO_PAD.encode(&blocks)] {
             prop_assert!(has_members(&decrypt_fields(&encoded).unwrap().unwrap(), &text));
         }
@@ -166,7 +166,7 @@ proptest! {
 
     #[test]
     fn corrupted_envelopes_do_not_panic(cut in 0_usize..200, flip in 0_usize..1_000, text in "\\PC{0,90}") {
-        let encrypted = test_envelope().encrypt(json!({ "login_name": text }).to_string().as_bytes(), Padding::Pkcs7);
+        let encrypted = test_cipher().encrypt(json!({ "login_name": text }).to_string().as_bytes(), Padding::Pkcs7);
         let mut bytes = STANDARD.decode(&encrypted).unwrap();
         let length = bytes.len();
         bytes[(flip / 8) % length] ^= 1 << (flip % 8);
