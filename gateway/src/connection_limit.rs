@@ -73,8 +73,8 @@ impl ConnectionCounter {
         ConnectionGuard { counter: Arc::clone(self), network: None }
     }
 
-    /// Counts a connection from `peer` until the guard is dropped; `None` if the address of
-    /// `peer` is at the per-client limit.
+    /// Counts a connection from `peer` until the guard is dropped; `None` if the address is at the per-client
+    /// limit.
     pub(crate) fn acquire(self: &Arc<Self>, peer: IpAddr) -> Option<ConnectionGuard> {
         let (network, limit) = (client_network(peer), self.per_client_limit());
         {

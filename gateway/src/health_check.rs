@@ -16,8 +16,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Minimum interval between health checks, however many failed requests trigger one.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Checks all instances every `STELE_HEALTH_INTERVAL` and whenever a failed request triggers it, until the gateway is
-/// dropped.
+/// Checks all instances every `STELE_HEALTH_INTERVAL`, and early after a failed connect, a change of the instances or a
+/// reload. Runs until the gateway is dropped.
 pub(crate) async fn run(shared: Weak<SharedState>) {
     while let Some(shared) = shared.upgrade() {
         let config = shared.config();

@@ -1,8 +1,8 @@
 //! HTTP/1.1 and HTTP/1.0 client connections, served by hyper. The gateway handles timeouts, keep-alive, graceful
 //! shutdown, error pages for heads that hyper cannot parse, and the close of a connection.
 //!
-//! hyper drives a connection while requests arrive. When it has been idle for the head timeout, the gateway drops
-//! hyper's buffers and waits for readability, so that idle connections hold no memory.
+//! hyper drives a connection while requests arrive. When the connection has been idle for the head timeout, the gateway
+//! drops hyper's buffers and waits for readability, so that idle connections hold no memory.
 
 use std::future::poll_fn;
 use std::pin::Pin;

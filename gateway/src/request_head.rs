@@ -21,8 +21,8 @@ pub(crate) struct RequestLine {
 }
 
 impl RequestLine {
-    /// The line as received, with non-ASCII bytes of the query percent-encoded, because services reject raw
-    /// non-ASCII bytes.
+    /// The line as received, but with non-ASCII bytes of the query percent-encoded, because services reject them
+    /// unencoded.
     pub(crate) fn new(method: Method, uri: Uri, version: Version) -> Self {
         let mut line = Self { method, uri, version };
         if line.uri.query().is_some_and(|query| !query.is_ascii()) {
@@ -31,7 +31,7 @@ impl RequestLine {
         line
     }
 
-    /// Finds the route. If there is one, replaces the path by its canonical form, if it has one.
+    /// Finds the route. If a route matches and the path has another, canonical form, replaces the path by that form.
     pub(crate) fn match_route<'a>(&mut self, table: &'a RoutingTable) -> Option<&'a Route> {
         let path = canonical_path(self.path()).filter(|path| path != self.path()).map(Cow::into_owned);
         let route = table.match_path(path.as_deref().unwrap_or_else(|| self.path()))?;

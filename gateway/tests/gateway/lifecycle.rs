@@ -125,7 +125,7 @@ async fn an_invalid_gateway_secret_prevents_the_start() {
 }
 
 #[test]
-fn the_configuration_has_the_error_pages_of_every_service() {
+fn the_configuration_returns_the_error_page_of_a_service() {
     let config = gateway::Config::from_settings(&stele_service::config::Settings::default()).unwrap();
     let error_page = config.error_page("portal", gateway::Rejection::GatewayTimeout).unwrap().to_owned();
     assert!(error_page.contains("服务超时"));
