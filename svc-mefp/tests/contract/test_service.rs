@@ -89,7 +89,7 @@ impl DialectUnderTest for TestService {
     }
 
     async fn submit(&self, call: &Call, content_type: &str, body: Vec<u8>) -> TestResponse {
-        if call.encrypted {
+        if call.is_encrypted {
             self.call_as("melink", &call.path, body).await
         } else {
             self.post(&call.path, content_type, body).await

@@ -10,7 +10,7 @@ use stele_core::proof::ProofKind;
 use stele_testkit::TestLab;
 
 use crate::client::{
-    CLOUDBOX_CHANGE_PASSWORD, CLOUDBOX_LOGOUT, DialectClient, DialectKind, MefpApp, TestUser, base64, md5_hex,
+    CLOUDBOX_CHANGE_PASSWORD, CLOUDBOX_LOGOUT, DialectClient, DialectKind, MefpApp, TestUser, encode_base64, md5_hex,
     password_change_body,
 };
 use crate::support::{Installation, TEST_TIMEOUT, eventually};
@@ -45,10 +45,10 @@ async fn requests_of_every_dialect_are_audited() {
     }
     client.login(DialectKind::Portal, &mark, "wrong").await;
     client.login_as(DialectKind::Mefp, "13900139000", "whatever").await;
-    client.form("/code/send", &[], &[("username", &mark.phone)]).await.assert_success();
-    let code = base64(&server.next_code(&mark.phone, 0));
-    let fields = [("username", mark.phone.as_str()), ("password", &base64("another-password")), ("code", &code)];
-    client.form("/i/resetpwd", &[], &fields).await.assert_success();
+    client.post_form("/code/send", &[], &[("username", &mark.phone)]).await.assert_success();
+    let code = encode_base64(&server.next_code(&mark.phone, 0));
+    let fields = [("username", mark.phone.as_str()), ("password", &encode_base64("another-password")), ("code", &code)];
+    client.post_form("/i/resetpwd", &[], &fields).await.assert_success();
     // A running server writes its entries within a second.
     let expected = [
         "cloudbox login ok",
@@ -227,17 +227,17 @@ async fn repeated_rejections_are_merged_into_counted_entries() {
         let id = format!("00000000-0000-4000-8000-{n:012}");
         client
             .with_address("192.0.2.7")
-            .json(CLOUDBOX_CHANGE_PASSWORD, &[], &password_change_body(&id, "wrong", "new-password"))
+            .post_json(CLOUDBOX_CHANGE_PASSWORD, &[], &password_change_body(&id, "wrong", "new-password"))
             .await;
     }
     // Logouts without a session, in every dialect that has a logout.
     for n in 0..100 {
         let client = client.with_address(&format!("198.51.100.{n}"));
         let token = md5_hex(&n.to_string());
-        client.json(CLOUDBOX_LOGOUT, &[("authorization", &token)], &json!({})).await;
+        client.post_json(CLOUDBOX_LOGOUT, &[("authorization", &token)], &json!({})).await;
         client.send(Method::GET, "/api/v1/Auth/Logout", &[("token", &token)], String::new()).await;
         client
-            .form("/i/logout", &[("cookie", &format!("stele_session={token}"))], &[("username", "x@example.com")])
+            .post_form("/i/logout", &[("cookie", &format!("stele_session={token}"))], &[("username", "x@example.com")])
             .await;
     }
     eventually("an entry for the first failure of each kind", || {

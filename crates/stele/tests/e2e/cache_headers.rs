@@ -69,15 +69,20 @@ async fn responses_and_errors_are_not_cacheable() {
         assert_not_cacheable("a login", 200, &client.login(dialect, &person, "a-password").await.assert_success());
     }
     let changed = client
-        .json(CLOUDBOX_CHANGE_PASSWORD, &[], &password_change_body(&person.id, "a-password", "b-password"))
+        .post_json(CLOUDBOX_CHANGE_PASSWORD, &[], &password_change_body(&person.id, "a-password", "b-password"))
         .await
         .assert_success();
     assert_not_cacheable("a change", 200, &changed);
-    let logged_out = client.json(CLOUDBOX_LOGOUT, &[("authorization", &changed.token())], &json!({})).await;
+    let logged_out = client.post_json(CLOUDBOX_LOGOUT, &[("authorization", &changed.token())], &json!({})).await;
     assert_not_cacheable("a logout", 200, &logged_out);
-    assert_not_cacheable("a code", 200, &client.form("/code/send", &[], &[("username", phone)]).await.assert_success());
+    assert_not_cacheable(
+        "a code",
+        200,
+        &client.post_form("/code/send", &[], &[("username", phone)]).await.assert_success(),
+    );
     client.login(DialectKind::Mefp, &person, "b-password").await.assert_success();
-    let token = client.mefp("/auth/token", &json!({ "login_name": phone, "app_to": "melink" })).await.assert_success();
+    let token =
+        client.call_mefp("/auth/token", &json!({ "login_name": phone, "app_to": "melink" })).await.assert_success();
     assert_not_cacheable("a handover", 200, &token);
     let jwt = client.login(DialectKind::Jwt, &person, "b-password").await.assert_success();
     assert!(jwt.headers.contains_key("authorization"), "the token is in a header as well");

@@ -172,33 +172,36 @@ impl DialectClient {
         Ok(Response { status, headers, body: text, json })
     }
 
-    pub(crate) async fn json(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Response {
+    /// Posts a JSON body.
+    pub(crate) async fn post_json(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Response {
         let headers = [&[("content-type", "application/json")], headers].concat();
         self.send(Method::POST, path, &headers, body.to_string()).await
     }
 
-    pub(crate) async fn form(&self, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Response {
-        self.try_form(path, headers, fields).await.unwrap()
+    /// Posts an urlencoded body.
+    pub(crate) async fn post_form(&self, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Response {
+        self.try_post_form(path, headers, fields).await.unwrap()
     }
 
-    pub(crate) async fn try_form(
+    pub(crate) async fn try_post_form(
         &self,
         path: &str,
         headers: &[(&str, &str)],
         fields: &[(&str, &str)],
     ) -> reqwest::Result<Response> {
         let headers = [&[("content-type", "application/x-www-form-urlencoded")], headers].concat();
-        self.try_send(Method::POST, path, &headers, urlencoded(fields)).await
+        self.try_send(Method::POST, path, &headers, encode_urlencoded(fields)).await
     }
 
-    pub(crate) async fn mefp(&self, path: &str, message: &Value) -> Response {
-        self.try_mefp(path, message).await.unwrap()
+    /// Posts `message` in an encrypted MeFP envelope, and decrypts the response.
+    pub(crate) async fn call_mefp(&self, path: &str, message: &Value) -> Response {
+        self.try_call_mefp(path, message).await.unwrap()
     }
 
-    pub(crate) async fn try_mefp(&self, path: &str, message: &Value) -> reqwest::Result<Response> {
+    pub(crate) async fn try_call_mefp(&self, path: &str, message: &Value) -> reqwest::Result<Response> {
         let envelope = json!({ "encrypt": self.app.encrypt(&message.to_string()), "app_from": self.app.name });
-        let json = [("content-type", "application/json")];
-        let mut response = self.try_send(Method::POST, path, &json, envelope.to_string()).await?;
+        let headers = [("content-type", "application/json")];
+        let mut response = self.try_send(Method::POST, path, &headers, envelope.to_string()).await?;
         if let Some(encrypted) = response.json["encrypt"].as_str() {
             response.body = self.app.decrypt(encrypted);
             response.json = serde_json::from_str(&response.body).unwrap();
@@ -218,19 +221,26 @@ impl DialectClient {
 
     pub(crate) async fn login_as(&self, dialect: DialectKind, identifier: &str, password: &str) -> Response {
         match dialect {
-            DialectKind::Cloudbox => self.json(CLOUDBOX_LOGIN, &[], &salted_login_body(identifier, password)).await,
+            DialectKind::Cloudbox => {
+                self.post_json(CLOUDBOX_LOGIN, &[], &salted_login_body(identifier, password)).await
+            }
             DialectKind::Tms => {
-                self.json(TMS_LOGIN, &[("authorization", &self.client_token)], &salted_login_body(identifier, password))
-                    .await
+                self.post_json(
+                    TMS_LOGIN,
+                    &[("authorization", &self.client_token)],
+                    &salted_login_body(identifier, password),
+                )
+                .await
             }
             DialectKind::Portal => {
-                self.form("/i/login", &[], &[("username", identifier), ("password", &STANDARD.encode(password))]).await
+                self.post_form("/i/login", &[], &[("username", identifier), ("password", &STANDARD.encode(password))])
+                    .await
             }
             DialectKind::Mefp => {
-                self.mefp("/auth/login", &json!({ "login_name": identifier, "password": password })).await
+                self.call_mefp("/auth/login", &json!({ "login_name": identifier, "password": password })).await
             }
             DialectKind::Jwt => {
-                self.form("/api/v1/Auth/Login", &[], &[("account", identifier), ("password", password)]).await
+                self.post_form("/api/v1/Auth/Login", &[], &[("account", identifier), ("password", password)]).await
             }
         }
     }
@@ -238,11 +248,11 @@ impl DialectClient {
     /// Whether a session token is valid; `None` if the dialect has no call to find out. The check may end the session.
     pub(crate) async fn is_session_alive(&self, dialect: DialectKind, token: &str) -> Option<bool> {
         let response = match dialect {
-            DialectKind::Cloudbox => self.json(CLOUDBOX_LOGOUT, &[("authorization", token)], &json!({})).await,
+            DialectKind::Cloudbox => self.post_json(CLOUDBOX_LOGOUT, &[("authorization", token)], &json!({})).await,
             // Rejected because of the token or, if that is valid, because of the password.
             DialectKind::Tms => {
                 let body = salted_login_body(&format!("unknown-{}", fresh_timestamp()), "wrong");
-                self.json(TMS_LOGIN, &[("authorization", token)], &body).await
+                self.post_json(TMS_LOGIN, &[("authorization", token)], &body).await
             }
             DialectKind::Jwt => self.send(Method::GET, "/api/v1/Auth/Logout", &[("token", token)], String::new()).await,
             DialectKind::Portal | DialectKind::Mefp => return None,
@@ -251,12 +261,13 @@ impl DialectClient {
     }
 }
 
-pub(crate) fn urlencoded(fields: &[(&str, &str)]) -> String {
+/// The fields as `name=value&…`, percent-encoded.
+pub(crate) fn encode_urlencoded(fields: &[(&str, &str)]) -> String {
     let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect::<Vec<_>>().join("&")
 }
 
-pub(crate) fn base64(text: &str) -> String {
+pub(crate) fn encode_base64(text: &str) -> String {
     STANDARD.encode(text)
 }
 

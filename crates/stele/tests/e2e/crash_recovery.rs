@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::client::{DialectClient, DialectKind, MefpApp, base64};
+use crate::client::{DialectClient, DialectKind, MefpApp, encode_base64};
 use crate::support::{Installation, Server, TEST_TIMEOUT};
 
 const ROUNDS: usize = 50;
@@ -49,7 +49,7 @@ impl Round {
     /// Posts a form to the portal; returns its status code, or `None` if the server died.
     async fn portal_code(&self, path: &str, fields: &[(&str, &str)]) -> Option<String> {
         self.count_request();
-        Some(self.client.try_form(path, &[], fields).await.ok()?.code())
+        Some(self.client.try_post_form(path, &[], fields).await.ok()?.code())
     }
 
     /// Registers one user at the portal and changes the password; records what was acknowledged in `users`.
@@ -57,8 +57,8 @@ impl Round {
         let passwords = [format!("first-{phone}"), format!("second-{phone}")];
         for (step, (path, password)) in ["/i/register", "/i/resetpwd"].into_iter().zip(&passwords).enumerate() {
             assert_eq!(self.portal_code("/code/send", &[("username", phone)]).await?, "200");
-            let code = base64(&self.next_code(phone, step).await?);
-            let fields = [("username", phone), ("password", &base64(password)), ("code", &code)];
+            let code = encode_base64(&self.next_code(phone, step).await?);
+            let fields = [("username", phone), ("password", &encode_base64(password)), ("code", &code)];
             if step == 1 {
                 users.last_mut().unwrap().passwords.push(password.clone());
             }
@@ -76,10 +76,10 @@ impl Round {
         let password = format!("first-{phone}");
         self.count_request();
         let request = json!({ "login_name": phone, "usage": 1 });
-        assert_eq!(self.client.try_mefp("/auth/captcha", &request).await.ok()?.code(), "1");
+        assert_eq!(self.client.try_call_mefp("/auth/captcha", &request).await.ok()?.code(), "1");
         let message = json!({ "login_name": phone, "password": password, "captcha": self.next_code(phone, 0).await? });
         self.count_request();
-        assert_eq!(self.client.try_mefp("/auth/register", &message).await.ok()?.code(), "1");
+        assert_eq!(self.client.try_call_mefp("/auth/register", &message).await.ok()?.code(), "1");
         users.push(RegisteredUser { phone: phone.to_owned(), passwords: vec![password] });
         Some(())
     }

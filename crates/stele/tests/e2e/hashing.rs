@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::client::{
-    CLOUDBOX_CHANGE_PASSWORD, DialectClient, DialectKind, MefpApp, TMS_LOGIN, TestUser, base64, fresh_timestamp,
+    CLOUDBOX_CHANGE_PASSWORD, DialectClient, DialectKind, MefpApp, TMS_LOGIN, TestUser, encode_base64, fresh_timestamp,
     md5_hex, password_change_body,
 };
 use crate::support::{Installation, TEST_TIMEOUT};
@@ -108,16 +108,16 @@ async fn send_hashing_request(
     match dialect {
         DialectKind::Cloudbox => {
             let body = password_change_body(&person.id, "a-password", "a-password");
-            client.json(CLOUDBOX_CHANGE_PASSWORD, &[], &body).await
+            client.post_json(CLOUDBOX_CHANGE_PASSWORD, &[], &body).await
         }
         DialectKind::Tms => {
             let body =
                 json!({ "username": person.name, "password": md5_hex("a-password"), "timestamp": fresh_timestamp() });
-            client.json(TMS_LOGIN, &[("authorization", &client.client_token)], &body).await
+            client.post_json(TMS_LOGIN, &[("authorization", &client.client_token)], &body).await
         }
         DialectKind::Portal => {
-            let fields = [("username", person.phone.as_str()), ("password", &base64("a-password"))];
-            client.form("/i/login", &[], &fields).await
+            let fields = [("username", person.phone.as_str()), ("password", &encode_base64("a-password"))];
+            client.post_form("/i/login", &[], &fields).await
         }
         DialectKind::Mefp | DialectKind::Jwt => client.login(dialect, person, "a-password").await,
     }

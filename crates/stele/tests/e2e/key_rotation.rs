@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::client::{
-    CLOUDBOX_CHANGE_PASSWORD, DialectClient, DialectKind, MefpApp, TestUser, base64, password_change_body,
+    CLOUDBOX_CHANGE_PASSWORD, DialectClient, DialectKind, MefpApp, TestUser, encode_base64, password_change_body,
 };
 use crate::support::{CommandOutput, Installation, Server, eventually};
 
@@ -77,14 +77,14 @@ async fn a_sealing_key_is_rotated_while_two_servers_serve_logins() {
 
     // Each server decrypts what the other sealed under the new key, before and after the old key is retired.
     client_of(&first)
-        .json(CLOUDBOX_CHANGE_PASSWORD, &[], &password_change_body(&id, "a-password", "password-2"))
+        .post_json(CLOUDBOX_CHANGE_PASSWORD, &[], &password_change_body(&id, "a-password", "password-2"))
         .await
         .assert_success();
     client_of(&second).login_as(DialectKind::Cloudbox, "mark", "password-2").await.assert_success();
     installation.run(&["keys", "retire", "1"]).assert_success();
     assert!(!installation.data().join("keys/seal-1.key").exists());
     client_of(&second)
-        .json(CLOUDBOX_CHANGE_PASSWORD, &[], &password_change_body(&id, "password-2", "password-3"))
+        .post_json(CLOUDBOX_CHANGE_PASSWORD, &[], &password_change_body(&id, "password-2", "password-3"))
         .await
         .assert_success();
     client_of(&first).login_as(DialectKind::Cloudbox, "mark", "password-3").await.assert_success();
@@ -181,10 +181,10 @@ async fn register_users(server: &Server, count: usize) -> Vec<String> {
     let mut phones = Vec::new();
     for n in 0..count {
         let phone = format!("139{n:08}");
-        client.form("/code/send", &[], &[("username", &phone)]).await.assert_is(200, "200");
-        let code = base64(&server.next_code(&phone, 0));
-        let fields = [("username", phone.as_str()), ("password", &base64("a-password")), ("code", &code)];
-        client.form("/i/register", &[], &fields).await.assert_is(200, "200");
+        client.post_form("/code/send", &[], &[("username", &phone)]).await.assert_is(200, "200");
+        let code = encode_base64(&server.next_code(&phone, 0));
+        let fields = [("username", phone.as_str()), ("password", &encode_base64("a-password")), ("code", &code)];
+        client.post_form("/i/register", &[], &fields).await.assert_is(200, "200");
         phones.push(phone);
     }
     phones

@@ -57,7 +57,10 @@ async fn assert_sessions_stay_revoked(installation: &Installation, backup: impl 
         after_one_change.iter().chain(&after_three_changes).filter(|(dialect, _)| *dialect == DialectKind::Jwt)
     {
         let fields = [("account", "mark"), ("password", "by-a-thief")];
-        client_of(&server).form("/api/vi/Auth/updatePassword", &[("token", token)], &fields).await.assert_is(401, "-1");
+        client_of(&server)
+            .post_form("/api/vi/Auth/updatePassword", &[("token", token)], &fields)
+            .await
+            .assert_is(401, "-1");
     }
     client_of(&server).login_as(DialectKind::Jwt, "mark", "new-password").await.assert_success();
     server.stop();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::client::{DialectClient, DialectKind, MefpApp, TestUser, base64};
+use crate::client::{DialectClient, DialectKind, MefpApp, TestUser, encode_base64};
 use crate::support::{Installation, Server};
 
 /// Parses the OpenMetrics text format into samples by name and labels. Asserts that it is well-formed: each sample
@@ -131,12 +131,13 @@ async fn every_login_is_counted_once_with_its_labels() {
     }
     assert!(!client.login_as(DialectKind::Jwt, "unknown", "wrong").await.is_success());
     let code = [("username", phone)];
-    client.form("/code/send", &[], &code).await.assert_success();
-    assert_eq!(client.form("/code/send", &[], &code).await.status, 429);
-    let bad = [("username", phone), ("password", &*base64("new-password")), ("code", &*base64("000000x"))];
-    assert!(!client.form("/i/resetpwd", &[], &bad).await.is_success());
-    assert_eq!(client.form("/i/nowhere", &[], &[]).await.status, 404);
-    assert_eq!(client.form("/nowhere/at/all", &[], &[]).await.status, 404);
+    client.post_form("/code/send", &[], &code).await.assert_success();
+    assert_eq!(client.post_form("/code/send", &[], &code).await.status, 429);
+    let bad =
+        [("username", phone), ("password", &*encode_base64("new-password")), ("code", &*encode_base64("000000x"))];
+    assert!(!client.post_form("/i/resetpwd", &[], &bad).await.is_success());
+    assert_eq!(client.post_form("/i/nowhere", &[], &[]).await.status, 404);
+    assert_eq!(client.post_form("/nowhere/at/all", &[], &[]).await.status, 404);
 
     let after = scrape_samples(&server).await;
     let expected = [

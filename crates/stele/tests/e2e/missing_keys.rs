@@ -78,7 +78,7 @@ async fn a_running_server_without_a_key_returns_a_server_error_and_counts_no_fai
 
     let client = client_of(&server);
     for password in ["a-password", "wrong"].into_iter().cycle().take(20) {
-        client.json(CLOUDBOX_LOGIN, &[], &salted_login_body("mark", password)).await.assert_is(500, "1009");
+        client.post_json(CLOUDBOX_LOGIN, &[], &salted_login_body("mark", password)).await.assert_is(500, "1009");
     }
     for message in
         ["the sealing key seal-2 is missing here", "seal-2.key: the key seal-2 is registered, but missing here"]
@@ -92,7 +92,7 @@ async fn a_running_server_without_a_key_returns_a_server_error_and_counts_no_fai
     // No failure was counted, so the owner can log in as soon as the key is present.
     fs::copy(keys.join("seal-2.key"), installation.data().join("keys/seal-2.key")).unwrap();
     loop {
-        let response = client.json(CLOUDBOX_LOGIN, &[], &salted_login_body("mark", "a-password")).await;
+        let response = client.post_json(CLOUDBOX_LOGIN, &[], &salted_login_body("mark", "a-password")).await;
         if response.status != 500 {
             response.assert_success();
             break;

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::client::{
-    CLOUDBOX_CHANGE_PASSWORD, DialectClient, DialectKind, MefpApp, TMS_CHANGE_PASSWORD, TestUser, base64,
+    CLOUDBOX_CHANGE_PASSWORD, DialectClient, DialectKind, MefpApp, TMS_CHANGE_PASSWORD, TestUser, encode_base64,
     password_change_body,
 };
 use crate::support::{Installation, Server};
@@ -47,28 +47,28 @@ impl PasswordChangeTest {
 
     async fn request_portal_code(&self, to: &str) -> String {
         let already_sent = self.server.codes(to).len();
-        self.client.form("/code/send", &[], &[("username", to)]).await.assert_success();
+        self.client.post_form("/code/send", &[], &[("username", to)]).await.assert_success();
         self.server.next_code(to, already_sent)
     }
 
     async fn request_mefp_code(&self, phone: &str) -> String {
         let already_sent = self.server.codes(phone).len();
-        self.client.mefp("/auth/captcha", &json!({ "login_name": phone, "usage": 2 })).await.assert_success();
+        self.client.call_mefp("/auth/captcha", &json!({ "login_name": phone, "usage": 2 })).await.assert_success();
         self.server.next_code(phone, already_sent)
     }
 
     async fn request_reset_token(&self, person: &TestUser) -> String {
         let already_sent = self.server.codes(&person.email).len();
         let request = [("account", person.name.as_str()), ("email", &person.email)];
-        self.client.form("/api/vi/Auth/ForgetPassword", &[], &request).await.assert_success();
+        self.client.post_form("/api/vi/Auth/ForgetPassword", &[], &request).await.assert_success();
         let code = self.server.next_code(&person.email, already_sent);
         let fields = [("account", person.name.as_str()), ("identifyCode", &code)];
-        self.client.form("/api/vi/Auth/validatePhone", &[], &fields).await.assert_success().token()
+        self.client.post_form("/api/vi/Auth/validatePhone", &[], &fields).await.assert_success().token()
     }
 
     async fn request_mefp_token(&self, person: &TestUser) -> String {
         let request = json!({ "login_name": person.phone, "app_to": "melink" });
-        self.client.mefp("/auth/token", &request).await.assert_success().token()
+        self.client.call_mefp("/auth/token", &request).await.assert_success().token()
     }
 
     /// Logs in through every dialect and obtains every kind of code and token that a password change must revoke.
@@ -110,19 +110,19 @@ impl PasswordChangeTest {
                 "{by}: a session of {dialect:?} is still valid"
             );
         }
-        let redeemed = self.client.mefp("/auth/check/token", &json!({ "token": issued.mefp_token })).await;
+        let redeemed = self.client.call_mefp("/auth/check/token", &json!({ "token": issued.mefp_token })).await;
         assert_eq!(redeemed.code(), "40006", "{by}: {redeemed:?}");
         let request = json!({ "login_name": person.phone, "app_to": "melink" });
-        let handover = self.client.mefp("/auth/token", &request).await;
+        let handover = self.client.call_mefp("/auth/token", &request).await;
         assert_eq!(handover.code(), "40006", "{by}: {handover:?}");
         let fields = [("account", person.name.as_str()), ("password", "by-a-thief")];
         let token = [("authorization", issued.reset_token.as_str())];
-        self.client.form("/api/vi/Auth/updatePassword", &token, &fields).await.assert_is(401, "-1");
-        let (code, thief) = (base64(&issued.portal_code), base64("by-a-thief"));
+        self.client.post_form("/api/vi/Auth/updatePassword", &token, &fields).await.assert_is(401, "-1");
+        let (code, thief) = (encode_base64(&issued.portal_code), encode_base64("by-a-thief"));
         let fields = [("username", person.email.as_str()), ("password", &thief), ("code", &code)];
-        self.client.form("/i/resetpwd", &[], &fields).await.assert_is(200, "3208");
+        self.client.post_form("/i/resetpwd", &[], &fields).await.assert_is(200, "3208");
         let message = json!({ "login_name": person.phone, "new_password": "by-a-thief", "captcha": issued.mefp_code });
-        self.client.mefp("/auth/forgot", &message).await.assert_is(200, "40002");
+        self.client.call_mefp("/auth/forgot", &message).await.assert_is(200, "40002");
     }
 
     /// Asserts that every dialect accepts `password` and rejects `wrong`.
@@ -141,14 +141,14 @@ impl PasswordChangeTest {
         match by {
             "cloudbox" => drop(
                 self.client
-                    .json(CLOUDBOX_CHANGE_PASSWORD, &[], &password_change_body(id, OLD_PASSWORD, NEW_PASSWORD))
+                    .post_json(CLOUDBOX_CHANGE_PASSWORD, &[], &password_change_body(id, OLD_PASSWORD, NEW_PASSWORD))
                     .await
                     .assert_success(),
             ),
             "tms" => {
                 let token = self.client.login(DialectKind::Tms, person, OLD_PASSWORD).await.assert_success().token();
                 self.client
-                    .json(
+                    .post_json(
                         TMS_CHANGE_PASSWORD,
                         &[("authorization", &token)],
                         &password_change_body(id, OLD_PASSWORD, NEW_PASSWORD),
@@ -157,19 +157,23 @@ impl PasswordChangeTest {
                     .assert_success();
             }
             "portal" => {
-                let (code, new) = (base64(&self.request_portal_code(&person.phone).await), base64(NEW_PASSWORD));
+                let (code, new) =
+                    (encode_base64(&self.request_portal_code(&person.phone).await), encode_base64(NEW_PASSWORD));
                 let fields = [("username", person.phone.as_str()), ("password", &new), ("code", &code)];
-                self.client.form("/i/resetpwd", &[], &fields).await.assert_success();
+                self.client.post_form("/i/resetpwd", &[], &fields).await.assert_success();
             }
             "mefp" => {
                 let code = self.request_mefp_code(&person.phone).await;
                 let message = json!({ "login_name": person.phone, "new_password": NEW_PASSWORD, "captcha": code });
-                self.client.mefp("/auth/forgot", &message).await.assert_success();
+                self.client.call_mefp("/auth/forgot", &message).await.assert_success();
             }
             "jwt" => {
                 let token = self.client.login(DialectKind::Jwt, person, OLD_PASSWORD).await.assert_success().token();
                 let fields = [("account", email), ("password", NEW_PASSWORD)];
-                self.client.form("/api/vi/Auth/updatePassword", &[("token", &token)], &fields).await.assert_success();
+                self.client
+                    .post_form("/api/vi/Auth/updatePassword", &[("token", &token)], &fields)
+                    .await
+                    .assert_success();
             }
             _ => drop(
                 self.installation
@@ -226,10 +230,10 @@ async fn an_unused_reset_token_and_mefp_token_are_accepted() {
     let fixture = PasswordChangeTest::new();
     let person = fixture.add_user("mark", "13800138000");
     let issued = fixture.issue_credentials(&person).await;
-    fixture.client.mefp("/auth/check/token", &json!({ "token": issued.mefp_token })).await.assert_success();
+    fixture.client.call_mefp("/auth/check/token", &json!({ "token": issued.mefp_token })).await.assert_success();
     let fields = [("account", person.name.as_str()), ("password", NEW_PASSWORD)];
     let token = [("authorization", issued.reset_token.as_str())];
-    fixture.client.form("/api/vi/Auth/updatePassword", &token, &fields).await.assert_success();
+    fixture.client.post_form("/api/vi/Auth/updatePassword", &token, &fields).await.assert_success();
     fixture.assert_only_password_accepted(&person, NEW_PASSWORD, OLD_PASSWORD, "a reset token").await;
 }
 

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::client::{
     CLOUDBOX_CHANGE_PASSWORD, CLOUDBOX_LOGIN, CLOUDBOX_LOGOUT, DialectClient, DialectKind, MefpApp,
-    TMS_CHANGE_PASSWORD, TMS_LOGIN, TestUser, base64, fresh_timestamp, md5_hex, password_change_body, salted_proof,
+    TMS_CHANGE_PASSWORD, TMS_LOGIN, TestUser, encode_base64, fresh_timestamp, md5_hex, password_change_body,
+    salted_proof,
 };
 use crate::support::{CommandOutput, Installation, Server};
 use crate::trace_collector::Collector;
@@ -47,7 +48,7 @@ impl SecretTracker {
 
     /// Tracks a password, its base64 and its md5.
     fn track_password(&mut self, what: &str, password: &str) -> String {
-        self.track(&format!("base64 of {what}"), base64(password).trim_end_matches('='));
+        self.track(&format!("base64 of {what}"), encode_base64(password).trim_end_matches('='));
         let digest = self.track(&format!("digest of {what}"), &md5_hex(password));
         self.track_hex(&format!("digest of {what}"), &digest);
         self.track(what, password)
@@ -104,37 +105,44 @@ impl SecretTracker {
 
 async fn exercise_portal(client: &DialectClient, server: &Server, secrets: &mut SecretTracker) {
     let send_code = async |already_sent: usize| {
-        client.form("/code/send", &[], &[("username", "13900139000")]).await.assert_success();
+        client.post_form("/code/send", &[], &[("username", "13900139000")]).await.assert_success();
         server.next_code("13900139000", already_sent)
     };
     for (index, path) in ["/i/register", "/i/resetpwd", "/i/resetpwd"].into_iter().enumerate() {
         let code = secrets.track_code("the portal", send_code(index).await);
-        let password = base64(&secrets.track_password("a password at the portal", &format!("portal-secret-{index}")));
-        let fields = [("username", "13900139000"), ("password", &password), ("code", &base64(&code))];
-        client.form(path, &[], &fields).await.assert_success();
+        let password =
+            encode_base64(&secrets.track_password("a password at the portal", &format!("portal-secret-{index}")));
+        let fields = [("username", "13900139000"), ("password", &password), ("code", &encode_base64(&code))];
+        client.post_form(path, &[], &fields).await.assert_success();
         let login = [("username", "13900139000"), ("password", &password)];
-        let response = client.form("/i/login", &[], &login).await.assert_success();
+        let response = client.post_form("/i/login", &[], &login).await.assert_success();
         let cookie = response.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
         secrets.track_token("the portal's cookie", cookie.split_once('=').unwrap().1);
-        client.form("/i/logout", &[("cookie", &cookie)], &[("username", "13900139000")]).await.assert_success();
+        client.post_form("/i/logout", &[("cookie", &cookie)], &[("username", "13900139000")]).await.assert_success();
     }
 }
 
 async fn exercise_mefp(client: &DialectClient, server: &Server, secrets: &mut SecretTracker) {
     let phone = "13900139001";
     for (index, (path, usage)) in [("register", 1), ("forgot", 2), ("forgot", 2)].into_iter().enumerate() {
-        client.mefp("/auth/captcha", &json!({ "login_name": phone, "usage": usage })).await.assert_success();
+        client.call_mefp("/auth/captcha", &json!({ "login_name": phone, "usage": usage })).await.assert_success();
         let code = secrets.track_code("MeFP", server.next_code(phone, index));
-        client.mefp("/auth/check/captcha", &json!({ "login_name": phone, "captcha": code })).await;
+        client.call_mefp("/auth/check/captcha", &json!({ "login_name": phone, "captcha": code })).await;
         let password = secrets.track_password("a password at MeFP", &format!("mefp-secret-{index}"));
         let message = json!({ "login_name": phone, "password": password, "new_password": password, "captcha": code });
-        client.mefp(&format!("/auth/{path}"), &message).await.assert_success();
+        client.call_mefp(&format!("/auth/{path}"), &message).await.assert_success();
     }
-    client.mefp("/auth/login", &json!({ "login_name": phone, "password": "mefp-secret-2" })).await.assert_success();
-    let token =
-        client.mefp("/auth/token", &json!({ "login_name": phone, "app_to": "melink" })).await.assert_success().token();
+    client
+        .call_mefp("/auth/login", &json!({ "login_name": phone, "password": "mefp-secret-2" }))
+        .await
+        .assert_success();
+    let token = client
+        .call_mefp("/auth/token", &json!({ "login_name": phone, "app_to": "melink" }))
+        .await
+        .assert_success()
+        .token();
     secrets.track_token("a MeFP token", &token);
-    client.mefp("/auth/check/token", &json!({ "token": token })).await.assert_success();
+    client.call_mefp("/auth/check/token", &json!({ "token": token })).await.assert_success();
 }
 
 async fn exercise_salted(
@@ -148,18 +156,21 @@ async fn exercise_salted(
         let at = fresh_timestamp();
         let salted = secrets.track_token("a salted digest", &salted_proof(&password, at));
         let body = json!({ "username": person.name, "password": salted, "timestamp": at });
-        let response = client.json(CLOUDBOX_LOGIN, &[], &body).await.assert_success();
+        let response = client.post_json(CLOUDBOX_LOGIN, &[], &body).await.assert_success();
         secrets.track_token("a cloudbox token", &response.token());
         let digest = json!({ "username": person.name, "password": md5_hex(&password), "timestamp": fresh_timestamp() });
-        let token =
-            client.json(TMS_LOGIN, &[("authorization", &client.client_token)], &digest).await.assert_success().token();
+        let token = client
+            .post_json(TMS_LOGIN, &[("authorization", &client.client_token)], &digest)
+            .await
+            .assert_success()
+            .token();
         secrets.track_token("a TMS token", &token);
         let new = secrets.track_password("a changed password", &format!("changed-secret-{index}"));
         let body = password_change_body(&person.id, &password, &new);
         secrets.track_token("a salted digest", body["orig_password"].as_str().unwrap());
-        let fresh = client.json(path, &[("authorization", &token)], &body).await.assert_success().token();
+        let fresh = client.post_json(path, &[("authorization", &token)], &body).await.assert_success().token();
         secrets.track_token("a fresh token", &fresh);
-        client.json(CLOUDBOX_LOGOUT, &[("authorization", &fresh)], &json!({})).await;
+        client.post_json(CLOUDBOX_LOGOUT, &[("authorization", &fresh)], &json!({})).await;
         password = new;
     }
     password
@@ -177,7 +188,7 @@ async fn exercise_jwt(
         secrets.track("a JWT", &jwt);
         secrets.track("a JWT's signature", jwt.rsplit_once('.').unwrap().1);
         client
-            .form("/api/vi/Auth/ForgetPassword", &[], &[("account", &person.name), ("phone", PHONE)])
+            .post_form("/api/vi/Auth/ForgetPassword", &[], &[("account", &person.name), ("phone", PHONE)])
             .await
             .assert_success();
         let code = secrets.track_code("JWT", server.next_code(PHONE, index));
@@ -187,7 +198,7 @@ async fn exercise_jwt(
         secrets.track_token("a reset token", &reset);
         password = secrets.track_password("an updated password", &format!("updated-secret-{index}"));
         let fields = [("account", person.name.as_str()), ("password", &password)];
-        client.form("/api/vi/Auth/updatePassword", &[("authorization", &reset)], &fields).await.assert_success();
+        client.post_form("/api/vi/Auth/updatePassword", &[("authorization", &reset)], &fields).await.assert_success();
         client.send(Method::GET, "/api/v1/Auth/Logout", &[("token", &jwt)], String::new()).await.assert_is(401, "-1");
     }
 }
@@ -238,7 +249,7 @@ async fn send_misplaced_secrets(client: &DialectClient, person: &TestUser, secre
     }
     let plaintext = secrets.track("MeFP plaintext", "{\"login_name\":\"plaintext-secret");
     let envelope = json!({ "encrypt": client.app.encrypt(&plaintext), "app_from": client.app.name });
-    client.json("/auth/login", &[], &envelope).await.assert_is(400, "40000");
+    client.post_json("/auth/login", &[], &envelope).await.assert_is(400, "40000");
 }
 
 #[tokio::test]

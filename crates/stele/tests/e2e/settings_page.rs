@@ -13,11 +13,12 @@ const SETTINGS_PAGE: &str = "docs/SETTINGS.md";
 const PAGE_HEADER: &str = "\
 # Settings
 
-Every setting, who reads it, what it takes and its default. Each comes from the environment, from the file that `NAME_FILE` names,
-or from the TOML file that `--config` names, as the key without `STELE_` in lower case; `OTEL_…` from the environment alone.
-This page is made of the declarations in the code: `UPDATE_GOLDEN=1 cargo test -p stele --test e2e settings`.
+Every setting: the programs that read it, its format and its default. A setting is read from the environment, from the file that
+`NAME_FILE` names, or from the TOML file that `--config` names, as the key without `STELE_` in lower case; `OTEL_…` settings only from
+the environment. This page is generated from the declarations in the code:
+`UPDATE_GOLDEN=1 cargo test -p stele --test e2e settings`.
 
-| setting | read by | takes | default | what it is |
+| setting | read by | format | default | description |
 | --- | --- | --- | --- | --- |
 ";
 
@@ -53,8 +54,8 @@ fn programs_reading(name: &str) -> String {
 fn render_page() -> String {
     let escape_cell = |text: String| text.replace('|', "\\|");
     let format_row = |(name, setting): (&&str, &&dyn AnySetting)| {
-        let (takes, default) = (escape_cell(setting.value_format()), escape_cell(setting.default_text()));
-        format!("| `{name}` | {} | {takes} | {default} | {} |\n", programs_reading(name), escape_cell(setting.help()))
+        let (format, default) = (escape_cell(setting.value_format()), escape_cell(setting.default_text()));
+        format!("| `{name}` | {} | {format} | {default} | {} |\n", programs_reading(name), escape_cell(setting.help()))
     };
     PAGE_HEADER.to_owned() + &all_settings().iter().map(format_row).collect::<String>()
 }

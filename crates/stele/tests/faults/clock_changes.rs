@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::client::{CLOUDBOX_LOGIN, DialectKind, Response, TMS_LOGIN, TestUser, base64, salted_proof};
+use crate::client::{CLOUDBOX_LOGIN, DialectKind, Response, TMS_LOGIN, TestUser, encode_base64, salted_proof};
 use crate::stele_fixture::{PASSWORD, SteleFixture};
 
 const HOUR: i64 = 3_600;
@@ -76,9 +76,12 @@ impl ClockTest {
 
     async fn send(&self, dialect: DialectKind, body: &Value) -> Response {
         match dialect {
-            DialectKind::Cloudbox => self.fixture.client.json(CLOUDBOX_LOGIN, &[], body).await,
+            DialectKind::Cloudbox => self.fixture.client.post_json(CLOUDBOX_LOGIN, &[], body).await,
             _ => {
-                self.fixture.client.json(TMS_LOGIN, &[("authorization", &self.fixture.client.client_token)], body).await
+                self.fixture
+                    .client
+                    .post_json(TMS_LOGIN, &[("authorization", &self.fixture.client.client_token)], body)
+                    .await
             }
         }
     }
@@ -101,8 +104,8 @@ impl ClockTest {
     }
 
     async fn register(&self, phone: &str, code: &str) -> Response {
-        let fields = [("username", phone), ("password", &base64(PASSWORD)), ("code", &base64(code))];
-        self.fixture.client.form("/i/register", &[], &fields).await
+        let fields = [("username", phone), ("password", &encode_base64(PASSWORD)), ("code", &encode_base64(code))];
+        self.fixture.client.post_form("/i/register", &[], &fields).await
     }
 
     async fn request_code(&self, phone: &str) -> String {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::client::{DialectKind, base64};
+use crate::client::{DialectKind, encode_base64};
 use crate::provider::FakeProvider;
 use crate::stele_fixture::{PASSWORD, SteleFixture, assert_unavailable};
 use crate::support::eventually;
@@ -92,8 +92,9 @@ async fn mail_is_delivered_in_both_languages_in_every_tls_mode() {
         let text = format!("您的身份验证码是 {code}，1 小时内有效，请勿告诉他人。");
         assert_eq!(mail["headers"]["subject"], "身份验证码");
         assert_eq!(mail["text"], format!("您好：\r\n\r\n{text}\r\n\r\n如果这不是您本人的操作，请忽略此邮件。\r\n"));
-        let fields = [("username", "new@example.com"), ("password", &base64(PASSWORD)), ("code", &base64(&code))];
-        fixture.client.form("/i/register", &[], &fields).await.assert_success();
+        let fields =
+            [("username", "new@example.com"), ("password", &encode_base64(PASSWORD)), ("code", &encode_base64(&code))];
+        fixture.client.post_form("/i/register", &[], &fields).await.assert_success();
 
         fixture.send_code(DialectKind::Jwt, "mark", "mark@example.com").await.assert_success();
         let mail = server.next_message();
@@ -106,7 +107,7 @@ async fn mail_is_delivered_in_both_languages_in_every_tls_mode() {
             format!("Hello,\r\n\r\n{text}\r\n\r\nIf you did not ask for it, ignore this mail.")
         );
         let fields = [("account", "mark"), ("identifyCode", &code)];
-        fixture.client.form("/api/v1/Auth/validatePhone", &[], &fields).await.assert_success();
+        fixture.client.post_form("/api/v1/Auth/validatePhone", &[], &fields).await.assert_success();
         fixture.server.stop();
         assert_eq!(server.remaining_messages(), [] as [Value; 0]);
     }
@@ -165,7 +166,7 @@ async fn short_messages_are_signed_and_retried() {
     let text = format!("Your code to reset your password is {code}. It is valid for 1 hour. Do not share it.");
     assert_eq!(delivered["message"], json!({ "to": mark.phone, "code": code, "purpose": "reset", "text": text }));
     let message = json!({ "login_name": mark.phone, "new_password": "another-one", "captcha": code });
-    fixture.client.mefp("/auth/forgot", &message).await.assert_success();
+    fixture.client.call_mefp("/auth/forgot", &message).await.assert_success();
 
     // The gateway's `Retry-After` of 2 s replaces the default backoff of 1 s.
     fixture.send_code(DialectKind::Portal, "", "13850300001").await.assert_success();
@@ -177,8 +178,8 @@ async fn short_messages_are_signed_and_retried() {
     assert!(second["at"].as_f64().unwrap() - first["at"].as_f64().unwrap() >= 2.0, "{first} {second}");
     let code = first["message"]["code"].as_str().unwrap();
     assert_eq!(first["message"]["text"], format!("【碑】身份：{code}"));
-    let fields = [("username", "13850300001"), ("password", &base64(PASSWORD)), ("code", &base64(code))];
-    fixture.client.form("/i/register", &[], &fields).await.assert_success();
+    let fields = [("username", "13850300001"), ("password", &encode_base64(PASSWORD)), ("code", &encode_base64(code))];
+    fixture.client.post_form("/i/register", &[], &fields).await.assert_success();
 
     fixture.send_code(DialectKind::Portal, "", "13840000001").await.assert_success();
     eventually("one undelivered code in the log", || (fixture.undelivered_count() == 1).then_some(()));

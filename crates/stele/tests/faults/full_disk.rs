@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::client::{CLOUDBOX_LOGIN, DialectClient, DialectKind, base64, md5_hex};
+use crate::client::{CLOUDBOX_LOGIN, DialectClient, DialectKind, encode_base64, md5_hex};
 use crate::stele_fixture::{PASSWORD, SteleFixture, assert_unavailable};
 use crate::support::{Installation, Server, TEST_TIMEOUT};
 
@@ -81,13 +81,17 @@ async fn load_until_full(client: DialectClient, outbox: PathBuf, task: usize, fu
         let phone = format!("13{task}{user_index:08}");
         for (index, path) in ["/i/register", "/i/resetpwd"].into_iter().enumerate() {
             let password = format!("{PASSWORD}-{index}");
-            let sent = client.form("/code/send", &[], &[("username", &phone)]).await;
+            let sent = client.post_form("/code/send", &[], &[("username", &phone)]).await;
             let Some(code) = next_code(&sent, &outbox, &phone, index, &full).await else { return acknowledged };
             if index == 1 {
                 acknowledged.users.last_mut().unwrap().1.push(password.clone());
             }
-            let fields = [("username", phone.as_str()), ("password", &base64(&password)), ("code", &base64(&code))];
-            let response = client.form(path, &[], &fields).await;
+            let fields = [
+                ("username", phone.as_str()),
+                ("password", &encode_base64(&password)),
+                ("code", &encode_base64(&code)),
+            ];
+            let response = client.post_form(path, &[], &fields).await;
             if is_disk_full_response(DialectKind::Portal, &response, &full) {
                 return acknowledged;
             }
@@ -161,8 +165,12 @@ async fn assert_acknowledged_persisted(fixture: &SteleFixture, acknowledged: &mu
             *passwords = accepted;
         }
         for (phone, code) in &acknowledged.used_codes {
-            let fields = [("username", phone.as_str()), ("password", &base64("by-a-thief")), ("code", &base64(code))];
-            fixture.client.form("/i/resetpwd", &[], &fields).await.assert_is(200, "3208");
+            let fields = [
+                ("username", phone.as_str()),
+                ("password", &encode_base64("by-a-thief")),
+                ("code", &encode_base64(code)),
+            ];
+            fixture.client.post_form("/i/resetpwd", &[], &fields).await.assert_is(200, "3208");
         }
     }
 }
@@ -244,7 +252,7 @@ async fn a_full_disk_is_reported_loses_no_data_and_recovers_without_restart() {
     assert!(sessions.len() > 5, "too few sessions for a result: {}", sessions.len());
     for token in sessions {
         let response =
-            fixture.client.json(crate::client::CLOUDBOX_LOGOUT, &[("authorization", &token)], &json!({})).await;
+            fixture.client.post_json(crate::client::CLOUDBOX_LOGOUT, &[("authorization", &token)], &json!({})).await;
         assert_eq!(response.status, 200, "acknowledged, but lost: {response:?}");
     }
     fixture.server.stop();
@@ -255,9 +263,9 @@ async fn a_full_disk_is_reported_loses_no_data_and_recovers_without_restart() {
 async fn send_rejected_requests(client: &DialectClient, address: String) {
     let client = client.with_address(&address);
     let stale = json!({ "username": "mark", "password": md5_hex("x"), "timestamp": 1_000_000_000 });
-    assert_eq!(client.json(CLOUDBOX_LOGIN, &[], &stale).await.code(), "1003");
+    assert_eq!(client.post_json(CLOUDBOX_LOGIN, &[], &stale).await.code(), "1003");
     client
-        .form(
+        .post_form(
             "/i/logout",
             &[("cookie", "stele_session=0123456789abcdef0123456789abcdef")],
             &[("username", "x@example.com")],

@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::client::{
-    CLOUDBOX_LOGIN, CLOUDBOX_LOGOUT, DialectClient, DialectKind, Response, TMS_LOGIN, TestUser, base64, salted_proof,
+    CLOUDBOX_LOGIN, CLOUDBOX_LOGOUT, DialectClient, DialectKind, Response, TMS_LOGIN, TestUser, encode_base64,
+    salted_proof,
 };
 use crate::stele_fixture::{PASSWORD, SteleFixture, assert_unavailable};
 
@@ -45,25 +46,25 @@ fn salted_login_body(person: &TestUser, ago: u64) -> Value {
 
 async fn send_salted_login(client: &DialectClient, dialect: DialectKind, body: &Value) -> Response {
     match dialect {
-        DialectKind::Cloudbox => client.json(CLOUDBOX_LOGIN, &[], body).await,
-        _ => client.json(TMS_LOGIN, &[("authorization", &client.client_token)], body).await,
+        DialectKind::Cloudbox => client.post_json(CLOUDBOX_LOGIN, &[], body).await,
+        _ => client.post_json(TMS_LOGIN, &[("authorization", &client.client_token)], body).await,
     }
 }
 
 async fn register(client: &DialectClient, (phone, code): &(String, String)) -> Response {
-    let fields = [("username", phone.as_str()), ("password", &base64(PASSWORD)), ("code", &base64(code))];
-    client.form("/i/register", &[], &fields).await
+    let fields = [("username", phone.as_str()), ("password", &encode_base64(PASSWORD)), ("code", &encode_base64(code))];
+    client.post_form("/i/register", &[], &fields).await
 }
 
 async fn set_password(client: &DialectClient, person: &TestUser, ticket: &str) -> Response {
     let fields = [("account", person.name.as_str()), ("password", "by-a-thief")];
-    client.form("/api/v1/Auth/updatePassword", &[("authorization", ticket)], &fields).await
+    client.post_form("/api/v1/Auth/updatePassword", &[("authorization", ticket)], &fields).await
 }
 
 /// Logs out of a session; the response shows whether the session was valid.
 async fn check_session(client: &DialectClient, dialect: DialectKind, token: &str) -> Response {
     match dialect {
-        DialectKind::Cloudbox => client.json(CLOUDBOX_LOGOUT, &[("authorization", token)], &json!({})).await,
+        DialectKind::Cloudbox => client.post_json(CLOUDBOX_LOGOUT, &[("authorization", token)], &json!({})).await,
         DialectKind::Jwt => {
             client.send(reqwest::Method::GET, "/api/v1/Auth/Logout", &[("token", token)], "".into()).await
         }
@@ -109,7 +110,7 @@ impl SessionFixture {
         fixture.send_code(DialectKind::Jwt, &person.name, &person.phone).await.assert_success();
         let code = fixture.server.next_code(&person.phone, 0);
         let fields = [("account", person.name.as_str()), ("identifyCode", &code)];
-        let reset_token = client.form("/api/v1/Auth/validatePhone", &[], &fields).await.assert_success().token();
+        let reset_token = client.post_form("/api/v1/Auth/validatePhone", &[], &fields).await.assert_success().token();
         Self { proofs, active_sessions, ended_sessions, used_code, unused_code, reset_token, user: person }
     }
 

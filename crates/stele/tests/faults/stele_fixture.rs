@@ -49,12 +49,12 @@ impl SteleFixture {
     /// Requests a code through a dialect for a phone or, if the dialect supports it, an e-mail address.
     pub(crate) async fn send_code(&self, dialect: DialectKind, account: &str, to: &str) -> Response {
         match dialect {
-            DialectKind::Portal => self.client.form("/code/send", &[], &[("username", to)]).await,
-            DialectKind::Mefp => self.client.mefp("/auth/captcha", &json!({ "login_name": to, "usage": 2 })).await,
+            DialectKind::Portal => self.client.post_form("/code/send", &[], &[("username", to)]).await,
+            DialectKind::Mefp => self.client.call_mefp("/auth/captcha", &json!({ "login_name": to, "usage": 2 })).await,
             DialectKind::Jwt => {
                 let field = if to.contains('@') { "email" } else { "phone" };
                 let fields = [("account", account), (field, to)];
-                self.client.form("/api/v1/Auth/ForgetPassword", &[], &fields).await
+                self.client.post_form("/api/v1/Auth/ForgetPassword", &[], &fields).await
             }
             DialectKind::Cloudbox | DialectKind::Tms => panic!("{dialect:?} sends no codes"),
         }

@@ -189,7 +189,7 @@ async fn without_a_skew_used_proofs_stay_used_after_redis_is_emptied() {
     let mark = fixture.add_user("mark", "13800138000");
     let login = async |at: u64| {
         let body = json!({ "username": mark.name, "password": salted_proof(PASSWORD, at), "timestamp": at });
-        fixture.client.json(CLOUDBOX_LOGIN, &[], &body).await
+        fixture.client.post_json(CLOUDBOX_LOGIN, &[], &body).await
     };
     login(1).await.assert_success();
     assert!(redis.command("FLUSHALL").contains("OK"));

@@ -99,7 +99,7 @@ async fn assert_all_calls_accept<D: DialectUnderTest>(
         let response = variant.send(&app, D::LOGIN_PATH).await;
         assert!(D::is_accepted(&response), "{}: {response:?}", variant.describe());
     }
-    for call in app.calls_with_body().into_iter().filter(|call| !call.encrypted) {
+    for call in app.calls_with_body().into_iter().filter(|call| !call.is_encrypted) {
         let Call { path, fields, .. } = &call;
         let fields: Vec<_> = fields.iter().map(|field| (field.name.as_str(), field.valid_value.as_str())).collect();
         let expected = RequestVariant::new(JSON, encode_json(&fields)).send(&app, path).await;
@@ -277,7 +277,7 @@ pub async fn field_names_are_case_insensitive<D: DialectUnderTest>() {
     })
     .await;
     let app = D::new().await;
-    for call in app.calls_with_body().into_iter().filter(|call| !call.encrypted) {
+    for call in app.calls_with_body().into_iter().filter(|call| !call.is_encrypted) {
         let Some(first) = call.fields.first() else { continue };
         let [upper, pascal] = [first.name.to_uppercase(), to_pascal_case(&first.name)];
         let response =
@@ -305,7 +305,7 @@ pub async fn fields_are_accepted_in_the_query<D: DialectUnderTest>() {
     })
     .await;
     let app = D::new().await;
-    for call in app.calls_with_body().into_iter().filter(|call| !call.encrypted) {
+    for call in app.calls_with_body().into_iter().filter(|call| !call.is_encrypted) {
         let Some(first) = call.fields.first() else { continue };
         let name = first.name.as_str();
         for (query, error) in [

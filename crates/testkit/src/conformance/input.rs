@@ -19,7 +19,7 @@ pub struct Call {
     /// The fields that the call reads, in the order in which it checks them.
     pub fields: Vec<Field>,
     /// Whether the fields are sent in an encrypted envelope.
-    pub encrypted: bool,
+    pub is_encrypted: bool,
 }
 
 /// A field of a call.
@@ -30,7 +30,7 @@ pub struct Field {
     /// A valid value.
     pub valid_value: String,
     /// Whether a request without the field is rejected.
-    pub required: bool,
+    pub is_required: bool,
 }
 
 /// The calls that read their body according to the OpenAPI document of `service`, with the document's examples as valid
@@ -42,7 +42,7 @@ pub fn documented_calls(service: Service) -> Vec<Call> {
     let to_call = |(path, item): (&String, &Value)| Call {
         path: path.clone(),
         fields: documented_fields(&document, item),
-        encrypted: false,
+        is_encrypted: false,
     };
     let calls: Vec<_> = with_body.map(to_call).collect();
     assert!(!calls.is_empty(), "{}: no call reads its body", service.name);
@@ -66,7 +66,7 @@ fn documented_fields(document: &Value, item: &Value) -> Vec<Field> {
     let to_field = |(name, schema): (&String, &Value)| Field {
         name: name.clone(),
         valid_value: value_to_text(&schema["examples"][0]),
-        required: required.contains(&&Value::from(name.as_str())),
+        is_required: required.contains(&&Value::from(name.as_str())),
     };
     properties.map(to_field).collect()
 }
@@ -82,9 +82,9 @@ impl Call {
         let to_field = |(name, value): (&String, &Value)| Field {
             name: name.clone(),
             valid_value: value_to_text(value),
-            required: true,
+            is_required: true,
         };
-        Self { path: path.to_owned(), fields: object.iter().map(to_field).collect(), encrypted: true }
+        Self { path: path.to_owned(), fields: object.iter().map(to_field).collect(), is_encrypted: true }
     }
 
     /// The body as JSON, with the JSON text `value` as the value of the field `name`.
@@ -134,12 +134,12 @@ async fn assert_field_error<D: DialectUnderTest>(
     let body = body.into();
     let sent = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
     // An error in the encrypted fields is returned in an encrypted envelope; a malformed envelope gets a plain response.
-    let encrypted = call.encrypted && error != FieldError::MalformedRequest;
+    let is_response_encrypted = call.is_encrypted && error != FieldError::MalformedRequest;
     let (status, _, text) = response_parts((D::SERVICE.render_rejection)(&RequestRejection::InvalidInput(error)));
     let response = app.submit(call, content_type, body).await;
     assert_eq!(
         (response.status, response.text, response.encrypted),
-        (status, text, encrypted),
+        (status, text, is_response_encrypted),
         "{} {content_type} {sent}",
         call.path
     );
@@ -174,7 +174,7 @@ pub async fn unreadable_bodies_are_rejected<D: DialectUnderTest>() {
             )
             .await;
         }
-        if call.encrypted {
+        if call.is_encrypted {
             continue;
         }
         let forms: [(&str, &[u8]); 7] = [
@@ -195,16 +195,16 @@ pub async fn unreadable_bodies_are_rejected<D: DialectUnderTest>() {
 pub async fn the_error_names_a_missing_field<D: DialectUnderTest>() {
     let app = D::new().await;
     for call in app.calls_with_body() {
-        if let (Some(first), false) = (call.fields.first(), call.encrypted) {
+        if let (Some(first), false) = (call.fields.first(), call.is_encrypted) {
             for (content_type, body) in
                 [(JSON, ""), (JSON, "{}"), (JSON, "null"), (JSON, "[]"), (FORM, ""), (FORM, "{}")]
             {
                 assert_field_error(&app, &call, content_type, body, missing_field(&first.name)).await;
             }
         }
-        for Field { name, .. } in call.fields.iter().filter(|field| field.required) {
+        for Field { name, .. } in call.fields.iter().filter(|field| field.is_required) {
             let without = call.without_field(name);
-            if !call.encrypted {
+            if !call.is_encrypted {
                 assert_field_error(&app, &call, FORM, without.to_form(), missing_field(name)).await;
             }
             assert_field_error(&app, &call, JSON, without.to_json(), missing_field(name)).await;
@@ -219,7 +219,7 @@ pub async fn the_error_names_a_repeated_field<D: DialectUnderTest>() {
         for field in &call.fields {
             let twice = call.with_repeated_field(field);
             assert_field_error(&app, &call, JSON, twice.to_json(), FieldError::Duplicate(field.name.clone())).await;
-            if !call.encrypted {
+            if !call.is_encrypted {
                 assert_field_error(&app, &call, FORM, twice.to_form(), FieldError::Duplicate(field.name.clone())).await;
             }
         }
