@@ -1,4 +1,4 @@
-//! Sends many requests concurrently on keep-alive connections.
+//! Load generator of the attacks: sends many requests concurrently on keep-alive connections.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -11,29 +11,29 @@ use stele_bench_kit::{Connection, DialectKind, Progress, Response};
 
 use crate::Options;
 
-/// The longest wait for a response.
+/// Timeout of one request: connecting if necessary, sending, and receiving the response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// A request of a burst.
 #[derive(Clone, Debug)]
 pub(crate) struct BurstRequest {
     /// The destination.
-    pub to: SocketAddr,
+    pub destination: SocketAddr,
     /// The source address; `None` leaves the choice to the system.
-    pub from: Option<IpAddr>,
+    pub source: Option<IpAddr>,
     /// The request in HTTP/1.1 format.
     pub bytes: Vec<u8>,
-    /// The dialect in which a success must be recognized, if the client cannot know it.
+    /// The dialect to parse the response with. `None` if the attack knows the dialect, or if a success has no effect.
     pub dialect: Option<DialectKind>,
 }
 
 impl BurstRequest {
-    pub(crate) fn new(to: SocketAddr, bytes: Vec<u8>) -> Self {
-        Self { to, from: None, bytes, dialect: None }
+    pub(crate) fn new(destination: SocketAddr, bytes: Vec<u8>) -> Self {
+        Self { destination, source: None, bytes, dialect: None }
     }
 }
 
-/// The connections of one client: one to each entry address.
+/// The keep-alive connections of one client, at most one to each destination, with their source addresses.
 #[derive(Default)]
 pub(crate) struct ConnectionSet(HashMap<SocketAddr, (Option<IpAddr>, Connection)>);
 
@@ -46,20 +46,23 @@ impl ConnectionSet {
     }
 
     async fn send_without_timeout(&mut self, request: &BurstRequest) -> Result<Response> {
-        let existing =
-            self.0.remove(&request.to).filter(|(from, connection)| *from == request.from && connection.is_open());
-        let mut connection = match (existing, request.from) {
+        let existing = self
+            .0
+            .remove(&request.destination)
+            .filter(|(source, connection)| *source == request.source && connection.is_open());
+        let mut connection = match (existing, request.source) {
             (Some((_, connection)), _) => connection,
-            (None, Some(from)) => Connection::connect_from(from, request.to).await?,
-            (None, None) => Connection::connect(request.to).await?,
+            (None, Some(source)) => Connection::connect_from(source, request.destination).await?,
+            (None, None) => Connection::connect(request.destination).await?,
         };
         let response = connection.request(&request.bytes).await?.to_response();
-        self.0.insert(request.to, (request.from, connection));
+        self.0.insert(request.destination, (request.source, connection));
         Ok(response)
     }
 }
 
-/// Sends `count` requests, `options.connections` at a time, and passes each response to `handle_response`.
+/// Sends `count` requests, `options.connections` at a time, and passes each response, or the error, to
+/// `handle_response`. `name` is the label of the progress bar.
 pub(crate) async fn send_burst(
     options: &Options,
     name: &str,
@@ -68,12 +71,12 @@ pub(crate) async fn send_burst(
     handle_response: impl Fn(u64, &BurstRequest, Result<Response>),
 ) {
     let progress = Progress::new(name, count);
-    let next = Cell::new(0);
+    let next_number = Cell::new(0);
     let clients = (0..options.connections.min(count)).map(|_| async {
         let mut connections = ConnectionSet::default();
-        while next.get() < count {
-            let number = next.get();
-            next.set(number + 1);
+        while next_number.get() < count {
+            let number = next_number.get();
+            next_number.set(number + 1);
             let request = make_request(number);
             let response = connections.send(&request).await;
             handle_response(number, &request, response);

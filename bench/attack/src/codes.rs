@@ -1,4 +1,4 @@
-//! Attack: guess codes, and use codes in the wrong context (`docs/THREATS.md` 19, 20, 22, 23).
+//! Attack: brute force of one-time codes, and use of codes in the wrong context (`docs/THREATS.md` 19, 20, 22, 23).
 
 use std::cell::{Cell, RefCell};
 
@@ -17,32 +17,30 @@ use crate::target::{Target, client_address};
 /// The dialects that send codes.
 pub(crate) const CODE_DIALECTS: [DialectKind; 3] = [DialectKind::Portal, DialectKind::Mefp, DialectKind::Jwt];
 
-/// The password that a successful guess sets.
+/// The password that a successful reset sets.
 pub(crate) const NEW_PASSWORD: &str = "a-new-password";
 
-/// A request that redeems `code` for a user.
-pub(crate) fn guess_request(target: &Target, dialect: DialectKind, user: &TestUser, code: &str) -> Request {
+/// A request that redeems `code`, correct or guessed, for a user.
+pub(crate) fn redeem_code_request(target: &Target, dialect: DialectKind, user: &TestUser, code: &str) -> Request {
     let TestUser { name, phone, .. } = user;
-    let encoded = |text: &str| STANDARD.encode(text);
+    let encode_base64 = |text: &str| STANDARD.encode(text);
     match dialect {
         DialectKind::Mefp => {
-            target.client.app.call("/auth/check/captcha", &json!({ "login_name": phone, "captcha": code }))
+            target.client.app.encrypted_request("/auth/check/captcha", &json!({ "login_name": phone, "captcha": code }))
         }
         DialectKind::Jwt => form_post("/api/v1/Auth/validatePhone", &[("account", name), ("identifyCode", code)]),
         _ => form_post(
             "/i/resetpwd",
-            &[("username", phone), ("password", &encoded(NEW_PASSWORD)), ("code", &encoded(code))],
+            &[("username", phone), ("password", &encode_base64(NEW_PASSWORD)), ("code", &encode_base64(code))],
         ),
     }
 }
 
 /// Requests a code for a user through `dialect` and returns it.
 pub(crate) async fn request_code(target: &Target, dialect: DialectKind, user: &TestUser) -> Result<String> {
-    let seen = target.installation.sent_codes(&user.phone).len();
-    target
-        .request(0, &send_code_request(target, dialect, user).with_forwarded_for(target.fresh_client_address()))
-        .await?;
-    target.next_code(&user.phone, seen).await
+    let earlier_count = target.installation.sent_codes(&user.phone).len();
+    target.send(0, &send_code_request(target, dialect, user).with_forwarded_for(target.fresh_client_address())).await?;
+    target.wait_for_code(&user.phone, earlier_count).await
 }
 
 /// Whether the code was checked and found wrong.
@@ -54,14 +52,14 @@ fn is_wrong_code(response: &DialectResponse) -> bool {
     }
 }
 
-/// A code other than `code`, a different one for each `number` below 999,999.
-fn different_code(code: &str, number: u64) -> String {
+/// A code other than `code`, the correct one; a different code for each `number` below 999,999.
+fn wrong_code(code: &str, number: u64) -> String {
     let correct: u64 = code.parse().unwrap_or_default();
     format!("{:06}", (correct + 1 + number % 999_999) % 1_000_000)
 }
 
-/// Many concurrent guesses at one code from as many addresses. The correct code is in the second half, by which time
-/// five wrong ones have invalidated it.
+/// Sends many concurrent guesses at one code from as many addresses. The correct code is one of the second half; before
+/// it is sent, five wrong guesses should have invalidated it.
 pub(crate) async fn guess_codes(
     options: &Options,
     name: &str,
@@ -70,17 +68,18 @@ pub(crate) async fn guess_codes(
 ) -> Result<AttackResult> {
     let mut result = AttackResult::new(name, target);
     // Control: a user who mistypes the code four times can still use it.
-    let (careful, home) = (target.fresh_user()?, target.fresh_client_address());
-    let code = request_code(target, dialect, &careful).await?;
+    let (careful_user, home) = (target.fresh_user()?, target.fresh_client_address());
+    let code = request_code(target, dialect, &careful_user).await?;
     for number in 0..4 {
-        let request = guess_request(target, dialect, &careful, &different_code(&code, number)).with_forwarded_for(home);
-        let response = target.dialect_request(number, dialect, &request).await?;
+        let request =
+            redeem_code_request(target, dialect, &careful_user, &wrong_code(&code, number)).with_forwarded_for(home);
+        let response = target.send_and_parse(number, dialect, &request).await?;
         result.require("a wrong code is reported as wrong", is_wrong_code(&response));
     }
-    let request = guess_request(target, dialect, &careful, &code).with_forwarded_for(home);
+    let request = redeem_code_request(target, dialect, &careful_user, &code).with_forwarded_for(home);
     result.require(
         "the correct code works after four wrong ones",
-        target.dialect_request(0, dialect, &request).await?.is_success(),
+        target.send_and_parse(0, dialect, &request).await?.is_success(),
     );
 
     let user = target.fresh_user()?;
@@ -90,14 +89,14 @@ pub(crate) async fn guess_codes(
     let (accepted, wrong) = (Cell::new(0_u64), Cell::new(0_u64));
     let mut result = {
         let result = RefCell::new(result);
-        let make = |number: u64| {
-            let guess = if number == correct_number { code.clone() } else { different_code(&code, number) };
-            let request =
-                guess_request(target, dialect, &user, &guess).with_forwarded_for(client_address(6_200_000 + number));
-            BurstRequest::new(target.entry_address(number), request.to_bytes())
+        let build_request = |number: u64| {
+            let guess = if number == correct_number { code.clone() } else { wrong_code(&code, number) };
+            let request = redeem_code_request(target, dialect, &user, &guess)
+                .with_forwarded_for(client_address(6_200_000 + number));
+            BurstRequest::new(target.gateway_address(number), request.to_bytes())
         };
         let title = format!("{name}, {}", dialect.name());
-        send_burst(options, &title, count, make, |_, _, sent| {
+        send_burst(options, &title, count, build_request, |_, _, sent| {
             let Some(response) = result.borrow_mut().count(sent) else { return };
             let response = target.client.parse_response(dialect, &response);
             accepted.set(accepted.get() + u64::from(response.is_success()));
@@ -106,9 +105,10 @@ pub(crate) async fn guess_codes(
         .await;
         result.into_inner()
     };
-    // Once more without concurrent requests: only the rate limits can reject it.
-    let request = guess_request(target, dialect, &user, &code).with_forwarded_for(target.fresh_client_address());
-    let late = target.dialect_request(1, dialect, &request).await?;
+    // Send the correct code once more, without concurrent requests: load shedding cannot be the reason if it is
+    // rejected.
+    let request = redeem_code_request(target, dialect, &user, &code).with_forwarded_for(target.fresh_client_address());
+    let late = target.send_and_parse(1, dialect, &request).await?;
     result.sent += 1;
     result.let_through = accepted.get() + u64::from(late.is_success());
     result.rejected = result.sent - result.server_errors - result.let_through;
@@ -116,56 +116,68 @@ pub(crate) async fn guess_codes(
     Ok(result.with_note(format!("{}: verified: {}; accepted: {}", dialect.name(), wrong.get(), accepted.get())))
 }
 
-/// Valid codes in another dialect, for another user, app or purpose, and a second time.
+/// Sends valid codes in another dialect, for another user, app or purpose, and a second time.
 pub(crate) async fn misuse_codes(name: &str, target: &Target) -> Result<AttackResult> {
     let mut result = AttackResult::new(name, target);
     for sent_by in CODE_DIALECTS {
         for used_at in CODE_DIALECTS.into_iter().filter(|other| *other != sent_by) {
             let user = target.fresh_user()?;
             let code = request_code(target, sent_by, &user).await?;
-            send_attempt(target, &mut result, used_at, &guess_request(target, used_at, &user, &code)).await?;
+            send_attempt(target, &mut result, used_at, &redeem_code_request(target, used_at, &user, &code)).await?;
             let request =
-                guess_request(target, sent_by, &user, &code).with_forwarded_for(target.fresh_client_address());
+                redeem_code_request(target, sent_by, &user, &code).with_forwarded_for(target.fresh_client_address());
             result.require(
                 "the code works in its own context",
-                target.dialect_request(0, sent_by, &request).await?.is_success(),
+                target.send_and_parse(0, sent_by, &request).await?.is_success(),
             );
         }
         let (user, victim) = (target.fresh_user()?, target.fresh_user()?);
         let code = request_code(target, sent_by, &user).await?;
-        send_attempt(target, &mut result, sent_by, &guess_request(target, sent_by, &victim, &code)).await?;
+        send_attempt(target, &mut result, sent_by, &redeem_code_request(target, sent_by, &victim, &code)).await?;
     }
     // MeFP: a code is bound to one app and one purpose.
     let user = target.fresh_user()?;
     let code = request_code(target, DialectKind::Mefp, &user).await?;
-    let check = json!({ "login_name": user.phone, "captcha": code });
-    let theirs = target
+    let check_message = json!({ "login_name": user.phone, "captcha": code });
+    let other_app_request = target
         .other_app_client
         .app
-        .call("/auth/check/captcha", &check)
+        .encrypted_request("/auth/check/captcha", &check_message)
         .with_forwarded_for(target.fresh_client_address());
-    let response = target.other_app_client.parse_response(DialectKind::Mefp, &target.request(0, &theirs).await?);
+    let response =
+        target.other_app_client.parse_response(DialectKind::Mefp, &target.send(0, &other_app_request).await?);
     (result.sent, result.let_through) = (result.sent + 1, result.let_through + u64::from(response.is_success()));
-    let register = json!({ "login_name": user.phone, "password": NEW_PASSWORD, "captcha": code });
-    send_attempt(target, &mut result, DialectKind::Mefp, &target.client.app.call("/auth/register", &register)).await?;
-    let reset = json!({ "login_name": user.phone, "new_password": NEW_PASSWORD, "captcha": code });
-    let reset = target.client.app.call("/auth/forgot", &reset).with_forwarded_for(target.fresh_client_address());
+    let register_message = json!({ "login_name": user.phone, "password": NEW_PASSWORD, "captcha": code });
+    send_attempt(
+        target,
+        &mut result,
+        DialectKind::Mefp,
+        &target.client.app.encrypted_request("/auth/register", &register_message),
+    )
+    .await?;
+    let reset_message = json!({ "login_name": user.phone, "new_password": NEW_PASSWORD, "captcha": code });
+    let reset_request = target
+        .client
+        .app
+        .encrypted_request("/auth/forgot", &reset_message)
+        .with_forwarded_for(target.fresh_client_address());
     result.require(
         "a reset code resets the password",
-        target.dialect_request(0, DialectKind::Mefp, &reset).await?.is_success(),
+        target.send_and_parse(0, DialectKind::Mefp, &reset_request).await?.is_success(),
     );
-    send_attempt(target, &mut result, DialectKind::Mefp, &reset).await?;
+    send_attempt(target, &mut result, DialectKind::Mefp, &reset_request).await?;
     result.rejected = result.sent - result.server_errors - result.let_through;
     Ok(result)
 }
 
+/// Sends a request that must be rejected, from a new client address. Counts a success as let through.
 async fn send_attempt(
     target: &Target,
     result: &mut AttackResult,
     dialect: DialectKind,
     request: &Request,
 ) -> Result<()> {
-    let sent = target.request(result.sent, &request.clone().with_forwarded_for(target.fresh_client_address())).await?;
+    let sent = target.send(result.sent, &request.clone().with_forwarded_for(target.fresh_client_address())).await?;
     if let Some(response) = result.count(Ok(sent)) {
         result.let_through += u64::from(target.client.parse_response(dialect, &response).is_success());
     }

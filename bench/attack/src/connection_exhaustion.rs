@@ -1,4 +1,5 @@
-//! Attack: hold most of the gateway's connections from one address.
+//! Attack: connection exhaustion. Opens idle connections from one address, most of those that the gateway accepts in
+//! all.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -9,20 +10,22 @@ use crate::burst::{BurstRequest, ConnectionSet};
 use crate::report::AttackResult;
 use crate::target::{PASSWORD, Target};
 
+/// Connections that the attacker tries to open.
 const HELD_CONNECTIONS: u64 = 6_500;
 /// Not 127.0.0.1, which is the trusted proxy.
 const ATTACKER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 66, 1));
+/// Logins of other clients while the connections are open.
 const LOGINS_MEANWHILE: u64 = 20;
 
 pub(crate) async fn hold_connections(name: &str, target: &Target) -> Result<AttackResult> {
     let mut result = AttackResult::new(name, target);
-    let entry = target.entry_address(0);
+    let gateway = target.gateway_address(0);
     let max_files = raise_file_descriptor_limit();
     let count = HELD_CONNECTIONS.min(max_files.saturating_sub(500));
     let mut held = Vec::new();
     for _ in 0..count {
         result.sent += 1;
-        match tokio::time::timeout(Duration::from_secs(2), Connection::connect_from(ATTACKER_ADDRESS, entry)).await {
+        match tokio::time::timeout(Duration::from_secs(2), Connection::connect_from(ATTACKER_ADDRESS, gateway)).await {
             Ok(Ok(connection)) => held.push(connection),
             Ok(Err(_)) | Err(_) => result.rejected += 1,
         }
@@ -39,10 +42,10 @@ pub(crate) async fn hold_connections(name: &str, target: &Target) -> Result<Atta
     }
     let opened = held.len();
     drop(held);
-    // Until the gateway has closed them.
+    // Wait until the gateway has closed its ends of the connections.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let login = target.login_request(DialectKind::Cloudbox, &target.fresh_user()?.name, PASSWORD, ATTACKER_ADDRESS);
-    let request = BurstRequest { from: Some(ATTACKER_ADDRESS), ..BurstRequest::new(entry, login.to_bytes()) };
+    let request = BurstRequest { source: Some(ATTACKER_ADDRESS), ..BurstRequest::new(gateway, login.to_bytes()) };
     let served = ConnectionSet::default().send(&request).await.is_ok_and(|response| response.status == 200);
     result.require("the attacker's address is served afterwards", served);
     result.rejected = result.sent - result.let_through;

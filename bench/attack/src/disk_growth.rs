@@ -1,4 +1,4 @@
-//! Attack: fill the disk by rejected requests. Measures the bytes that each one leaves.
+//! Attack: fill the disk by requests that are rejected. Measures the bytes that each request leaves in stores and logs.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,10 +17,10 @@ use crate::target::{Target, client_address, fresh_timestamp};
 const NEW_DIGEST: &str = "5f4dcc3b5aa765d61d8327deb882cf99";
 
 /// The most audit log entries that one origin may cause in an hour, in both classes of failures (`STELE_AUDIT_ORIGIN`),
-/// plus those of the attack's own successful calls.
+/// plus entries of the attack's own successful calls.
 const MAX_AUDIT_ENTRIES: u64 = 2 * 240 + 20;
 
-/// The rejected request.
+/// The repeated request. It must be rejected; a logout without a session reports success, but must change nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RejectedRequest {
     /// Logins from one IPv6 /64, each from another address and for another account.
@@ -31,7 +31,7 @@ pub(crate) enum RejectedRequest {
     PasswordChanges,
 }
 
-fn request(target: &Target, case: RejectedRequest, origin: u64, number: u64) -> Request {
+fn build_request(target: &Target, case: RejectedRequest, origin: u64, number: u64) -> Request {
     match case {
         RejectedRequest::LoginsFromNetwork => {
             let unknown = TestUser::numbered(60_000_000 + usize::try_from(number).unwrap_or_default());
@@ -39,7 +39,7 @@ fn request(target: &Target, case: RejectedRequest, origin: u64, number: u64) -> 
                 Ipv6Addr::from_bits((0x2001_0db8_u128 << 96) | (u128::from(origin) << 64) | u128::from(number));
             target
                 .client
-                .login(DialectKind::Cloudbox, &unknown.phone, "guess", fresh_timestamp())
+                .login_request(DialectKind::Cloudbox, &unknown.phone, "guess", fresh_timestamp())
                 .with_forwarded_for(address.into())
         }
         RejectedRequest::LogoutsWithFakeCookie => form_post("/i/logout", &[("username", "13800000000")])
@@ -66,13 +66,14 @@ pub(crate) async fn grow_disk(
     target: &Target,
     case: RejectedRequest,
 ) -> Result<AttackResult> {
-    let origin = target.fresh_number();
-    let (before, entries) = (measure_sizes(target).await?, audit_entry_count(target)?);
+    let origin = target.unique_number();
+    let (before, entries_before) = (measure_sizes(target).await?, audit_entry_count(target)?);
     let result = RefCell::new(AttackResult::new(name, target));
     let succeeded = RefCell::new(0_u64);
-    let make =
-        |number: u64| BurstRequest::new(target.entry_address(number), request(target, case, origin, number).to_bytes());
-    send_burst(options, name, options.requests, make, |_, _, sent| {
+    let build_burst_request = |number: u64| {
+        BurstRequest::new(target.gateway_address(number), build_request(target, case, origin, number).to_bytes())
+    };
+    send_burst(options, name, options.requests, build_burst_request, |_, _, sent| {
         let Some(response) = result.borrow_mut().count(sent) else { return };
         if case != RejectedRequest::LogoutsWithFakeCookie {
             *succeeded.borrow_mut() +=
@@ -80,24 +81,26 @@ pub(crate) async fn grow_disk(
         }
     })
     .await;
-    // Until queued audit log entries are written.
+    // Wait until queued audit log entries are written.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let (after, entries) = (measure_sizes(target).await?, audit_entry_count(target)?.saturating_sub(entries));
+    let after = measure_sizes(target).await?;
+    let new_entries = audit_entry_count(target)?.saturating_sub(entries_before);
     let mut result = result.into_inner();
     // Each instance limits its audit log entries separately.
-    let allowed = MAX_AUDIT_ENTRIES * target.entry_count();
-    result.let_through = succeeded.into_inner() + entries.saturating_sub(allowed);
+    let allowed = MAX_AUDIT_ENTRIES * target.gateway_count();
+    result.let_through = succeeded.into_inner() + new_entries.saturating_sub(allowed);
     result.rejected = result.sent - result.server_errors;
     let home = target.fresh_client_address();
     result.require(
         "other users can log in",
         target.can_log_in(0, DialectKind::Cloudbox, &target.fresh_user()?.name, home).await?,
     );
-    let growth =
+    let bytes_per_request =
         |size: fn(&[u64; 3]) -> u64| size(&after).saturating_sub(size(&before)) as f64 / result.sent.max(1) as f64;
-    let (users, state, logs) = (growth(|sizes| sizes[0]), growth(|sizes| sizes[1]), growth(|sizes| sizes[2]));
+    let (users, state, logs) =
+        (bytes_per_request(|sizes| sizes[0]), bytes_per_request(|sizes| sizes[1]), bytes_per_request(|sizes| sizes[2]));
     let note = format!(
-        "audit log entries: {entries}, at most {allowed}; bytes per request: users {users:.0}, state {state:.0}, \
+        "audit log entries: {new_entries}, at most {allowed}; bytes per request: users {users:.0}, state {state:.0}, \
          logs {logs:.0}"
     );
     Ok(result.with_note(note))
@@ -105,7 +108,7 @@ pub(crate) async fn grow_disk(
 
 /// The sizes of user store, state store and log files, in bytes.
 async fn measure_sizes(target: &Target) -> Result<[u64; 3]> {
-    let sizes = target.stores.sizes().await?;
+    let sizes = target.stores.measure().await?;
     let logs =
         target.processes().iter().map(|process| std::fs::metadata(process.log_file()).map_or(0, |log| log.len()));
     Ok([sizes.user_store_bytes, sizes.state_store_bytes, logs.sum()])

@@ -1,4 +1,5 @@
-//! Attack: bursts of password logins, with pauses in which idle hashing threads end. Checks that memory stays bounded.
+//! Attack: memory exhaustion by password hashing. Sends bursts of password logins, with pauses in which idle hashing
+//! threads end, and checks that memory stays bounded.
 
 use std::time::Duration;
 
@@ -14,26 +15,26 @@ const LOGINS_PER_BURST: u64 = 8;
 const PAUSE_BETWEEN_BURSTS: Duration = Duration::from_secs(7);
 const MIB: u64 = 1 << 20;
 
-/// Compares each process's resident memory with that before the bursts: allowed are a hash's memory for each hashing
-/// slot, and 15 MB.
-pub(crate) async fn login_bursts(name: &str, target: &Target) -> Result<AttackResult> {
+/// Compares the resident memory of each process with its memory before the bursts. It may grow by a hash's memory for
+/// each hashing slot, plus 15 MB.
+pub(crate) async fn send_login_bursts(name: &str, target: &Target) -> Result<AttackResult> {
     let mut result = AttackResult::new(name, target);
-    let resident = || target.processes().iter().map(|process| process.usage().resident_bytes).collect::<Vec<_>>();
-    let idle = resident();
+    let resident_bytes = || target.processes().iter().map(|process| process.usage().resident_bytes).collect::<Vec<_>>();
+    let idle = resident_bytes();
     let slots = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let mut peak = idle.clone();
     for _ in 0..BURSTS {
         let users =
-            (0..LOGINS_PER_BURST * target.entry_count()).map(|_| target.fresh_user()).collect::<Result<Vec<_>>>()?;
-        let logins = users.iter().enumerate().map(|(turn, user)| async move {
-            target.can_log_in(turn as u64, DialectKind::Jwt, &user.email, target.fresh_client_address()).await
+            (0..LOGINS_PER_BURST * target.gateway_count()).map(|_| target.fresh_user()).collect::<Result<Vec<_>>>()?;
+        let logins = users.iter().enumerate().map(|(index, user)| async move {
+            target.can_log_in(index as u64, DialectKind::Jwt, &user.email, target.fresh_client_address()).await
         });
         for logged_in in join_all(logins).await {
             result.sent += 1;
             result.require("the password is accepted", logged_in?);
         }
         tokio::time::sleep(PAUSE_BETWEEN_BURSTS).await;
-        for (peak, now) in peak.iter_mut().zip(resident()) {
+        for (peak, now) in peak.iter_mut().zip(resident_bytes()) {
             *peak = now.max(*peak);
         }
     }
@@ -42,7 +43,8 @@ pub(crate) async fn login_bursts(name: &str, target: &Target) -> Result<AttackRe
     result.let_through = growth.clone().filter(|bytes| *bytes > allowed).count() as u64;
     result.rejected = result.sent;
     let (most, process) = growth.zip(target.processes()).max_by_key(|(bytes, _)| *bytes).unzip();
-    let name = process.map_or("", |process| process.name());
-    let note = format!("largest growth: {name}, {} MiB of {} allowed", most.unwrap_or_default() / MIB, allowed / MIB);
+    let process_name = process.map_or("", |process| process.name());
+    let note =
+        format!("largest growth: {process_name}, {} MiB of {} allowed", most.unwrap_or_default() / MIB, allowed / MIB);
     Ok(result.with_note(note))
 }

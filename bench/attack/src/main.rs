@@ -1,19 +1,20 @@
-//! Attacks running servers: brute force, replay, floods of codes and sessions, malformed requests and more, against
-//! `stele up` and against two instances of each service behind two gateways on PostgreSQL and Redis. Prints what was
-//! tried and what succeeded, which should be nothing.
+//! Attack tests of running servers: brute force, password spraying, user enumeration, replay, forged tokens, floods of
+//! codes (SMS pumping), sessions and connections, fuzzed requests, and growth of memory and disk. The targets are
+//! `stele up`, and two instances of each service behind two gateways on PostgreSQL and Redis. Prints the attacks that
+//! were tried and those that succeeded; none should.
 //!
 //!     cargo run --release --manifest-path bench/attack/Cargo.toml
 //!
 //! - `target`: the servers under attack
 //! - `burst`: concurrent requests
-//! - `allowed_guesses`: what the rate limits of `docs/RATE-LIMITS.md` allow
+//! - `allowed_attempts`: the guesses and codes that the rate limits of `docs/RATE-LIMITS.md` allow
 //! - `password_guessing`, `codes`, `replay`, `tokens`, `code_flood`, `sms_pumping`, `malformed`, `captcha_flood`,
 //!   `disk_growth`, `hashing_memory`, `session_flood`, `connection_exhaustion`, `user_enumeration`: the attacks. Each
 //!   one also checks that legitimate requests of the same kind succeed
 //! - `report`: the results
 //! - `store_sizes`, `size_monitor`: sizes of processes, stores and logs during the attacks
 
-mod allowed_guesses;
+mod allowed_attempts;
 mod burst;
 mod captcha_flood;
 mod code_flood;
@@ -45,7 +46,7 @@ use password_guessing::{GuessingCase, SprayOrigin};
 use replay::ReplayCase;
 use report::{AttackResult, Report};
 use size_monitor::SizeMonitor;
-use sms_pumping::PumpingSource;
+use sms_pumping::PumpingCase;
 use target::{LimitProfile, Target};
 use tokens::TokenCase;
 use user_enumeration::EnumerationCase;
@@ -105,10 +106,10 @@ pub(crate) enum TargetName {
 fn main() -> ExitCode {
     let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ran = runtime.map_err(BenchError::from).and_then(|runtime| runtime.block_on(run(&options)));
-    match ran {
+    let result = runtime.map_err(BenchError::from).and_then(|runtime| runtime.block_on(run(&options)));
+    match result {
         Ok(report) => {
-            print!("{}", if options.json { report.json() } else { report.table() });
+            print!("{}", if options.json { report.to_json() } else { report.to_table() });
             let passed = match (options.unprotected, options.minutes) {
                 (true, _) => report.all_succeeded(),
                 // Rate limits exhausted in one round fail the preconditions of the next one, so those do not count.
@@ -147,8 +148,8 @@ async fn run(options: &Options) -> Result<Report> {
     Ok(report)
 }
 
-/// One kind of target in three configurations: with default limits; without limits, so that attacks reach the code
-/// behind them; and with low limits, which are reached within seconds.
+/// One kind of target in three configurations: with the default rate limits; without rate limits, so that attacks reach
+/// the code behind them; and with low limits, which are reached within seconds.
 struct TargetVariants {
     default_limits: Target,
     without_limits: Target,
@@ -159,7 +160,7 @@ impl TargetVariants {
     fn start(start: impl Fn(LimitProfile) -> Result<Target>) -> Result<Self> {
         Ok(Self {
             default_limits: start(LimitProfile::Default)?,
-            without_limits: start(LimitProfile::None)?,
+            without_limits: start(LimitProfile::Unlimited)?,
             low_limits: start(LimitProfile::Low)?,
         })
     }
@@ -170,7 +171,7 @@ impl TargetVariants {
 
     fn check_health(&self, report: &mut Report) {
         for target in self.all_variants() {
-            report.add(target.health());
+            report.add(target.check_health());
         }
     }
 }
@@ -184,7 +185,7 @@ async fn attack_target(
     report: &mut Report,
 ) -> Result<()> {
     let Some(minutes) = options.minutes else {
-        for (name, target, kind) in planned_attacks(options, targets) {
+        for (name, target, kind) in plan_attacks(options, targets) {
             if started_at.elapsed().as_secs() >= options.seconds {
                 report.add(AttackResult::new(name, target).skipped());
                 continue;
@@ -194,12 +195,12 @@ async fn attack_target(
         targets.check_health(report);
         return Ok(());
     };
-    let (monitor, end) =
+    let (monitor, deadline) =
         (SizeMonitor::start(&targets.all_variants())?, Instant::now() + Duration::from_secs(minutes * 60));
-    while Instant::now() < end {
-        let round = Instant::now();
-        for (name, target, kind) in planned_attacks(options, targets) {
-            if Instant::now() >= end {
+    while Instant::now() < deadline {
+        let round_started_at = Instant::now();
+        for (name, target, kind) in plan_attacks(options, targets) {
+            if Instant::now() >= deadline {
                 break;
             }
             let result = run_attack(options, name, target, kind).await;
@@ -209,8 +210,10 @@ async fn attack_target(
                 }),
             );
         }
-        if round.elapsed() < Duration::from_secs(1) {
-            return Err(BenchError::new("no attack's name contains the text of --only"));
+        if round_started_at.elapsed() < Duration::from_secs(1) {
+            return Err(BenchError::new(
+                "no attack's name contains the text of --only; use a part of a name from the report",
+            ));
         }
     }
     eprintln!("{}", monitor.stop_and_write(&options.out, &format!("growth-{name}"))?);
@@ -218,14 +221,14 @@ async fn attack_target(
     Ok(())
 }
 
-/// The attacks and the target of each.
-fn planned_attacks<'a>(options: &Options, targets: &'a TargetVariants) -> Vec<Attack<'a>> {
+/// The selected attacks, each with its target.
+fn plan_attacks<'a>(options: &Options, targets: &'a TargetVariants) -> Vec<Attack<'a>> {
     let TargetVariants { default_limits, without_limits, low_limits } = targets;
     let (guarded, bounded) =
         if options.unprotected { (without_limits, without_limits) } else { (default_limits, low_limits) };
     let mut plan = rate_limit_attacks(guarded, bounded);
     if !options.unprotected {
-        // First on this target, since it needs the idle memory as its baseline.
+        // The first attack on this target, since its baseline is the memory of idle processes.
         plan.insert(0, ("memory: bursts of password logins", low_limits, AttackKind::HashingMemory));
         plan.extend(other_attacks(default_limits, without_limits));
     }
@@ -233,20 +236,18 @@ fn planned_attacks<'a>(options: &Options, targets: &'a TargetVariants) -> Vec<At
     plan
 }
 
-/// Attacks on rate limits, which must succeed without them: `guarded` has the default limits, `bounded` low ones.
+/// Attacks that only rate limits prevent, so that they must succeed with `--unprotected`. `guarded` is the target with
+/// the default rate limits, `bounded` the one with low limits; with `--unprotected`, both are the target without
+/// limits.
 fn rate_limit_attacks<'a>(guarded: &'a Target, bounded: &'a Target) -> Vec<Attack<'a>> {
     vec![
         (
-            "credential stuffing: one account, five dialects",
+            "brute force: one account, five dialects",
             guarded,
-            AttackKind::GuessOneAccount(GuessingCase::FromUnknownOrigins),
+            AttackKind::GuessOneAccount(GuessingCase::FromUntrustedOrigins),
         ),
-        (
-            "credential stuffing: from trusted origins",
-            guarded,
-            AttackKind::GuessOneAccount(GuessingCase::FromKnownOrigins),
-        ),
-        ("credential stuffing: an unknown account", guarded, AttackKind::GuessOneAccount(GuessingCase::UnknownAccount)),
+        ("brute force: from trusted origins", guarded, AttackKind::GuessOneAccount(GuessingCase::FromTrustedOrigins)),
+        ("brute force: an unknown account", guarded, AttackKind::GuessOneAccount(GuessingCase::UnknownAccount)),
         ("password spraying: from one address", guarded, AttackKind::GuessManyAccounts(SprayOrigin::OneAddress)),
         (
             "password spraying: forged X-Forwarded-For",
@@ -256,13 +257,13 @@ fn rate_limit_attacks<'a>(guarded: &'a Target, bounded: &'a Target) -> Vec<Attac
         ("password spraying: through one app", guarded, AttackKind::GuessManyAccounts(SprayOrigin::OneApp)),
         ("code flood: one recipient, many addresses", guarded, AttackKind::CodeFlood(FloodTarget::Recipient)),
         ("code flood: one address, many recipients", guarded, AttackKind::CodeFlood(FloodTarget::Address)),
-        ("code flood: many networks of one /48", guarded, AttackKind::SmsPumping(PumpingSource::SubnetsOfOnePrefix)),
-        ("code flood: unrelated addresses", bounded, AttackKind::SmsPumping(PumpingSource::UnrelatedAddresses)),
+        ("code flood: many networks of one /48", guarded, AttackKind::SmsPumping(PumpingCase::SubnetsOfOnePrefix)),
+        ("code flood: unrelated addresses", bounded, AttackKind::SmsPumping(PumpingCase::UnrelatedAddresses)),
         ("session flood: one user", bounded, AttackKind::SessionFlood),
     ]
 }
 
-/// The other attacks.
+/// All other attacks, which are not run with `--unprotected`.
 fn other_attacks<'a>(default_limits: &'a Target, without_limits: &'a Target) -> Vec<Attack<'a>> {
     let mut plan: Vec<Attack<'_>> = Vec::new();
     for dialect in codes::CODE_DIALECTS {
@@ -271,14 +272,14 @@ fn other_attacks<'a>(default_limits: &'a Target, without_limits: &'a Target) -> 
     }
     plan.extend([
         (
-            "code flood: countries that are not served",
+            "code flood: numbers that are not served",
             default_limits,
-            AttackKind::SmsPumping(PumpingSource::UnservedCountries),
+            AttackKind::SmsPumping(PumpingCase::UnservedNumbers),
         ),
         ("codes in the wrong context", default_limits, AttackKind::MisusedCodes),
         ("replay: other instance, call and dialect", default_limits, AttackKind::Replay(ReplayCase::Reused)),
         ("replay: concurrently", default_limits, AttackKind::Replay(ReplayCase::Concurrent)),
-        ("invalid timestamps", default_limits, AttackKind::Replay(ReplayCase::ExtremeTimestamps)),
+        ("invalid timestamps", default_limits, AttackKind::Replay(ReplayCase::InvalidTimestamps)),
         ("forged JWTs", default_limits, AttackKind::Tokens(TokenCase::Forged)),
         ("handover tokens redeemed concurrently", default_limits, AttackKind::Tokens(TokenCase::AppHandover)),
         ("reset tokens redeemed concurrently", default_limits, AttackKind::Tokens(TokenCase::ResetToken)),
@@ -308,12 +309,12 @@ fn other_attacks<'a>(default_limits: &'a Target, without_limits: &'a Target) -> 
         (
             "user enumeration: captchas, unknown address",
             default_limits,
-            AttackKind::UserEnumeration(EnumerationCase::FromUnknownAddress),
+            AttackKind::UserEnumeration(EnumerationCase::FromUntrustedAddress),
         ),
         (
             "user enumeration: captchas, trusted address",
             default_limits,
-            AttackKind::UserEnumeration(EnumerationCase::FromKnownAddress),
+            AttackKind::UserEnumeration(EnumerationCase::FromTrustedAddress),
         ),
     ]);
     plan.extend(
@@ -322,6 +323,7 @@ fn other_attacks<'a>(default_limits: &'a Target, without_limits: &'a Target) -> 
     plan
 }
 
+/// The attack's name in the report, its target, and its kind.
 type Attack<'a> = (&'static str, &'a Target, AttackKind);
 
 #[derive(Clone, Copy)]
@@ -336,7 +338,7 @@ enum AttackKind {
     Malformed(malformed::Malformation),
     CaptchaFlood,
     DiskGrowth(RejectedRequest),
-    SmsPumping(PumpingSource),
+    SmsPumping(PumpingCase),
     HashingMemory,
     SessionFlood,
     ConnectionExhaustion,
@@ -358,7 +360,7 @@ async fn run_attack(options: &Options, name: &'static str, target: &Target, kind
         AttackKind::CaptchaFlood => captcha_flood::flood_captchas(options, name, target).await,
         AttackKind::DiskGrowth(case) => disk_growth::grow_disk(options, name, target, case).await,
         AttackKind::SmsPumping(case) => sms_pumping::pump_messages(options, name, target, case).await,
-        AttackKind::HashingMemory => hashing_memory::login_bursts(name, target).await,
+        AttackKind::HashingMemory => hashing_memory::send_login_bursts(name, target).await,
         AttackKind::SessionFlood => session_flood::flood_sessions(options, name, target).await,
         AttackKind::ConnectionExhaustion => connection_exhaustion::hold_connections(name, target).await,
         AttackKind::UserEnumeration(case) => user_enumeration::enumerate_users(name, target, case).await,

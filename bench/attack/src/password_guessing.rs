@@ -11,15 +11,16 @@ use stele_bench_kit::{DialectKind, Result, TestUser};
 use crate::burst::{BurstRequest, send_burst};
 use crate::report::AttackResult;
 use crate::target::{PASSWORD, Target, client_address};
-use crate::{Options, allowed_guesses};
+use crate::{Options, allowed_attempts};
 
-/// Whose account is guessed at, and from where.
+/// The account whose password is guessed, and the origins of the guesses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GuessingCase {
     /// An existing account, from origins that it does not trust.
-    FromUnknownOrigins,
-    /// An existing account, from two addresses and an app that its user has logged in from, and from unknown ones.
-    FromKnownOrigins,
+    FromUntrustedOrigins,
+    /// An existing account, from two addresses and an app that it trusts, since its owner has logged in from them, and
+    /// from addresses that it does not trust.
+    FromTrustedOrigins,
     /// An account that does not exist.
     UnknownAccount,
 }
@@ -39,7 +40,7 @@ pub(crate) enum SprayOrigin {
 const OWNER_ADDRESSES: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)), IpAddr::V4(Ipv4Addr::new(198, 51, 100, 8))];
 
-/// The number of unknown addresses.
+/// The number of addresses that the account does not trust.
 const ATTACKER_ADDRESSES: u64 = 1_000;
 
 /// An identifier of the account that the dialect accepts, varied by `number`.
@@ -58,17 +59,17 @@ fn identifier_of(case: GuessingCase, user: &TestUser, dialect: DialectKind, numb
     all[usize::try_from(number / 5).unwrap_or_default() % all.len()].clone()
 }
 
-/// The rate-limit bucket of a guess: its address, and the bucket's name.
-fn rate_limit_key(case: GuessingCase, dialect: DialectKind, number: u64) -> (IpAddr, String) {
-    let unknown_address = client_address(number % ATTACKER_ADDRESSES);
+/// The client address of a guess, and the name of the rate-limit bucket that counts the guess.
+fn address_and_bucket(case: GuessingCase, dialect: DialectKind, number: u64) -> (IpAddr, String) {
+    let untrusted_address = client_address(number % ATTACKER_ADDRESSES);
     match (case, dialect) {
         // MeFP counts the app, not the address of its server.
-        (GuessingCase::FromKnownOrigins, DialectKind::Mefp) => (unknown_address, "app".to_owned()),
-        (GuessingCase::FromKnownOrigins, _) if number % 3 < 2 => {
+        (GuessingCase::FromTrustedOrigins, DialectKind::Mefp) => (untrusted_address, "app".to_owned()),
+        (GuessingCase::FromTrustedOrigins, _) if number % 3 < 2 => {
             let address = OWNER_ADDRESSES[usize::from(number % 3 == 1)];
             (address, address.to_string())
         }
-        _ => (unknown_address, "unknown".to_owned()),
+        _ => (untrusted_address, "unknown".to_owned()),
     }
 }
 
@@ -82,13 +83,13 @@ pub(crate) async fn guess_one_account(
     let mut result = AttackResult::new(name, target);
     let user = match case {
         GuessingCase::UnknownAccount => TestUser::numbered(90_000_000 + std::process::id() as usize),
-        GuessingCase::FromUnknownOrigins | GuessingCase::FromKnownOrigins => target.fresh_user()?,
+        GuessingCase::FromUntrustedOrigins | GuessingCase::FromTrustedOrigins => target.fresh_user()?,
     };
-    if case == GuessingCase::FromKnownOrigins {
-        for (turn, address) in OWNER_ADDRESSES.iter().enumerate() {
+    if case == GuessingCase::FromTrustedOrigins {
+        for (index, address) in OWNER_ADDRESSES.iter().enumerate() {
             result.require(
                 "the owner can log in before the attack",
-                target.can_log_in(turn as u64, DialectKind::Jwt, &user.email, *address).await?,
+                target.can_log_in(index as u64, DialectKind::Jwt, &user.email, *address).await?,
             );
         }
         result.require(
@@ -100,19 +101,19 @@ pub(crate) async fn guess_one_account(
     let verified = RefCell::new(BTreeMap::<String, u64>::new());
     let successes = Cell::new(0);
     let counting = RefCell::new(result);
-    let make = |number: u64| {
+    let build_request = |number: u64| {
         let dialect = DialectKind::ALL[usize::try_from(number % 5).unwrap_or_default()];
-        let (address, _) = rate_limit_key(case, dialect, number / 5);
+        let (address, _) = address_and_bucket(case, dialect, number / 5);
         let request = target.login_request(
             dialect,
             &identifier_of(case, &user, dialect, number),
             &format!("guess-{number}"),
             address,
         );
-        // All dialects through each entry address.
-        BurstRequest::new(target.entry_address(number / 5), request.to_bytes())
+        // Each gateway receives guesses in all dialects.
+        BurstRequest::new(target.gateway_address(number / 5), request.to_bytes())
     };
-    send_burst(options, name, options.requests, make, |number, _, sent| {
+    send_burst(options, name, options.requests, build_request, |number, _, sent| {
         let dialect = DialectKind::ALL[usize::try_from(number % 5).unwrap_or_default()];
         let Some(response) = counting.borrow_mut().count(sent) else { return };
         let response = target.client.parse_response(dialect, &response);
@@ -122,19 +123,22 @@ pub(crate) async fn guess_one_account(
             counting.borrow_mut().rejected += 1;
         }
         if response.is_wrong_password() {
-            *verified.borrow_mut().entry(rate_limit_key(case, dialect, number / 5).1).or_default() += 1;
+            *verified.borrow_mut().entry(address_and_bucket(case, dialect, number / 5).1).or_default() += 1;
         }
     })
     .await;
     let (mut result, allowed) =
-        (counting.into_inner(), allowed_guesses::allowed_guesses_at_account(started_at.elapsed()));
+        (counting.into_inner(), allowed_attempts::allowed_guesses_at_account(started_at.elapsed()));
     let verified = verified.into_inner();
     let excess: u64 = verified.values().map(|guesses| guesses.saturating_sub(allowed)).sum();
     result.let_through = successes.get() + excess;
     result.rejected -= excess;
-    let buckets = if case == GuessingCase::FromKnownOrigins { 4 } else { 1 };
+    let expected_buckets = if case == GuessingCase::FromTrustedOrigins { 4 } else { 1 };
     // Otherwise the rate limit was not reached.
-    result.require("each bucket is full", verified.len() == buckets && verified.values().all(|guesses| *guesses >= 6));
+    result.require(
+        "each bucket is full",
+        verified.len() == expected_buckets && verified.values().all(|guesses| *guesses >= 6),
+    );
     let counts: Vec<_> = verified.iter().map(|(bucket, guesses)| format!("{bucket} {guesses}")).collect();
     result = result.with_note(format!("verified: {}; allowed each: {allowed}", counts.join(", ")));
     if !options.unprotected && case != GuessingCase::UnknownAccount {
@@ -143,38 +147,38 @@ pub(crate) async fn guess_one_account(
     Ok(result)
 }
 
-/// Checks the account lockout after the guesses: the correct password is rejected from unknown addresses until the wait
-/// is over, then accepted, in every dialect.
+/// Checks the account lockout after the guesses: the correct password is rejected from an untrusted address. If the
+/// guesses came only from untrusted origins, also checks that cloudbox and JWT accept it after the wait.
 async fn check_after_guessing(
     target: &Target,
     case: GuessingCase,
     user: &TestUser,
     result: &mut AttackResult,
 ) -> Result<()> {
-    let unknown_address = client_address(ATTACKER_ADDRESSES + 1);
-    let request = |at| target.login_request(DialectKind::Cloudbox, &user.name, PASSWORD, at);
-    let response = target.dialect_request(0, DialectKind::Cloudbox, &request(unknown_address)).await?;
+    let untrusted_address = client_address(ATTACKER_ADDRESSES + 1);
+    let correct_login = |source| target.login_request(DialectKind::Cloudbox, &user.name, PASSWORD, source);
+    let response = target.send_and_parse(0, DialectKind::Cloudbox, &correct_login(untrusted_address)).await?;
     result.sent += 1;
     // The wait may have ended at this very moment.
     if !response.is_rate_limited() && !response.is_success() {
         result.require("the correct password is rejected by the account lockout", false);
     }
     result.rejected += u64::from(response.is_rate_limited());
-    if case == GuessingCase::FromUnknownOrigins {
-        // Unknown origins share one bucket, so the lockout ends for all of them after the wait.
+    if case == GuessingCase::FromUntrustedOrigins {
+        // Untrusted origins share one bucket, so the lockout ends for all of them after the wait.
         let wait = response.retry_after.unwrap_or_default().min(64);
         tokio::time::sleep(Duration::from_secs(wait)).await;
-        let response = target.dialect_request(1, DialectKind::Cloudbox, &request(unknown_address)).await?;
+        let response = target.send_and_parse(1, DialectKind::Cloudbox, &correct_login(untrusted_address)).await?;
         result.require("the correct password is accepted after the wait", response.is_success());
         result.require(
-            "the other dialects accept it as well",
-            target.can_log_in(0, DialectKind::Jwt, &user.email, unknown_address).await?,
+            "the JWT dialect accepts it as well",
+            target.can_log_in(0, DialectKind::Jwt, &user.email, untrusted_address).await?,
         );
     }
     Ok(())
 }
 
-/// Password spraying: one guess at each of many accounts.
+/// Password spraying: one guess at each of many accounts, none of which exists.
 pub(crate) async fn spray_many_accounts(
     options: &Options,
     name: &str,
@@ -182,17 +186,17 @@ pub(crate) async fn spray_many_accounts(
     origin: SprayOrigin,
 ) -> Result<AttackResult> {
     let allowed = if origin == SprayOrigin::OneApp {
-        allowed_guesses::FAILURES_PER_APP
+        allowed_attempts::FAILURES_PER_APP
     } else {
-        allowed_guesses::FAILURES_PER_ADDRESS
+        allowed_attempts::FAILURES_PER_ADDRESS
     };
     let count = (allowed * 2).max(options.requests / 5);
-    // Not used by other attacks, whose failures would count as well.
+    // No other attack uses these addresses: its failures would count as well.
     let address: IpAddr = match origin {
         SprayOrigin::OneAddress | SprayOrigin::OneApp => IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
         SprayOrigin::ForgedForwardedFor => IpAddr::V4(Ipv4Addr::new(127, 0, 77, 1)),
     };
-    let dialect = |number: u64| match origin {
+    let dialect_of = |number: u64| match origin {
         SprayOrigin::OneApp => DialectKind::Mefp,
         SprayOrigin::OneAddress | SprayOrigin::ForgedForwardedFor => {
             [DialectKind::Cloudbox, DialectKind::Jwt, DialectKind::Tms, DialectKind::Portal]
@@ -201,10 +205,11 @@ pub(crate) async fn spray_many_accounts(
     };
     let result = RefCell::new(AttackResult::new(name, target));
     let (verified, successes) = (Cell::new(0_u64), Cell::new(0_u64));
-    let make = |number: u64| {
+    let build_request = |number: u64| {
         let unknown = TestUser::numbered(80_000_000 + usize::try_from(number).unwrap_or_default());
         let client = if origin == SprayOrigin::OneApp { &target.other_app_client } else { &target.client };
-        let request = client.login(dialect(number), &unknown.phone, "guess", crate::target::fresh_timestamp());
+        let request =
+            client.login_request(dialect_of(number), &unknown.phone, "guess", crate::target::fresh_timestamp());
         let request = match origin {
             SprayOrigin::OneAddress => request.with_forwarded_for(address),
             SprayOrigin::ForgedForwardedFor => request
@@ -213,13 +218,13 @@ pub(crate) async fn spray_many_accounts(
                 .with_header("x-real-ip", "192.0.2.9"),
             SprayOrigin::OneApp => request.with_forwarded_for(client_address(number)),
         };
-        let from = (origin == SprayOrigin::ForgedForwardedFor).then_some(address);
-        BurstRequest { from, ..BurstRequest::new(target.entry_address(number / 4 + number), request.to_bytes()) }
+        let source = (origin == SprayOrigin::ForgedForwardedFor).then_some(address);
+        BurstRequest { source, ..BurstRequest::new(target.gateway_address(number / 4 + number), request.to_bytes()) }
     };
-    send_burst(options, name, count, make, |number, _, sent| {
+    send_burst(options, name, count, build_request, |number, _, sent| {
         let Some(response) = result.borrow_mut().count(sent) else { return };
         let client = if origin == SprayOrigin::OneApp { &target.other_app_client } else { &target.client };
-        let response = client.parse_response(dialect(number), &response);
+        let response = client.parse_response(dialect_of(number), &response);
         verified.set(verified.get() + u64::from(response.is_wrong_password()));
         successes.set(successes.get() + u64::from(response.is_success()));
         result.borrow_mut().rejected += u64::from(!response.is_success());

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use serde_json::{Value, json};
 use stele_bench_kit::dialect::{
-    CLOUDBOX_CHANGE_PASSWORD, CLOUDBOX_LOGIN, TMS_LOGIN, json_post, md5_hex, now, salted_proof,
+    CLOUDBOX_CHANGE_PASSWORD, CLOUDBOX_LOGIN, TMS_LOGIN, json_post, md5_hex, salted_proof, unix_seconds,
 };
 use stele_bench_kit::{DialectKind, Request, Result, TestUser};
 
@@ -16,12 +16,12 @@ use crate::target::{PASSWORD, Target};
 /// The kind of replay.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReplayCase {
-    /// An accepted proof, again at every instance, in every call and dialect that accepts proofs.
+    /// An accepted proof, sent again to every instance, in every call and dialect that accepts proofs.
     Reused,
     /// An unused proof, many times concurrently.
     Concurrent,
     /// Correct proofs with invalid timestamps.
-    ExtremeTimestamps,
+    InvalidTimestamps,
 }
 
 pub(crate) async fn replay_proofs(
@@ -34,7 +34,7 @@ pub(crate) async fn replay_proofs(
     match case {
         ReplayCase::Reused => reuse_proofs(result, target).await,
         ReplayCase::Concurrent => reuse_concurrently(options, result, name, target).await,
-        ReplayCase::ExtremeTimestamps => extreme_timestamps(result, target).await,
+        ReplayCase::InvalidTimestamps => send_invalid_timestamps(result, target).await,
     }
 }
 
@@ -48,14 +48,15 @@ fn login_request(target: &Target, dialect: DialectKind, user: &TestUser, proof: 
     request.with_forwarded_for(target.fresh_client_address())
 }
 
+/// Sends a request that must be rejected; counts a success as let through, and returns whether there was one.
 async fn send_attempt(
     target: &Target,
     result: &mut AttackResult,
-    entry: u64,
+    gateway_index: u64,
     dialect: DialectKind,
     request: &Request,
 ) -> Result<bool> {
-    let sent = target.request(entry, request).await?;
+    let sent = target.send(gateway_index, request).await?;
     let succeeded =
         result.count(Ok(sent)).is_some_and(|response| target.client.parse_response(dialect, &response).is_success());
     result.let_through += u64::from(succeeded);
@@ -64,38 +65,38 @@ async fn send_attempt(
 
 async fn reuse_proofs(mut result: AttackResult, target: &Target) -> Result<AttackResult> {
     for (round, first) in [DialectKind::Cloudbox, DialectKind::Tms].into_iter().cycle().take(20).enumerate() {
-        let (user, at, round) = (target.fresh_user()?, now() + 2, round as u64);
+        let (user, at, round) = (target.fresh_user()?, unix_seconds() + 2, round as u64);
         let proof = salted_proof(PASSWORD, at);
         let request = login_request(target, first, &user, &proof, &json!(at));
-        let accepted = target.dialect_request(round, first, &request).await?;
+        let accepted = target.send_and_parse(round, first, &request).await?;
         result.require("a fresh proof is accepted", accepted.is_success());
         let id = accepted.json["data"]["user_id"].as_str().unwrap_or_default().to_owned();
-        for entry in 0..target.entry_count() {
+        for gateway_index in 0..target.gateway_count() {
             // The identical request; then the proof at each instance, in both dialects, in upper case, with the
             // timestamp as text.
-            send_attempt(target, &mut result, entry, first, &request).await?;
+            send_attempt(target, &mut result, gateway_index, first, &request).await?;
             for dialect in [DialectKind::Cloudbox, DialectKind::Tms] {
                 for proof in [proof.clone(), proof.to_uppercase()] {
                     let request = login_request(target, dialect, &user, &proof, &json!(at.to_string()));
-                    send_attempt(target, &mut result, entry, dialect, &request).await?;
+                    send_attempt(target, &mut result, gateway_index, dialect, &request).await?;
                 }
             }
             let change =
                 json!({ "user_id": id, "orig_password": proof, "new_password": md5_hex("x"), "timestamp": at });
             let change = json_post(CLOUDBOX_CHANGE_PASSWORD, &change).with_forwarded_for(target.fresh_client_address());
-            send_attempt(target, &mut result, entry, DialectKind::Cloudbox, &change).await?;
+            send_attempt(target, &mut result, gateway_index, DialectKind::Cloudbox, &change).await?;
         }
-        let fresh = login_request(target, first, &user, &proof_at(at + 1), &json!(at + 1));
+        let next_request = login_request(target, first, &user, &proof_with_timestamp(at + 1), &json!(at + 1));
         result.require(
             "the next proof is accepted",
-            target.dialect_request(round + 1, first, &fresh).await?.is_success(),
+            target.send_and_parse(round + 1, first, &next_request).await?.is_success(),
         );
     }
     result.rejected = result.sent - result.server_errors - result.let_through;
     Ok(result)
 }
 
-fn proof_at(at: u64) -> String {
+fn proof_with_timestamp(at: u64) -> String {
     salted_proof(PASSWORD, at)
 }
 
@@ -108,21 +109,27 @@ async fn reuse_concurrently(
     // Each proof is sent in an equal share of the requests, alternating between dialects and instances.
     const PROOFS: u64 = 10;
     let users = (0..PROOFS).map(|_| target.fresh_user()).collect::<Result<Vec<_>>>()?;
-    let at = now() + 5;
+    let at = unix_seconds() + 5;
     let accepted: Vec<Cell<u64>> = users.iter().map(|_| Cell::new(0)).collect();
     let result = RefCell::new(result);
     // Consecutive requests carry the same proof.
     let per_proof = options.requests / PROOFS;
     let proof_index = |number: u64| usize::try_from((number / per_proof).min(PROOFS - 1)).unwrap_or_default();
-    let dialect = |number: u64| if number % 4 < 2 { DialectKind::Cloudbox } else { DialectKind::Tms };
-    let make = |number: u64| {
-        let request = login_request(target, dialect(number), &users[proof_index(number)], &proof_at(at), &json!(at));
-        BurstRequest::new(target.entry_address(number), request.to_bytes())
+    let dialect_of = |number: u64| if number % 4 < 2 { DialectKind::Cloudbox } else { DialectKind::Tms };
+    let build_request = |number: u64| {
+        let request = login_request(
+            target,
+            dialect_of(number),
+            &users[proof_index(number)],
+            &proof_with_timestamp(at),
+            &json!(at),
+        );
+        BurstRequest::new(target.gateway_address(number), request.to_bytes())
     };
-    send_burst(options, name, per_proof * PROOFS, make, |number, _, sent| {
+    send_burst(options, name, per_proof * PROOFS, build_request, |number, _, sent| {
         let Some(response) = result.borrow_mut().count(sent) else { return };
         let cell = &accepted[proof_index(number)];
-        cell.set(cell.get() + u64::from(target.client.parse_response(dialect(number), &response).is_success()));
+        cell.set(cell.get() + u64::from(target.client.parse_response(dialect_of(number), &response).is_success()));
     })
     .await;
     let mut result = result.into_inner();
@@ -132,9 +139,9 @@ async fn reuse_concurrently(
     Ok(result.with_note(format!("{PROOFS} proofs, {per_proof} times each; each may be accepted once")))
 }
 
-async fn extreme_timestamps(mut result: AttackResult, target: &Target) -> Result<AttackResult> {
-    let (user, n) = (target.fresh_user()?, now());
-    let texts = [
+async fn send_invalid_timestamps(mut result: AttackResult, target: &Target) -> Result<AttackResult> {
+    let (user, n) = (target.fresh_user()?, unix_seconds());
+    let timestamps = [
         // Stale, and in the future.
         format!("{}", n - 302),
         format!("{}", n - 86_400),
@@ -142,7 +149,7 @@ async fn extreme_timestamps(mut result: AttackResult, target: &Target) -> Result
         format!("{}", n + 86_400 * 365),
         "0".into(),
         "1".into(),
-        // Not decimal seconds.
+        // Other formats than decimal seconds.
         format!("-{n}"),
         format!("+{n}"),
         format!("0{n}"),
@@ -166,26 +173,26 @@ async fn extreme_timestamps(mut result: AttackResult, target: &Target) -> Result
         "9".repeat(400),
         n.to_string().chars().filter_map(|digit| char::from_u32('０' as u32 + digit.to_digit(10)?)).collect(),
     ];
-    for (turn, text) in texts.iter().enumerate() {
+    for (index, text) in timestamps.iter().enumerate() {
         let proof = md5_hex(&format!("{}{text}", md5_hex(PASSWORD)));
         // As text, and as a JSON number if it is one.
         let number = serde_json::from_str(text).ok().filter(Value::is_number);
         for at in [Some(json!(text)), number].into_iter().flatten() {
             for dialect in [DialectKind::Cloudbox, DialectKind::Tms] {
                 let request = login_request(target, dialect, &user, &proof, &at);
-                if send_attempt(target, &mut result, turn as u64, dialect, &request).await? {
+                if send_attempt(target, &mut result, index as u64, dialect, &request).await? {
                     result.note = format!("{dialect:?} accepts {at}");
                 }
             }
         }
     }
     result.rejected = result.sent - result.server_errors - result.let_through;
-    for (turn, at) in [now() - 250, now() + 250, now() + 3].into_iter().enumerate() {
-        // The first proof may be older than the state store, which then rejects it as stale.
-        let fresh = login_request(target, DialectKind::Cloudbox, &user, &proof_at(at), &json!(at));
+    // Only later timestamps: a proof from before the state store's creation is stale.
+    for at in [unix_seconds() + 250, unix_seconds() + 3] {
+        let fresh = login_request(target, DialectKind::Cloudbox, &user, &proof_with_timestamp(at), &json!(at));
         result.require(
             "a fresh proof is accepted",
-            turn == 0 || target.dialect_request(0, DialectKind::Cloudbox, &fresh).await?.is_success(),
+            target.send_and_parse(0, DialectKind::Cloudbox, &fresh).await?.is_success(),
         );
     }
     Ok(result)

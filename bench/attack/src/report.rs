@@ -1,7 +1,5 @@
 //! The results of the attacks, as a table and as JSON.
 
-use std::io::Result as Sent;
-
 use serde_json::{Value, json};
 use stele_bench_kit::{Response, format_table};
 
@@ -23,7 +21,7 @@ pub(crate) struct AttackResult {
     pub let_through: u64,
     /// Responses with a status of 500 or more, and requests without a response.
     pub server_errors: u64,
-    /// Legitimate requests that failed: then the attack proves nothing.
+    /// Conditions that did not hold, such as a legitimate request that failed. The attack then proves nothing.
     pub failed_preconditions: Vec<String>,
     /// Details for the remark column.
     pub note: String,
@@ -64,7 +62,7 @@ impl AttackResult {
     }
 
     /// Counts a request. Returns the response if its status is below 500.
-    pub(crate) fn count(&mut self, sent: Sent<Response>) -> Option<Response> {
+    pub(crate) fn count(&mut self, sent: std::io::Result<Response>) -> Option<Response> {
         self.sent += 1;
         match sent {
             Ok(response) if response.status < 500 => Some(response),
@@ -137,7 +135,7 @@ impl Report {
         self.0.iter().filter(|row| row.attack != HEALTH_CHECK_NAME).all(|row| row.let_through > 0)
     }
 
-    pub(crate) fn table(&self) -> String {
+    pub(crate) fn to_table(&self) -> String {
         let numbers = ["tried", "rejected", "got through", "server errors"];
         let headings = ["attack", "target", "tried", "rejected", "got through", "server errors", "verdict", "remark"];
         let rows = self.0.iter().map(|row| {
@@ -165,7 +163,7 @@ impl Report {
         )
     }
 
-    pub(crate) fn json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let rows = self.0.iter().map(|row| {
             json!({
                 "attack": row.attack, "target": row.target, "tried": row.sent, "refused": row.rejected,

@@ -1,4 +1,4 @@
-//! Sizes of a target's stores.
+//! Sizes of a target's stores: SQLite files, a PostgreSQL database, Redis memory.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use stele_bench_kit::{BenchError, Result};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Where a target's stores are.
+/// The location of a target's stores.
 #[derive(Clone, Debug)]
 pub(crate) enum StoreLocation {
     /// SQLite files in this folder.
@@ -31,8 +31,8 @@ pub(crate) struct StoreSizes {
 }
 
 impl StoreLocation {
-    /// The current sizes.
-    pub(crate) async fn sizes(&self) -> Result<StoreSizes> {
+    /// Measures the current sizes.
+    pub(crate) async fn measure(&self) -> Result<StoreSizes> {
         match self {
             Self::Embedded(data) => {
                 let with_wal = |name: &str| file_size(&data.join(name)) + file_size(&data.join(format!("{name}-wal")));
@@ -70,8 +70,8 @@ async fn redis_memory(port: u16) -> Result<u64> {
         Ok::<_, std::io::Error>(reply)
     };
     let reply = tokio::time::timeout(Duration::from_secs(5), request).await;
-    let missing = || BenchError::new("Redis does not report used_memory");
-    let reply = reply.map_err(|_| missing())??;
+    let reply = reply.map_err(|_| BenchError::new("Redis did not reply to INFO memory within 5 s"))??;
     let line = reply.lines().find_map(|line| line.strip_prefix("used_memory:"));
-    line.and_then(|line| line.trim().parse().ok()).ok_or_else(missing)
+    line.and_then(|line| line.trim().parse().ok())
+        .ok_or_else(|| BenchError::new("the reply of Redis to INFO memory has no used_memory"))
 }

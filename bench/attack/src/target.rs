@@ -1,4 +1,4 @@
-//! The programs under attack, with their users and addresses.
+//! The target of attacks: running programs, their stores, and fresh users and client addresses for each attack.
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,12 +16,13 @@ use crate::store_sizes::StoreLocation;
 /// The password of all test users.
 pub(crate) const PASSWORD: &str = "the-right-password";
 
-/// As in a deployment: the gateways trust a proxy in front of them (this command, from 127.0.0.1; other
+/// Settings as in a deployment: the gateways trust a proxy in front of them (this command, from 127.0.0.1; other
 /// loopback addresses are untrusted clients), and the services trust the gateways.
 const SETTINGS: &[(&str, &str)] =
     &[("STELE_TRUSTED_PROXIES", "127.0.0.1"), ("STELE_LOG", "warn"), ("STELE_DRAIN", "0")];
 
-/// Disables the rate limits. Hashes are cheap, since without limits there are 100,000 of them.
+/// Disables the rate limits, the quotas of codes, and the limit of sessions. Makes password hashes cheap, since attacks
+/// without rate limits cause 100,000 of them.
 const WITHOUT_LIMITS: &[(&str, &str)] = &[
     ("STELE_LIMIT_ACCOUNT", "1000000000"),
     ("STELE_LIMIT_ADDRESS", "1000000000"),
@@ -43,13 +44,13 @@ pub(crate) const LOW_SESSION_LIMIT: u64 = 20;
 /// `STELE_SEND_TOTAL` of [`LOW_LIMITS`], in messages per hour.
 pub(crate) const LOW_CODE_LIMIT: u64 = 300;
 
-/// Rate limits of a target.
+/// The rate limits of a target, with its quotas of codes and its limit of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LimitProfile {
     /// The default limits.
     Default,
     /// No limits, so that attacks reach the code behind them.
-    None,
+    Unlimited,
     /// Low values for limits that are high by default.
     Low,
 }
@@ -58,7 +59,7 @@ impl LimitProfile {
     fn settings(self) -> Vec<(&'static str, &'static str)> {
         match self {
             Self::Default => SETTINGS.to_vec(),
-            Self::None => [SETTINGS, WITHOUT_LIMITS].concat(),
+            Self::Unlimited => [SETTINGS, WITHOUT_LIMITS].concat(),
             Self::Low => [SETTINGS, LOW_LIMITS].concat(),
         }
     }
@@ -66,7 +67,7 @@ impl LimitProfile {
     fn target_name(self, base: &'static str) -> String {
         match self {
             Self::Default => base.to_owned(),
-            Self::None => format!("{base}, no limits"),
+            Self::Unlimited => format!("{base}, no limits"),
             Self::Low => format!("{base}, low limits"),
         }
     }
@@ -80,30 +81,30 @@ pub(crate) struct Target {
     name: String,
     /// Dropped before `installation`, whose folder they use.
     processes: Vec<ProductProcess>,
-    entry_addresses: Vec<SocketAddr>,
+    gateway_addresses: Vec<SocketAddr>,
     pub(crate) client: DialectClient,
     /// Credentials of another MeFP app.
     pub(crate) other_app_client: DialectClient,
     pub(crate) installation: Installation,
     pub(crate) stores: StoreLocation,
     next_user: Cell<usize>,
-    next_client: Cell<u64>,
+    next_number: Cell<u64>,
 }
 
 impl Target {
     /// `stele up` on embedded stores.
     pub(crate) fn embedded(programs: &ReleasePrograms, limits: LimitProfile) -> Result<Self> {
         let installation = Installation::embedded(programs, &limits.settings())?;
-        let up = installation.start_up(&[])?;
-        let entry_addresses = vec![up.address()];
+        let up = installation.start_stele_up(&[])?;
+        let gateway_addresses = vec![up.address()];
         let stores = StoreLocation::Embedded(installation.data_folder());
-        Self::from_parts(limits.target_name("stele up"), installation, vec![up], entry_addresses, stores)
+        Self::from_parts(limits.target_name("stele up"), installation, vec![up], gateway_addresses, stores)
     }
 
     /// Two gateways, each with its own instance of each service: choosing the gateway chooses the instance.
     pub(crate) fn replicated(programs: &ReleasePrograms, servers: &StoreServers, limits: LimitProfile) -> Result<Self> {
         let installation = Installation::on_servers(programs, servers, &limits.settings())?;
-        let (mut processes, mut entry_addresses) = (Vec::new(), Vec::new());
+        let (mut processes, mut gateway_addresses) = (Vec::new(), Vec::new());
         for _ in 0..2 {
             let services = DialectKind::ALL
                 .iter()
@@ -112,20 +113,20 @@ impl Target {
             let instances: Vec<_> =
                 DialectKind::ALL.into_iter().zip(services.iter().map(ProductProcess::address)).collect();
             let gateway = installation.start_gateway(&instances, &[])?;
-            entry_addresses.push(gateway.address());
+            gateway_addresses.push(gateway.address());
             processes.extend(services);
             processes.push(gateway);
         }
-        let database = installation.own_setting("STELE_DATABASE_URL").unwrap_or_default().to_owned();
+        let database = installation.overridden_setting("STELE_DATABASE_URL").unwrap_or_default().to_owned();
         let stores = StoreLocation::Servers { database, redis: servers.redis().port() };
-        Self::from_parts(limits.target_name("instances"), installation, processes, entry_addresses, stores)
+        Self::from_parts(limits.target_name("instances"), installation, processes, gateway_addresses, stores)
     }
 
     fn from_parts(
         name: String,
         installation: Installation,
         processes: Vec<ProductProcess>,
-        entry_addresses: Vec<SocketAddr>,
+        gateway_addresses: Vec<SocketAddr>,
         stores: StoreLocation,
     ) -> Result<Self> {
         let tms_token = installation.add_client_token("attack")?;
@@ -141,17 +142,17 @@ impl Target {
             scope.spawn(add).join()
         });
         added.map_err(|_| BenchError::new("adding test users panicked"))??;
-        let (next_user, next_client) = (Cell::new(0), Cell::new(0));
+        let (next_user, next_number) = (Cell::new(0), Cell::new(0));
         Ok(Self {
             name,
             processes,
-            entry_addresses,
+            gateway_addresses,
             client,
             other_app_client,
             installation,
             stores,
             next_user,
-            next_client,
+            next_number,
         })
     }
 
@@ -178,88 +179,89 @@ impl Target {
 
     /// A client address that has not been used yet.
     pub(crate) fn fresh_client_address(&self) -> IpAddr {
-        self.next_client.set(self.next_client.get() + 1);
-        client_address(5_000_000 + self.next_client.get())
+        self.next_number.set(self.next_number.get() + 1);
+        client_address(5_000_000 + self.next_number.get())
     }
 
-    /// A number that no other attack uses for its networks.
-    pub(crate) fn fresh_number(&self) -> u64 {
-        self.next_client.set(self.next_client.get() + 1);
-        self.next_client.get()
+    /// A number that this target has not returned before, from which an attack derives networks or users of its own.
+    pub(crate) fn unique_number(&self) -> u64 {
+        self.next_number.set(self.next_number.get() + 1);
+        self.next_number.get()
     }
 
-    /// One of the entry addresses, selected by `turn`.
-    pub(crate) fn entry_address(&self, turn: u64) -> SocketAddr {
-        self.entry_addresses[usize::try_from(turn).unwrap_or_default() % self.entry_addresses.len()]
+    /// The address of a gateway, selected by `index` modulo their number.
+    pub(crate) fn gateway_address(&self, index: u64) -> SocketAddr {
+        self.gateway_addresses[usize::try_from(index).unwrap_or_default() % self.gateway_addresses.len()]
     }
 
-    /// The number of entry addresses.
-    pub(crate) fn entry_count(&self) -> u64 {
-        self.entry_addresses.len() as u64
+    /// The number of gateways, and so of instances of each service.
+    pub(crate) fn gateway_count(&self) -> u64 {
+        self.gateway_addresses.len() as u64
     }
 
-    /// A login request of `client`, as forwarded by the trusted proxy.
+    /// A login request from the client address `source`, as forwarded by the trusted proxy.
     pub(crate) fn login_request(
         &self,
         dialect: DialectKind,
         identifier: &str,
         password: &str,
-        client: IpAddr,
+        source: IpAddr,
     ) -> Request {
-        self.client.login(dialect, identifier, password, fresh_timestamp()).with_forwarded_for(client)
+        self.client.login_request(dialect, identifier, password, fresh_timestamp()).with_forwarded_for(source)
     }
 
-    /// Sends a request to an entry address on a new connection.
-    pub(crate) async fn request(&self, turn: u64, request: &Request) -> Result<Response> {
-        Ok(ConnectionSet::default().send(&BurstRequest::new(self.entry_address(turn), request.to_bytes())).await?)
+    /// Sends a request to the gateway selected by `index`, on a new connection.
+    pub(crate) async fn send(&self, index: u64, request: &Request) -> Result<Response> {
+        Ok(ConnectionSet::default().send(&BurstRequest::new(self.gateway_address(index), request.to_bytes())).await?)
     }
 
-    /// Sends a request and parses the response.
-    pub(crate) async fn dialect_request(
+    /// As [`Target::send`], and parses the response in the format of `dialect`.
+    pub(crate) async fn send_and_parse(
         &self,
-        turn: u64,
+        index: u64,
         dialect: DialectKind,
         request: &Request,
     ) -> Result<DialectResponse> {
-        Ok(self.client.parse_response(dialect, &self.request(turn, request).await?))
+        Ok(self.client.parse_response(dialect, &self.send(index, request).await?))
     }
 
-    /// Whether a login with the correct password succeeds from a client address.
+    /// Whether a login with the correct password succeeds from the client address `source`.
     pub(crate) async fn can_log_in(
         &self,
-        turn: u64,
+        index: u64,
         dialect: DialectKind,
         identifier: &str,
-        client: IpAddr,
+        source: IpAddr,
     ) -> Result<bool> {
         Ok(self
-            .dialect_request(turn, dialect, &self.login_request(dialect, identifier, PASSWORD, client))
+            .send_and_parse(index, dialect, &self.login_request(dialect, identifier, PASSWORD, source))
             .await?
             .is_success())
     }
 
-    /// Waits for the code that follows `seen` earlier ones sent to `to`.
-    pub(crate) async fn next_code(&self, to: &str, seen: usize) -> Result<String> {
+    /// Waits until more than `earlier_count` codes were sent to `recipient`, and returns the one after the first
+    /// `earlier_count`.
+    pub(crate) async fn wait_for_code(&self, recipient: &str, earlier_count: usize) -> Result<String> {
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline {
-            if let Some(code) = self.installation.sent_codes(to).into_iter().nth(seen) {
+            if let Some(code) = self.installation.sent_codes(recipient).into_iter().nth(earlier_count) {
                 return Ok(code);
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Err(BenchError::new(format!("no code was sent to {to}")))
+        Err(BenchError::new(format!("no code was sent to {recipient} within 20 s")))
     }
 
-    /// Checks that all programs still run and that no log contains a panic.
-    pub(crate) fn health(&self) -> AttackResult {
+    /// Checks that all programs still run and that no log contains a panic. Counts each panic, and each program that
+    /// exited without one, as a server error.
+    pub(crate) fn check_health(&self) -> AttackResult {
         let mut result = AttackResult::new(HEALTH_CHECK_NAME, self);
         for process in &self.processes {
             result.sent += 1;
-            let log = process.log();
+            let log = process.read_log();
             let panics = log.lines().filter(|line| line.contains("panicked at")).count() as u64;
-            result.server_errors += panics;
             if !process.is_running() || panics > 0 {
-                result.let_through += 1;
+                result.server_errors += panics.max(1);
                 let panic_line = log.lines().find(|line| line.contains("panicked at")).unwrap_or("exited");
                 result.note = format!("{}: {panic_line}", process.name());
             } else {
@@ -270,16 +272,16 @@ impl Target {
     }
 }
 
-/// The client address of this number, in 11.0.0.0/8.
+/// The client address with this number, in 11.0.0.0/8.
 pub(crate) fn client_address(number: u64) -> IpAddr {
     let [.., a, b, c] = number.to_be_bytes();
     Ipv4Addr::new(11, a, b, c).into()
 }
 
-/// A timestamp for a new proof, since each proof is accepted once. Timestamps run ahead of the clock by up to four
-/// minutes, within the allowed clock skew.
+/// A timestamp for a new proof. Consecutive calls return different ones, since each proof is accepted once: 1 to 240 s
+/// ahead of the clock, within the allowed clock skew of 300 s.
 pub(crate) fn fresh_timestamp() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
-    static TURN: AtomicU64 = AtomicU64::new(0);
-    stele_bench_kit::dialect::now() + 1 + TURN.fetch_add(1, Ordering::Relaxed) % 240
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    stele_bench_kit::dialect::unix_seconds() + 1 + COUNTER.fetch_add(1, Ordering::Relaxed) % 240
 }

@@ -1,4 +1,5 @@
-//! Attack: user enumeration by sequences of calls.
+//! Attack: user enumeration. Makes the same sequence of calls for an existing and a missing account, and compares the
+//! responses.
 
 use serde_json::{Value, json};
 use stele_bench_kit::dialect::{CLOUDBOX_CHANGE_PASSWORD, json_post, salted_proof};
@@ -16,15 +17,16 @@ pub(crate) enum EnumerationCase {
     /// Failures under a phone, then a password change by user number: only the owner's number could be rate limited.
     ByUserNumber,
     /// Failures in the JWT dialect from an address that the account does not trust, until a captcha is required.
-    FromUnknownAddress,
-    /// The same from an address that the owner has logged in from.
-    FromKnownAddress,
+    FromUntrustedAddress,
+    /// Failures in the JWT dialect from an address that the account trusts, until a captcha is required.
+    FromTrustedAddress,
 }
 
+/// Failed logins of each sequence.
 const FAILURES: u64 = 9;
 
 fn unknown_user(target: &Target) -> TestUser {
-    TestUser::numbered(40_000_000 + usize::try_from(target.fresh_number()).unwrap_or_default())
+    TestUser::numbered(40_000_000 + usize::try_from(target.unique_number()).unwrap_or_default())
 }
 
 /// The visible parts of a response, without the wait, which depends on the current second.
@@ -36,7 +38,7 @@ pub(crate) async fn enumerate_users(name: &str, target: &Target, case: Enumerati
     let mut result = AttackResult::new(name, target);
     match case {
         EnumerationCase::ByUserNumber => enumerate_by_number(target, &mut result).await?,
-        EnumerationCase::FromUnknownAddress | EnumerationCase::FromKnownAddress => {
+        EnumerationCase::FromUntrustedAddress | EnumerationCase::FromTrustedAddress => {
             enumerate_by_captcha(target, &mut result, case).await?;
         }
     }
@@ -50,11 +52,11 @@ async fn enumerate_by_number(target: &Target, result: &mut AttackResult) -> Resu
     let shown: Value = serde_json::from_str(&shown).unwrap_or_default();
     let number = shown["number"].as_i64().ok_or_else(|| BenchError::new("`stele user show` prints no number"))?;
     for _ in 0..FAILURES {
-        let login = target.client.login(DialectKind::Cloudbox, &user.phone, "guess", fresh_timestamp());
-        let sent = target.request(result.sent, &login.with_forwarded_for(target.fresh_client_address())).await?;
+        let login = target.client.login_request(DialectKind::Cloudbox, &user.phone, "guess", fresh_timestamp());
+        let sent = target.send(result.sent, &login.with_forwarded_for(target.fresh_client_address())).await?;
         result.count(Ok(sent));
     }
-    let reset = |number: i64| -> Request {
+    let reset_request = |number: i64| -> Request {
         let at = fresh_timestamp();
         let body = json!({
             "user_id": number.to_string(), "orig_password": salted_proof("guess", at), "new_password": NEW_DIGEST,
@@ -65,35 +67,36 @@ async fn enumerate_by_number(target: &Target, result: &mut AttackResult) -> Resu
     let mut responses = Vec::new();
     for number in [number, 999_999_999] {
         result.sent += 1;
-        responses.push(visible_response(&target.dialect_request(0, DialectKind::Cloudbox, &reset(number)).await?));
+        responses
+            .push(visible_response(&target.send_and_parse(0, DialectKind::Cloudbox, &reset_request(number)).await?));
     }
     result.let_through += u64::from(responses[0] != responses[1]);
     result.note = format!("the owner's number: {:?}; an unused number: {:?}", responses[0], responses[1]);
     let again = target.login_request(DialectKind::Cloudbox, &user.phone, "guess", target.fresh_client_address());
     result.require(
         "the account is locked out",
-        target.dialect_request(1, DialectKind::Cloudbox, &again).await?.is_rate_limited(),
+        target.send_and_parse(1, DialectKind::Cloudbox, &again).await?.is_rate_limited(),
     );
     Ok(())
 }
 
 async fn enumerate_by_captcha(target: &Target, result: &mut AttackResult, case: EnumerationCase) -> Result<()> {
     let (owner, home) = (target.fresh_user()?, target.fresh_client_address());
-    if case == EnumerationCase::FromKnownAddress {
+    if case == EnumerationCase::FromTrustedAddress {
         result.require(
             "the owner can log in before the attack",
             target.can_log_in(0, DialectKind::Jwt, &owner.email, home).await?,
         );
     }
-    let guess = |identifier: String| target.client.login(DialectKind::Jwt, &identifier, "guess", 0);
+    let guess_request = |identifier: String| target.client.login_request(DialectKind::Jwt, &identifier, "guess", 0);
     let (known, unknown) = (owner.email, unknown_user(target).email);
     let mut challenged = 0;
-    for turn in 0..FAILURES {
+    for index in 0..FAILURES {
         let mut responses = Vec::new();
         for identifier in [&known, &unknown] {
             result.sent += 1;
             let response = target
-                .dialect_request(turn, DialectKind::Jwt, &guess(identifier.clone()).with_forwarded_for(home))
+                .send_and_parse(index, DialectKind::Jwt, &guess_request(identifier.clone()).with_forwarded_for(home))
                 .await?;
             challenged += u64::from(response.is_challenged());
             responses.push(visible_response(&response));
@@ -101,7 +104,7 @@ async fn enumerate_by_captcha(target: &Target, result: &mut AttackResult, case: 
         if responses[0] != responses[1] {
             result.let_through += 1;
             result.note =
-                format!("failure {}: {:?} for an account, {:?} without one", turn + 1, responses[0], responses[1]);
+                format!("failure {}: {:?} for an account, {:?} without one", index + 1, responses[0], responses[1]);
         }
     }
     result.require("a captcha is required", challenged > 0);

@@ -113,21 +113,21 @@ impl MefpApp {
         cipher.encrypt_padded::<Pkcs7>(&mut buffer, text.len()).map(<[u8]>::to_vec).unwrap_or_default()
     }
 
-    /// Encrypts whole blocks without padding.
+    /// Encrypts whole blocks of 16 bytes without padding.
     pub fn encrypt_blocks(&self, blocks: &[u8]) -> Vec<u8> {
         let padded = self.encrypt(blocks);
         // The input ends at a block boundary, so PKCS#7 padding is exactly one block.
         padded[..padded.len().saturating_sub(16)].to_vec()
     }
 
-    /// Decrypts whole blocks without removing padding.
+    /// Decrypts whole blocks without removing padding; empty if the length is not a multiple of 16 bytes.
     pub fn decrypt_blocks(&self, encrypted: &[u8]) -> Vec<u8> {
         let mut buffer = encrypted.to_vec();
         let cipher = cbc::Decryptor::<Aes256>::new((&self.key).into(), (&self.iv).into());
         cipher.decrypt_padded::<NoPadding>(&mut buffer).map(<[u8]>::to_vec).unwrap_or_default()
     }
 
-    /// Decrypts; `None` if the PKCS#7 padding is invalid.
+    /// Decrypts and removes PKCS#7 padding; `None` if the length or the padding is invalid.
     pub fn decrypt(&self, encrypted: &[u8]) -> Option<Vec<u8>> {
         let mut buffer = encrypted.to_vec();
         let cipher = cbc::Decryptor::<Aes256>::new((&self.key).into(), (&self.iv).into());
@@ -135,13 +135,13 @@ impl MefpApp {
     }
 
     /// A request with `encrypt` as the envelope's content, whether or not it is valid base64.
-    pub fn envelope(&self, path: &str, encrypt: &str) -> Request {
+    pub fn envelope_request(&self, path: &str, encrypt: &str) -> Request {
         Request::post(path, JSON, json!({ "encrypt": encrypt, "app_from": self.name }).to_string())
     }
 
     /// A request with `message` encrypted in the envelope.
-    pub fn call(&self, path: &str, message: &Value) -> Request {
-        self.envelope(path, &STANDARD.encode(self.encrypt(message.to_string().as_bytes())))
+    pub fn encrypted_request(&self, path: &str, message: &Value) -> Request {
+        self.envelope_request(path, &STANDARD.encode(self.encrypt(message.to_string().as_bytes())))
     }
 }
 
@@ -155,16 +155,18 @@ pub struct DialectClient {
 }
 
 impl DialectClient {
-    /// A login request of `dialect`. `at` is the timestamp of a salted proof, in Unix seconds.
-    pub fn login(&self, dialect: DialectKind, identifier: &str, password: &str, at: u64) -> Request {
+    /// A login request of `dialect`. `timestamp` is that of a salted proof, in Unix seconds; other dialects have none.
+    pub fn login_request(&self, dialect: DialectKind, identifier: &str, password: &str, timestamp: u64) -> Request {
         match dialect {
-            DialectKind::Cloudbox => json_post(CLOUDBOX_LOGIN, &salted_login_body(identifier, password, at)),
-            DialectKind::Tms => json_post(TMS_LOGIN, &salted_login_body(identifier, password, at))
+            DialectKind::Cloudbox => json_post(CLOUDBOX_LOGIN, &salted_login_body(identifier, password, timestamp)),
+            DialectKind::Tms => json_post(TMS_LOGIN, &salted_login_body(identifier, password, timestamp))
                 .with_header("authorization", &self.tms_token),
             DialectKind::Portal => {
                 form_post(PORTAL_LOGIN, &[("username", identifier), ("password", &STANDARD.encode(password))])
             }
-            DialectKind::Mefp => self.app.call(MEFP_LOGIN, &json!({ "login_name": identifier, "password": password })),
+            DialectKind::Mefp => {
+                self.app.encrypted_request(MEFP_LOGIN, &json!({ "login_name": identifier, "password": password }))
+            }
             DialectKind::Jwt => form_post(JWT_LOGIN, &[("account", identifier), ("password", password)]),
         }
     }
@@ -247,14 +249,14 @@ pub fn md5_hex(text: &str) -> String {
     Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The salted proof `md5(D + timestamp)`.
-pub fn salted_proof(password: &str, at: u64) -> String {
-    md5_hex(&format!("{}{at}", md5_hex(password)))
+/// The salted proof `md5(D + timestamp)`, where `D` is the password's digest.
+pub fn salted_proof(password: &str, timestamp: u64) -> String {
+    md5_hex(&format!("{}{timestamp}", md5_hex(password)))
 }
 
 /// The body of a salted login.
-pub fn salted_login_body(identifier: &str, password: &str, at: u64) -> Value {
-    json!({ "username": identifier, "password": salted_proof(password, at), "timestamp": at })
+pub fn salted_login_body(identifier: &str, password: &str, timestamp: u64) -> Value {
+    json!({ "username": identifier, "password": salted_proof(password, timestamp), "timestamp": timestamp })
 }
 
 /// A POST request with a JSON body.
@@ -270,9 +272,9 @@ pub fn form_post(path: &str, fields: &[(&str, &str)]) -> Request {
 }
 
 /// The system clock's Unix time in seconds.
-pub fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
+pub fn unix_seconds() -> u64 {
+    let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    elapsed.map_or(0, |elapsed| elapsed.as_secs())
 }
 
 #[cfg(test)]
@@ -292,6 +294,10 @@ mod tests {
         assert_eq!(app.encrypt(b"{}").len(), 16);
         assert_eq!(app.encrypt_blocks(&[7; 32]).len(), 32);
         assert_eq!(app.decrypt_blocks(&app.encrypt_blocks(&[7; 32])), [7; 32]);
+    }
+
+    #[test]
+    fn secrets_of_another_length_are_rejected() {
         assert!(MefpApp::new("melink", "short", "0123456789abcdef").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Minimal HTTP/1.1 client on keep-alive connections, with little overhead so that measurements show the server.
+//! Minimal HTTP/1.1 client on keep-alive connections, with so little overhead that measurements show the server.
 
 use std::io::{Error, ErrorKind, Read as _, Result, Write as _};
 use std::net::{IpAddr, SocketAddr};
@@ -25,9 +25,9 @@ pub struct ResponseRef<'a> {
 }
 
 impl ResponseRef<'_> {
-    /// A header's value, if it is there.
+    /// The value of the first header `name`.
     pub fn header(&self, name: &str) -> Option<&str> {
-        header(self.head, name)
+        find_header(self.head, name)
     }
 
     /// An owned copy.
@@ -52,9 +52,9 @@ pub struct Response {
 }
 
 impl Response {
-    /// A header's value, if it is there.
+    /// The value of the first header `name`.
     pub fn header(&self, name: &str) -> Option<&str> {
-        header(self.head.as_bytes(), name)
+        find_header(self.head.as_bytes(), name)
     }
 
     /// The body, as text.
@@ -63,7 +63,7 @@ impl Response {
     }
 }
 
-fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
+fn find_header<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
     let lines = head.split(|&byte| byte == b'\n').skip(1).filter_map(|line| std::str::from_utf8(line).ok());
     let mut fields = lines.filter_map(|line| line.trim_end().split_once(':'));
     fields.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
@@ -81,8 +81,9 @@ struct ResponseReader {
 #[derive(Clone, Copy, Debug)]
 struct ResponseHead {
     status: u16,
+    /// Length of the head with its empty line, in bytes.
     length: usize,
-    body: Framing,
+    framing: Framing,
     closes_connection: bool,
 }
 
@@ -121,7 +122,7 @@ impl ResponseReader {
         loop {
             let head = match self.head {
                 Some(head) => head,
-                None => match parse(&self.buffer)? {
+                None => match parse_head(&self.buffer)? {
                     Some(head) => head,
                     None => return Ok(None),
                 },
@@ -138,7 +139,7 @@ impl ResponseReader {
 
     fn try_body(&mut self, head: ResponseHead, state: StreamState) -> Result<Option<CompleteResponse>> {
         let received = &self.buffer[head.length..];
-        match head.body {
+        match head.framing {
             Framing::Length(length) if received.len() >= length => {
                 Ok(Some(CompleteResponse { head, chunked: false, body: length }))
             }
@@ -164,33 +165,37 @@ impl ResponseReader {
     }
 }
 
-fn parse(buffer: &[u8]) -> Result<Option<ResponseHead>> {
+/// Parses the head of a response; `None` if it is incomplete.
+fn parse_head(buffer: &[u8]) -> Result<Option<ResponseHead>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let parsed = response.parse(buffer).map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
     let httparse::Status::Complete(length) = parsed else { return Ok(None) };
     let status = response.code.unwrap_or_default();
-    let value = |name: &str| {
+    let header_value = |name: &str| {
         let found = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
         found.and_then(|header| std::str::from_utf8(header.value).ok())
     };
-    let chunked = value("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
-    let body = match value("content-length").and_then(|value| value.trim().parse().ok()) {
+    let chunked = header_value("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
+    let framing = match header_value("content-length").and_then(|value| value.trim().parse().ok()) {
         _ if matches!(status, 100..200 | 204 | 304) => Framing::Length(0),
         _ if chunked => Framing::Chunked,
         Some(length) => Framing::Length(length),
         None => Framing::UntilClose,
     };
-    let closes = value("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-    Ok(Some(ResponseHead { status, length, body, closes_connection: closes || matches!(body, Framing::UntilClose) }))
+    let closes = header_value("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+    let closes_connection = closes || matches!(framing, Framing::UntilClose);
+    Ok(Some(ResponseHead { status, length, framing, closes_connection }))
 }
 
 /// Appends the chunks' data to `body`. Returns whether the last chunk was found.
 fn decode_chunks(mut encoded: &[u8], body: &mut Vec<u8>) -> Result<bool> {
     loop {
-        let size = httparse::parse_chunk_size(encoded).map_err(|_| Error::new(ErrorKind::InvalidData, "chunks"))?;
+        let size = httparse::parse_chunk_size(encoded)
+            .map_err(|_| Error::new(ErrorKind::InvalidData, "the response has malformed chunks"))?;
         let httparse::Status::Complete((start, size)) = size else { return Ok(false) };
-        let size = usize::try_from(size).map_err(|_| Error::new(ErrorKind::InvalidData, "chunks"))?;
+        let size = usize::try_from(size)
+            .map_err(|_| Error::new(ErrorKind::InvalidData, "the response has malformed chunks"))?;
         let (Some(chunk), true) = (encoded.get(start..start + size), encoded.len() >= start + size + 2) else {
             return Ok(false);
         };
@@ -203,7 +208,10 @@ fn decode_chunks(mut encoded: &[u8], body: &mut Vec<u8>) -> Result<bool> {
 }
 
 fn closed_error() -> Error {
-    Error::new(ErrorKind::UnexpectedEof, "the server closed the connection without a response")
+    Error::new(
+        ErrorKind::UnexpectedEof,
+        "the server closed the connection before the end of the response, or the response is too long",
+    )
 }
 
 /// A keep-alive connection for one request at a time.
@@ -246,7 +254,8 @@ impl Connection {
     /// Sends the bytes of a request and reads the response. Has no timeout.
     ///
     /// # Errors
-    /// The system's error; `UnexpectedEof` if the server closed the connection without a response.
+    /// The system's error; `InvalidData` if the response cannot be parsed; `UnexpectedEof` if the server closed the
+    /// connection before the end of the response, or the response is longer than 8 MiB.
     pub async fn request(&mut self, request: &[u8]) -> Result<ResponseRef<'_>> {
         self.is_reusable = false;
         self.reader.reset();
@@ -297,7 +306,8 @@ impl BlockingConnection {
     /// As [`Connection::request`].
     ///
     /// # Errors
-    /// As [`Connection::request`], and if the read timeout expires.
+    /// As [`Connection::request`], and `WouldBlock` or `TimedOut` if the read timeout expires. The length is not
+    /// bounded.
     pub fn request(&mut self, request: &[u8]) -> Result<ResponseRef<'_>> {
         self.is_reusable = false;
         self.reader.reset();
@@ -335,7 +345,7 @@ mod tests {
     use super::*;
 
     /// Status, body, and whether the connection closes.
-    fn read(text: &[u8], state: StreamState) -> Option<(u16, Vec<u8>, bool)> {
+    fn parse_response(text: &[u8], state: StreamState) -> Option<(u16, Vec<u8>, bool)> {
         let mut reader = ResponseReader { buffer: text.to_vec(), ..ResponseReader::default() };
         let complete = reader.try_complete(state).unwrap()?;
         let response = reader.response_ref(complete);
@@ -346,19 +356,27 @@ mod tests {
     fn a_response_is_complete_when_its_framing_ends() {
         let sized = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
         for end in 0..sized.len() {
-            assert_eq!(read(&sized[..end], StreamState::Open), None, "{end}");
+            assert_eq!(parse_response(&sized[..end], StreamState::Open), None, "{end}");
         }
-        assert_eq!(read(sized, StreamState::Open), Some((200, b"ok".to_vec(), false)));
+        assert_eq!(parse_response(sized, StreamState::Open), Some((200, b"ok".to_vec(), false)));
         let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n1\r\n!\r\n0\r\n\r\n";
         for end in 0..chunked.len() {
-            assert_eq!(read(&chunked[..end], StreamState::Open), None, "{end}");
+            assert_eq!(parse_response(&chunked[..end], StreamState::Open), None, "{end}");
         }
-        assert_eq!(read(chunked, StreamState::Open), Some((200, b"ok!".to_vec(), false)));
+        assert_eq!(parse_response(chunked, StreamState::Open), Some((200, b"ok!".to_vec(), false)));
         let endless = b"HTTP/1.1 400 Bad\r\n\r\nwhy";
-        assert_eq!(read(endless, StreamState::Open), None);
-        assert_eq!(read(endless, StreamState::Eof), Some((400, b"why".to_vec(), true)));
-        let provisional = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\nConnection: close\r\n\r\n";
-        assert_eq!(read(provisional, StreamState::Open), Some((204, Vec::new(), true)));
+        assert_eq!(parse_response(endless, StreamState::Open), None);
+        assert_eq!(parse_response(endless, StreamState::Eof), Some((400, b"why".to_vec(), true)));
+    }
+
+    #[test]
+    fn interim_responses_are_skipped() {
+        let interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\nConnection: close\r\n\r\n";
+        assert_eq!(parse_response(interim, StreamState::Open), Some((204, Vec::new(), true)));
+    }
+
+    #[test]
+    fn a_malformed_head_is_an_error() {
         assert!(
             ResponseReader { buffer: b"nonsense\r\n\r\n".to_vec(), ..ResponseReader::default() }
                 .try_complete(StreamState::Open)
@@ -369,8 +387,8 @@ mod tests {
     #[test]
     fn header_lookup_is_case_insensitive() {
         let head = b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nx: y\r\n\r\n";
-        assert_eq!(header(head, "retry-after"), Some("7"));
-        assert_eq!(header(head, "X"), Some("y"));
-        assert_eq!(header(head, "z"), None);
+        assert_eq!(find_header(head, "retry-after"), Some("7"));
+        assert_eq!(find_header(head, "X"), Some("y"));
+        assert_eq!(find_header(head, "z"), None);
     }
 }

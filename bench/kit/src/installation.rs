@@ -1,4 +1,4 @@
-//! A temporary installation: a data folder with settings, and the product's programs that run on it.
+//! A temporary installation of the product: a data folder with settings, and the programs that run on it.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -65,18 +65,18 @@ impl Installation {
         self.folder.path().join(name)
     }
 
-    /// The settings in the product's own type.
+    /// The data folder and the overridden settings that all programs share, in the product's own type.
     pub fn product_settings(&self) -> Settings {
         let shared = stele_app::settings::shared_settings();
-        let known = |name: &str| {
+        let find_shared_name = |name: &str| {
             shared.iter().flat_map(|list| list.iter()).map(|setting| setting.name()).find(|other| *other == name)
         };
-        let ours = self.settings.iter().filter_map(|(name, value)| Some((known(name)?, value.clone())));
+        let ours = self.settings.iter().filter_map(|(name, value)| Some((find_shared_name(name)?, value.clone())));
         Settings::default().with_values([("STELE_DATA", self.data_folder().display().to_string())]).with_values(ours)
     }
 
     /// The value of a setting that this installation overrides.
-    pub fn own_setting(&self, name: &str) -> Option<&str> {
+    pub fn overridden_setting(&self, name: &str) -> Option<&str> {
         self.settings.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
@@ -98,7 +98,7 @@ impl Installation {
     /// Runs `stele` with `args` and `input` on standard input. Returns its standard output.
     ///
     /// # Errors
-    /// Its standard error, if it fails.
+    /// If the program cannot be started or fails; the message contains its standard error.
     pub fn run_stele(&self, args: &[&str], input: &str) -> Result<String> {
         let mut command = self.command("stele", &[]);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -114,14 +114,14 @@ impl Installation {
         Ok(String::from_utf8_lossy(&ended.stdout).into_owned())
     }
 
-    /// Registers a MeFP app. `may_token` names the apps that it may issue handover tokens for.
+    /// Registers a MeFP app. `may_token` lists the apps, separated by commas, that it may issue handover tokens for.
     ///
     /// # Errors
     /// If `stele app add` fails.
     pub fn add_mefp_app(&self, name: &str, may_token: &str) -> Result<MefpApp> {
         let printed = self.run_stele(&["app", "add", name, "--may-token", may_token], "")?;
-        let last = |text: Option<&str>| text.and_then(|text| text.split_whitespace().last()).map(str::to_owned);
-        match (last(printed.lines().next()), last(Some(&printed))) {
+        let last_word = |text: Option<&str>| text.and_then(|text| text.split_whitespace().last()).map(str::to_owned);
+        match (last_word(printed.lines().next()), last_word(Some(&printed))) {
             (Some(mefp_secret), Some(app_secret)) => MefpApp::new(name, &mefp_secret, &app_secret),
             _ => Err(BenchError::new(format!("stele app add printed {printed:?}"))),
         }
@@ -141,14 +141,14 @@ impl Installation {
     ///
     /// # Errors
     /// If it does not become ready; the message contains its log.
-    pub fn start_up(&self, extra: &[(&str, &str)]) -> Result<ProductProcess> {
+    pub fn start_stele_up(&self, extra: &[(&str, &str)]) -> Result<ProductProcess> {
         self.start_program("stele", &["up"], extra)
     }
 
     /// Starts an instance of a dialect's service with additional settings.
     ///
     /// # Errors
-    /// As [`Installation::start_up`].
+    /// As [`Installation::start_stele_up`].
     pub fn start_service(&self, dialect: DialectKind, extra: &[(&str, &str)]) -> Result<ProductProcess> {
         self.start_program(dialect.program(), &[], extra)
     }
@@ -156,19 +156,19 @@ impl Installation {
     /// Starts a gateway in front of `instances` with additional settings.
     ///
     /// # Errors
-    /// As [`Installation::start_up`].
+    /// As [`Installation::start_stele_up`].
     pub fn start_gateway(
         &self,
         instances: &[(DialectKind, SocketAddr)],
         extra: &[(&str, &str)],
     ) -> Result<ProductProcess> {
-        let upstream = |dialect: DialectKind| {
+        let upstream_urls = |dialect: DialectKind| {
             let of_dialect = instances.iter().filter(move |(other, _)| *other == dialect);
             let urls: Vec<_> = of_dialect.map(|(_, address)| format!("http://{address}")).collect();
             // A dialect without an instance points to port 9 (discard), where no server listens.
             if urls.is_empty() { "http://127.0.0.1:9".to_owned() } else { urls.join(",") }
         };
-        let settings = DialectKind::ALL.map(|dialect| (dialect.upstream_setting(), upstream(dialect)));
+        let settings = DialectKind::ALL.map(|dialect| (dialect.upstream_setting(), upstream_urls(dialect)));
         let settings: Vec<_> = settings.iter().map(|(name, urls)| (*name, urls.as_str())).collect();
         self.start_program("gateway", &[], &[&settings, extra].concat())
     }
@@ -183,22 +183,23 @@ impl Installation {
         ProductProcess::start(&format!("{program}-{number}"), &command, (address, admin), log)
     }
 
-    /// The number of messages sent to recipients that begin with `to`.
-    pub fn sent_message_count(&self, to: &str) -> usize {
-        self.outbox_messages(|other| other.trim_start_matches('+').starts_with(to)).len()
+    /// The number of codes sent to recipients that begin with `prefix`, which has no plus sign.
+    pub fn sent_message_count(&self, prefix: &str) -> usize {
+        self.codes_in_outbox(|recipient| recipient.trim_start_matches('+').starts_with(prefix)).len()
     }
 
-    /// All codes sent to `to`, oldest first.
-    pub fn sent_codes(&self, to: &str) -> Vec<String> {
-        self.outbox_messages(|other| other == to)
+    /// All codes sent to `recipient`, oldest first.
+    pub fn sent_codes(&self, recipient: &str) -> Vec<String> {
+        self.codes_in_outbox(|other| other == recipient)
     }
 
-    fn outbox_messages(&self, to: impl Fn(&str) -> bool) -> Vec<String> {
+    /// The codes of the messages whose recipient matches, from the file that the outbox delivery appends to.
+    fn codes_in_outbox(&self, matches_recipient: impl Fn(&str) -> bool) -> Vec<String> {
         let text = std::fs::read_to_string(self.data_folder().join("outbox.jsonl")).unwrap_or_default();
         // The last line may be incomplete.
         let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
         let sent = complete.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let sent = sent.filter(|sent| sent["to"].as_str().is_some_and(&to));
+        let sent = sent.filter(|sent| sent["to"].as_str().is_some_and(&matches_recipient));
         sent.filter_map(|sent| sent["code"].as_str().map(str::to_owned)).collect()
     }
 }

@@ -7,11 +7,12 @@
 //! | [`ReleasePrograms`] | the release binaries, built if necessary |
 //! | [`StoreServers`] | PostgreSQL and Redis |
 //! | [`Installation`] | a data folder and the programs that run on it: `stele up`, or single services and gateways |
+//! | [`ProductProcess`] | a running program: readiness, resource usage, stop |
 //! | [`test_users`] | users, added in bulk |
 //! | [`dialect`] | requests and responses of the dialects |
-//! | [`http`] | HTTP/1.1 client |
+//! | [`Request`], [`http`] | HTTP/1.1 requests, and a client |
 //! | [`Progress`] | progress bar, or log lines |
-//! | [`svg`] | line charts |
+//! | [`format_table`], [`svg`] | plain-text tables and line charts |
 
 pub mod dialect;
 pub mod http;

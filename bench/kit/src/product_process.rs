@@ -18,8 +18,8 @@ const SUPERVISOR_SCRIPT: &str = r#"
     log=$1; shift
     "$@" </dev/null >>"$log" 2>&1 & program=$!
     echo "$program"
-    read -r how || how=TERM
-    kill -s "$how" "$program"; wait "$program""#;
+    read -r signal || signal=TERM
+    kill -s "$signal" "$program"; wait "$program""#;
 
 /// A running program; dropping it stops it.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl ProductProcess {
         let deadline = Instant::now() + STARTUP_TIMEOUT;
         while self.readiness_status() != Some(200) {
             if !self.is_running() || Instant::now() > deadline {
-                return Err(BenchError::new(format!("{} does not become ready: {}", self.name, self.log())));
+                return Err(BenchError::new(format!("{} does not become ready: {}", self.name, self.read_log())));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -114,12 +114,12 @@ impl ProductProcess {
         self.process_id
     }
 
-    /// Its output and log so far.
-    pub fn log(&self) -> String {
+    /// Reads the output and the log that the program has written so far.
+    pub fn read_log(&self) -> String {
         std::fs::read(&self.log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
     }
 
-    /// The file that receives its output.
+    /// The file that receives the program's output.
     pub fn log_file(&self) -> &Path {
         &self.log
     }
@@ -132,15 +132,15 @@ impl ProductProcess {
         self.supervisor.is_some() && state.is_some_and(|state| !state.starts_with('Z'))
     }
 
-    /// Its resource usage so far; zero if it has ended.
+    /// The resource usage of the process so far; zero if it has ended.
     pub fn usage(&self) -> Usage {
-        Usage::of(self.process_id)
+        Usage::of_process(self.process_id)
     }
 }
 
 impl Usage {
     /// The resource usage of process `id` so far; zero if it has ended.
-    pub fn of(id: u32) -> Self {
+    pub fn of_process(id: u32) -> Self {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
         let fields: Vec<u64> = stat
             .rsplit_once(')')
@@ -149,15 +149,15 @@ impl Usage {
         // utime and stime are fields 14 and 15 of proc_pid_stat(5); the first three were removed.
         let ticks = fields.get(10..12).map_or(0, |times| times.iter().sum());
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let kibibytes = |name: &str| {
+        let status_kibibytes = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or_default()
         };
         let second = rustix::param::clock_ticks_per_second().max(1);
         Self {
             cpu: Duration::from_micros(ticks * 1_000_000 / second),
-            resident_bytes: kibibytes("VmRSS") * 1024,
-            peak_resident_bytes: kibibytes("VmHWM") * 1024,
+            resident_bytes: status_kibibytes("VmRSS") * 1024,
+            peak_resident_bytes: status_kibibytes("VmHWM") * 1024,
         }
     }
 }
@@ -174,12 +174,12 @@ impl ProductProcess {
         self.stop_with("KILL");
     }
 
-    fn stop_with(&mut self, how: &str) -> Option<i32> {
+    fn stop_with(&mut self, signal: &str) -> Option<i32> {
         let mut supervisor = self.supervisor.take()?;
         if let Some(mut stdin) = supervisor.stdin.take() {
-            let _ = writeln!(stdin, "{how}");
+            let _ = writeln!(stdin, "{signal}");
         }
-        // A shell reports a signal by a status above 128.
+        // The shell reports that a signal ended the program by a status above 128.
         supervisor.wait().ok()?.code().filter(|code| *code < 128)
     }
 }

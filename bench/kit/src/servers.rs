@@ -1,4 +1,4 @@
-//! PostgreSQL and Redis servers, configured for production.
+//! Temporary PostgreSQL and Redis servers, with the durability of production or without.
 
 use std::path::{Path, PathBuf};
 
@@ -32,12 +32,14 @@ impl StoreServers {
         Self::ensure_installed()?;
         let postgres = Postgres::start();
         if durability == Durability::Durable || !settings.is_empty() {
-            let own = match durability {
+            let durability_settings = match durability {
                 Durability::Durable => "",
                 Durability::NotDurable => "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n",
             };
-            postgres
-                .write_file("postgresql.auto.conf", &format!("max_connections = 200\n{own}{}\n", settings.join("\n")));
+            postgres.write_file(
+                "postgresql.auto.conf",
+                &format!("max_connections = 200\n{durability_settings}{}\n", settings.join("\n")),
+            );
             postgres.restart();
         }
         let redis = Redis::start();

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_covers_all_points() {
+    fn points_are_scaled_to_the_panel_and_text_is_escaped() {
         let lines = vec![("a & b".to_owned(), vec![(0.0, 0.0), (60.0, 100.0)])];
         let picture = time_series_svg("<memory>", &[Panel { title: "MiB".to_owned(), series: lines }]);
         assert!(picture.contains("&lt;memory&gt;") && picture.contains("a &amp; b: 100.0"), "{picture}");

@@ -25,7 +25,7 @@ pub struct TestUser {
 }
 
 impl TestUser {
-    /// The user with this number, below 100,000,000.
+    /// The user with this number, which must be below 100,000,000.
     pub fn numbered(number: usize) -> Self {
         Self {
             name: format!("person-{number}"),
@@ -66,7 +66,7 @@ async fn open_dependencies(installation: &Installation) -> Result<Dependencies> 
 /// cost, so that adding 100,000 users takes only database time; logins verify it as usual.
 ///
 /// # Errors
-/// If a user exists already, or the store fails.
+/// If a user exists already, or the stores cannot be opened or fail.
 pub async fn add_test_users(
     installation: &Installation,
     first: usize,
@@ -78,7 +78,7 @@ pub async fn add_test_users(
     let deps = &open_dependencies(installation).await?;
     let verifier = deps.hasher.hash(PasswordDigest::from_bytes(digest), deps.random.bits128()).await?;
     let users: Vec<_> = (first..first + count).map(TestUser::numbered).collect();
-    // Fewer users are added before a bar is drawn.
+    // No progress for fewer users: they are added before a bar would be drawn.
     let progress = (count >= 1_000).then(|| Progress::new("users added", count as u64));
     let (verifier, progress_ref) = (verifier.as_str(), progress.as_ref());
     let additions = users.iter().map(|user| async move {

@@ -75,15 +75,15 @@ Examples:
 It uses all cores for some minutes. Other processes distort the results; the report shows their share.";
 
 impl Args {
-    /// Whether the workload `key` is selected.
-    pub(crate) fn measures(&self, key: &str) -> bool {
+    /// Whether the options select the workload `key`.
+    pub(crate) fn is_selected(&self, key: &str) -> bool {
         self.only.is_empty()
-            || self.only.iter().any(|only| only == key || (only == django::KEY && key == django::STELE))
+            || self.only.iter().any(|only| only == key || (only == django::VIEW_KEY && key == django::STELE_KEY))
     }
 
-    /// Whether the comparison with Django is selected.
-    pub(crate) fn with_django(&self) -> bool {
-        self.only.iter().any(|key| key == django::KEY)
+    /// Whether the options select the comparison with Django.
+    pub(crate) fn includes_django(&self) -> bool {
+        self.only.iter().any(|key| key == django::VIEW_KEY)
     }
 
     pub(crate) fn rounds(&self) -> usize {
@@ -122,10 +122,10 @@ mod tests {
     #[test]
     fn django_is_measured_with_its_counterpart_and_only_by_name() {
         let args = Args::try_parse_from(["stele-load", "--only", "django,token"]).unwrap();
-        assert!(args.with_django());
-        assert!([django::KEY, django::STELE, "token"].iter().all(|key| args.measures(key)));
-        assert!(!args.measures("salted"));
+        assert!(args.includes_django());
+        assert!([django::VIEW_KEY, django::STELE_KEY, "token"].iter().all(|key| args.is_selected(key)));
+        assert!(!args.is_selected("salted"));
         let args = Args::try_parse_from(["stele-load"]).unwrap();
-        assert!(!args.with_django() && args.measures("salted"));
+        assert!(!args.includes_django() && args.is_selected("salted"));
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use stele_bench_kit::Result;
 use stele_bench_kit::dialect::MefpApp;
 
-use crate::installation::{PopulationSizes, ProductBuild, ProgramStart, StoreKind, StoreServers};
+use crate::installation::{PopulationSizes, ProductBuild, ProgramStart, StoreKind, TestStores};
 use crate::test_bed::{DEFAULT_CONNECTIONS, RAW_LOGIN_CONNECTIONS, workload};
 use crate::workloads::{self, LoadKind, Population, Workload};
 
@@ -19,23 +19,23 @@ pub(crate) struct Baseline {
 }
 
 impl Baseline {
-    /// Starts the programs of `build` through `run`.
+    /// Starts the programs of `build`, each by a call of `start_program`.
     ///
     /// # Errors
     /// If a program does not start.
     pub(crate) fn start(
-        stores: &StoreServers,
+        stores: &TestStores,
         build: &ProductBuild,
         sizes: PopulationSizes,
-        run: &mut impl FnMut(ProgramStart) -> Result<SocketAddr>,
+        start_program: &mut impl FnMut(ProgramStart) -> Result<SocketAddr>,
     ) -> Result<Self> {
-        let cloudbox = run(stores.service(build, "cloudbox-baseline", "svc-cloudbox", sizes.main_users))?;
+        let cloudbox = start_program(stores.service(build, "cloudbox-baseline", "svc-cloudbox", sizes.main_users))?;
         Ok(Self {
             cloudbox,
-            portal: run(stores.service(build, "portal-baseline", "svc-portal", sizes.main_users))?,
-            mefp: run(stores.service(build, "mefp-baseline", "svc-mefp", sizes.main_users))?,
-            gateway: run(stores.gateway(build, "gateway-baseline", &[cloudbox], "warn"))?,
-            up: run(stores.up(build, "stele-up-baseline", StoreKind::Embedded))?,
+            portal: start_program(stores.service(build, "portal-baseline", "svc-portal", sizes.main_users))?,
+            mefp: start_program(stores.service(build, "mefp-baseline", "svc-mefp", sizes.main_users))?,
+            gateway: start_program(stores.gateway(build, "gateway-baseline", &[cloudbox], "warn"))?,
+            up: start_program(stores.up(build, "stele-up-baseline", StoreKind::Embedded))?,
         })
     }
 
@@ -45,8 +45,9 @@ impl Baseline {
     /// If the requests of a workload cannot be prepared.
     pub(crate) fn workloads(&self, app: &MefpApp, sizes: PopulationSizes) -> Result<Vec<Workload>> {
         let connections = DEFAULT_CONNECTIONS;
-        let salted = |address| LoadKind::SaltedLogins { address, connections, of: Population::Main, share: None };
-        let repeated = |address, (requests, expected)| LoadKind::RepeatedRequests {
+        let salted_logins =
+            |address| LoadKind::SaltedLogins { address, connections, population: Population::Main, share: None };
+        let repeated_requests = |address, (requests, expected)| LoadKind::RepeatedRequests {
             address,
             connections,
             requests,
@@ -57,15 +58,20 @@ impl Baseline {
             connections: RAW_LOGIN_CONNECTIONS,
             requests: workloads::raw_login_requests(sizes.main_users, app),
         };
-        let token = repeated(self.cloudbox, (workloads::unknown_token_logouts(), workloads::unknown_token_response()));
-        let mefp = repeated(self.mefp, workloads::mefp_requests(sizes.main_users, app, self.mefp)?);
+        let token =
+            repeated_requests(self.cloudbox, (workloads::unknown_token_logouts(), workloads::unknown_token_response()));
+        let mefp = repeated_requests(self.mefp, workloads::mefp_requests(sizes.main_users, app, self.mefp)?);
         Ok(vec![
-            workload("salted-baseline", "baseline: salted login at the service", salted(self.cloudbox)),
-            workload("salted-gateway-baseline", "baseline: salted login through the gateway", salted(self.gateway)),
+            workload("salted-baseline", "baseline: salted login at the service", salted_logins(self.cloudbox)),
+            workload(
+                "salted-gateway-baseline",
+                "baseline: salted login through the gateway",
+                salted_logins(self.gateway),
+            ),
             workload("token-baseline", "baseline: token check", token),
             workload("mefp-baseline", "baseline: MeFP 验证用户名", mefp),
             workload("raw-baseline", "baseline: login by password at the portal", raw),
-            workload("up-baseline", "baseline: salted login through `stele up`, embedded", salted(self.up)),
+            workload("up-baseline", "baseline: salted login through `stele up`, embedded", salted_logins(self.up)),
         ])
     }
 }

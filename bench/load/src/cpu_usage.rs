@@ -81,10 +81,12 @@ fn ticks_to_micros(ticks: u64) -> u64 {
     ticks * 1_000_000 / rustix::param::clock_ticks_per_second().max(1)
 }
 
+/// The processor time of the process `id`, and that of its ended children.
 fn own_and_children(stats: &ProcessStats, id: u32) -> (u64, u64) {
     stats.get(&id).map_or((0, 0), |(_, own, children)| (*own, *children))
 }
 
+/// The processor time of the process `id` and all its descendants, running and ended.
 fn tree_cpu_time(stats: &ProcessStats, id: u32) -> u64 {
     let (own, ended) = own_and_children(stats, id);
     let children = stats.iter().filter(|(_, (parent, ..))| *parent == id);
@@ -96,12 +98,16 @@ fn processor_times() -> ProcessorTimes {
     let line = text.lines().next().unwrap_or_default();
     let fields: Vec<u64> =
         line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).map(ticks_to_micros).collect();
-    let of = |index: usize| fields.get(index).copied().unwrap_or_default();
+    let field = |index: usize| fields.get(index).copied().unwrap_or_default();
     // user, nice, system, idle, iowait, irq, softirq, steal; guest time is included in user time.
-    ProcessorTimes { busy: of(0) + of(1) + of(2) + of(5) + of(6), idle: of(3) + of(4), stolen_time: of(7) }
+    ProcessorTimes {
+        busy: field(0) + field(1) + field(2) + field(5) + field(6),
+        idle: field(3) + field(4),
+        stolen_time: field(7),
+    }
 }
 
-/// Memory of a process and its children, in KiB.
+/// Memory of one or several processes, in KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MemoryUsage {
     /// RSS: resident pages; shared ones count fully in each process.
@@ -117,15 +123,15 @@ pub(crate) struct MemoryUsage {
 pub(crate) fn memory_usage(id: u32) -> Result<MemoryUsage> {
     let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))
         .map_err(|e| BenchError::new(format!("the memory of process {id} cannot be read: {e}")))?;
-    let of = |name: &str| {
+    let field = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
     };
-    Ok(MemoryUsage { resident: of("Rss:"), proportional: of("Pss:") })
+    Ok(MemoryUsage { resident: field("Rss:"), proportional: field("Pss:") })
 }
 
-/// The sum of the memory of the processes `roots` and all their descendants. A child that ends meanwhile counts for
-/// nothing.
+/// The sum of the memory of the processes `roots` and all their descendants. A descendant that ends meanwhile
+/// is not counted.
 ///
 /// # Errors
 /// If one of `roots` has ended.
@@ -144,8 +150,8 @@ pub(crate) fn memory_of_trees(roots: &[u32]) -> Result<MemoryUsage> {
     })
 }
 
-/// Times a fixed computation on one processor. Its variation shows the noise of the machine.
-pub(crate) fn calibration_loop() -> Duration {
+/// Measures the time of a fixed computation on one processor. The variation of the time shows the noise of the machine.
+pub(crate) fn time_calibration_loop() -> Duration {
     let started_at = Instant::now();
     let mut block = [7_u8; 64];
     for _ in 0..200_000 {
@@ -173,7 +179,7 @@ mod tests {
         let before = CpuSnapshot::take(&[("me", std::process::id())]);
         let started_at = Instant::now();
         while started_at.elapsed() < Duration::from_millis(120) {
-            calibration_loop();
+            time_calibration_loop();
         }
         let spent = CpuSnapshot::take(&[("me", std::process::id())]).since_snapshot(&before);
         assert!(spent.by_name["me"] >= 50_000 && spent.by_name["client"] >= 50_000, "{spent:?}");

@@ -11,7 +11,7 @@ use stele_bench_kit::dialect::{self, CLOUDBOX_LOGIN};
 use stele_bench_kit::{BenchError, BlockingConnection, Result};
 
 use crate::external_tools;
-use crate::installation::{PopulationSizes, StoreServers, database};
+use crate::installation::{PopulationSizes, TestStores, database_name};
 use crate::server_process::{ServerProcess, returns_200};
 use crate::servers::{self, RunningServer, TestCertificate};
 use crate::test_bed::{DEFAULT_CONNECTIONS, workload};
@@ -19,9 +19,9 @@ use crate::user_population::{self, SaltedLogins};
 use crate::workloads::{LoadKind, Population, Workload};
 
 /// The workload of the Django view. `--only` with this key selects both workloads.
-pub(crate) const KEY: &str = "django";
+pub(crate) const VIEW_KEY: &str = "django";
 /// The workload of the gateway and the service.
-pub(crate) const STELE: &str = "django-stele";
+pub(crate) const STELE_KEY: &str = "django-stele";
 
 const WORKERS: &str = "3";
 const REQUIREMENTS: &str = include_str!("../django/requirements.txt");
@@ -31,7 +31,7 @@ const FILES: [(&str, &str); 3] = [
     ("wsgi.py", include_str!("../django/wsgi.py")),
 ];
 
-/// A Python virtual environment with what `requirements.txt` lists.
+/// A Python virtual environment with the packages that `requirements.txt` lists.
 pub(crate) struct PythonEnvironment {
     gunicorn: PathBuf,
 }
@@ -53,7 +53,7 @@ impl PythonEnvironment {
         }
         std::fs::create_dir_all(parent)?;
         eprintln!("Installing Django from PyPI in {} (once)", folder.display());
-        let no_python = || BenchError::new("python3 is missing; apt-get install python3 python3-venv");
+        let no_python = || BenchError::new("python3 is missing; run apt-get install python3 python3-venv");
         let mut venv = Command::new(external_tools::find_tool("python3").ok_or_else(no_python)?);
         run_command(venv.args(["-m", "venv"]).arg(&folder), "apt-get install python3-venv")?;
         let requirements = folder.join("requirements.txt");
@@ -96,7 +96,7 @@ impl DjangoComparison {
     ///
     /// # Errors
     /// If a program does not start, or the responses differ.
-    pub(crate) fn start(python: &PythonEnvironment, stores: &StoreServers, sizes: PopulationSizes) -> Result<Self> {
+    pub(crate) fn start(python: &PythonEnvironment, stores: &TestStores, sizes: PopulationSizes) -> Result<Self> {
         create_tables(stores, sizes.main_users)?;
         let build = stores.current_build();
         let files = stores.run_folder_path().join("own");
@@ -119,17 +119,18 @@ impl DjangoComparison {
 
     /// The two workloads, one after the other in each round.
     pub(crate) fn workloads(&self) -> Vec<Workload> {
-        let salted = |address| LoadKind::SaltedLogins {
+        let salted_logins = |address| LoadKind::SaltedLogins {
             address,
             connections: DEFAULT_CONNECTIONS,
-            of: Population::Main,
+            population: Population::Main,
             share: None,
         };
-        let mut stele = workload(STELE, "salted login through gateway and svc-cloudbox", salted(self.gateway.address));
+        let mut stele =
+            workload(STELE_KEY, "salted login through gateway and svc-cloudbox", salted_logins(self.gateway.address));
         stele.processes = vec![self.gateway.process.process_id, self.service.process.process_id];
         let title = format!("the same call as a plain Django view, gunicorn with {WORKERS} workers");
-        let mut django = workload(KEY, &title, salted(self.view));
-        // Without nginx, which many sites share among several servers.
+        let mut django = workload(VIEW_KEY, &title, salted_logins(self.view));
+        // The memory of nginx is not counted, since many sites share one nginx among several servers.
         django.processes = vec![self.gunicorn.process_id];
         vec![stele, django]
     }
@@ -177,7 +178,7 @@ fn normalized_response(address: SocketAddr, request: &[u8]) -> Result<String> {
 /// nginx's address.
 fn serve_view(
     python: &PythonEnvironment,
-    stores: &StoreServers,
+    stores: &TestStores,
     users: u64,
 ) -> Result<(ServerProcess, ServerProcess, SocketAddr)> {
     let folder = stores.run_folder_path().join("django");
@@ -189,12 +190,12 @@ fn serve_view(
     let mut command = Command::new(&python.gunicorn);
     command.args(["--bind", &socket, "--workers", WORKERS]);
     command.args(["--log-level", "warning", "--no-control-socket", "--chdir"]).arg(&folder).arg("wsgi:application");
-    command.env("DJANGO_SETTINGS_MODULE", "settings").env("STAND_IN_DATABASE", database(users));
+    command.env("DJANGO_SETTINGS_MODULE", "settings").env("STAND_IN_DATABASE", database_name(users));
     command.env("STAND_IN_HOST", postgres.ip().to_string()).env("STAND_IN_PORT", postgres.port().to_string());
     for name in ["PYTHONPATH", "PYTHONHOME", "GUNICORN_CMD_ARGS", "WEB_CONCURRENCY"] {
         command.env_remove(name);
     }
-    let gunicorn = ServerProcess::start(KEY, &command, "TERM", folder.join("gunicorn.log"))?;
+    let gunicorn = ServerProcess::start(VIEW_KEY, &command, "TERM", folder.join("gunicorn.log"))?;
     let (nginx, addresses) = servers::start_nginx(&folder, &[socket], &TestCertificate::generate(&folder)?)?;
     let view = addresses.first().copied().ok_or_else(|| BenchError::new("nginx has no address"))?;
     gunicorn.wait_until(|| returns_200(view, "/healthz"))?;
@@ -202,8 +203,8 @@ fn serve_view(
 }
 
 /// Creates the view's tables in a separate schema of the users' database, without sessions.
-fn create_tables(stores: &StoreServers, users: u64) -> Result<()> {
-    let database = database(users);
+fn create_tables(stores: &TestStores, users: u64) -> Result<()> {
+    let database = database_name(users);
     // Separately: several statements form a transaction, in which VACUUM is not allowed.
     for sql in [tables_sql().as_str(), "VACUUM (FREEZE, ANALYZE) stand_in.users", "CHECKPOINT"] {
         stores.cluster.execute(&database, sql)?;

@@ -42,7 +42,8 @@ pub(crate) fn find_tool(name: &str) -> Option<PathBuf> {
 /// # Errors
 /// If it is not installed.
 pub(crate) fn require_tool(name: &str) -> Result<PathBuf> {
-    find_tool(name).ok_or_else(|| BenchError::new(format!("{name} is not installed")))
+    find_tool(name)
+        .ok_or_else(|| BenchError::new(format!("{name} is not installed; install the Debian package that contains it")))
 }
 
 /// Checks that all required programs are installed.
@@ -57,7 +58,7 @@ pub(crate) fn ensure_installed() -> Result<()> {
     let programs: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
     let mut packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
     packages.dedup();
-    Err(BenchError::new(format!("missing: {}; apt-get install {}", programs.join(", "), packages.join(" "))))
+    Err(BenchError::new(format!("missing: {}; run apt-get install {}", programs.join(", "), packages.join(" "))))
 }
 
 /// A tool's result: requests per second, and latencies in milliseconds if the tool reports them.
@@ -74,24 +75,25 @@ pub(crate) struct ToolResult {
 ///
 /// # Errors
 /// If it fails, or its output cannot be parsed.
-pub(crate) fn wrk(address: SocketAddr, path: &str, connections: usize, time: Duration) -> Result<ToolResult> {
+pub(crate) fn run_wrk(address: SocketAddr, path: &str, connections: usize, time: Duration) -> Result<ToolResult> {
     // wrk accepts only whole seconds.
     let seconds = time.as_secs_f64().round().max(1.0);
     let mut command = Command::new(require_tool("wrk")?);
     command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--latency"]);
     let text = run_and_capture(command.arg(format!("http://{address}{path}")))?;
-    let after = |label: &str| {
+    let value_after = |label: &str| {
         let line = text.lines().find_map(|line| line.trim_start().strip_prefix(label));
         line.map(|value| value.trim_start_matches(':').trim().to_owned())
     };
-    let rate =
-        after("Requests/sec").and_then(|rate| rate.parse().ok()).ok_or_else(|| unreadable_output("wrk", &text))?;
-    let percentile = |label| after(label).and_then(|time| parse_milliseconds(&time));
+    let rate = value_after("Requests/sec")
+        .and_then(|rate| rate.parse().ok())
+        .ok_or_else(|| unreadable_output("wrk", &text))?;
+    let percentile = |label| value_after(label).and_then(|time| parse_milliseconds(&time));
     // "Non-2xx or 3xx responses: 5", "Socket errors: connect 0, read 5, write 0, timeout 0".
-    let sockets = after("Socket errors").unwrap_or_default();
+    let sockets = value_after("Socket errors").unwrap_or_default();
     let socket_errors = sockets.split([' ', ',']).filter_map(|word| word.parse::<u64>().ok()).sum::<u64>();
     let status_errors =
-        after("Non-2xx or 3xx responses").and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+        value_after("Non-2xx or 3xx responses").and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
     let errors = socket_errors + status_errors;
     let count = text.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok());
     let count = count.ok_or_else(|| unreadable_output("wrk", &text))?;
@@ -120,7 +122,7 @@ pub(crate) struct H2loadRequest {
 ///
 /// # Errors
 /// If it fails, or its output cannot be parsed.
-pub(crate) fn h2load(
+pub(crate) fn run_h2load(
     request: &H2loadRequest,
     connections: usize,
     warmup: Duration,
@@ -142,18 +144,18 @@ pub(crate) fn h2load(
     }
     let text = run_and_capture(command.arg(format!("https://{address}{path}")))?;
     // "finished in 3.00s, 12345.67 req/s, 1.23MB/s"; "requests: 9 total, 9 started, 9 done, 9 succeeded, 0 failed, …"
-    let line = |start: &str| text.lines().find_map(|line| line.strip_prefix(start));
-    let value = |line: &str, label: &str| -> Option<f64> {
+    let find_line = |start: &str| text.lines().find_map(|line| line.strip_prefix(start));
+    let number_before = |line: &str, label: &str| -> Option<f64> {
         line.split(", ").find_map(|part| part.trim().strip_suffix(label)?.trim().parse().ok())
     };
-    let parse = || {
-        let (requests, protocol) = (line("requests:")?, line("Application protocol:")?);
+    let parse_output = || {
+        let (requests, protocol) = (find_line("requests:")?, find_line("Application protocol:")?);
         let is_requested_version = protocol.trim() == if *version == HttpVersion::Http1 { "http/1.1" } else { "h2" };
-        let (done, succeeded) = (value(requests, "done")?, value(line("status codes:")?, "2xx")?);
+        let (done, succeeded) = (number_before(requests, "done")?, number_before(find_line("status codes:")?, "2xx")?);
         let errors = if is_requested_version { done - succeeded } else { done };
-        Some((value(line("finished in")?, "req/s")?, done, errors))
+        Some((number_before(find_line("finished in")?, "req/s")?, done, errors))
     };
-    let (rate, count, errors) = parse().ok_or_else(|| unreadable_output("h2load", &text))?;
+    let (rate, count, errors) = parse_output().ok_or_else(|| unreadable_output("h2load", &text))?;
     let mut latencies = latencies_from_log(log)?;
     latencies.sort_unstable();
     let percentile = |share: f64| {
@@ -174,7 +176,7 @@ fn latencies_from_log(log: &Path) -> Result<Vec<u64>> {
 ///
 /// # Errors
 /// If it fails, or its output cannot be parsed.
-pub(crate) fn pgbench(
+pub(crate) fn run_pgbench(
     address: SocketAddr,
     database: &str,
     script: &Path,
@@ -187,14 +189,14 @@ pub(crate) fn pgbench(
     command.args(["-n", "-M", "prepared", "-j", "1", "-c", &clients.to_string(), "-T", &seconds]);
     command.args(["-h", &host, "-p", &port, "-U", "stele", "-f"]).arg(script).arg(database);
     let text = run_and_capture(&mut command)?;
-    let value = |label: &str| {
+    let number_after = |label: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(label))?;
         line.trim_start_matches([' ', '=', ':']).split_whitespace().next()?.split('/').next()?.parse::<f64>().ok()
     };
-    let rate = value("tps").ok_or_else(|| unreadable_output("pgbench", &text))?;
+    let rate = number_after("tps").ok_or_else(|| unreadable_output("pgbench", &text))?;
     let count =
-        value("number of transactions actually processed").ok_or_else(|| unreadable_output("pgbench", &text))?;
-    let errors = value("number of failed transactions").unwrap_or_default();
+        number_after("number of transactions actually processed").ok_or_else(|| unreadable_output("pgbench", &text))?;
+    let errors = number_after("number of failed transactions").unwrap_or_default();
     Ok(ToolResult { rate, requests: count as u64, errors: errors as u64, p50: None, p99: None })
 }
 
@@ -202,7 +204,7 @@ pub(crate) fn pgbench(
 ///
 /// # Errors
 /// If it fails, or its output cannot be parsed.
-pub(crate) fn redis_benchmark(address: SocketAddr, test: &str, clients: usize, count: u64) -> Result<ToolResult> {
+pub(crate) fn run_redis_benchmark(address: SocketAddr, test: &str, clients: usize, count: u64) -> Result<ToolResult> {
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     let mut command = Command::new(require_tool("redis-benchmark")?);
     command.args(["-h", &host, "-p", &port, "-t", test, "-c", &clients.to_string(), "-n", &count.to_string()]);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use stele_bench_kit::{BenchError, DialectKind, Result};
 
 use crate::cpu_usage::{self, MemoryUsage};
-use crate::installation::{PopulationSizes, ProgramStart, StoreKind, StoreServers};
+use crate::installation::{PopulationSizes, ProgramStart, StoreKind, TestStores};
 use crate::measurement::MedianRange;
 
 /// The number of starts of each program.
@@ -25,30 +25,35 @@ pub(crate) struct Footprint {
 /// # Errors
 /// If a program does not start.
 pub(crate) fn measure_footprints(
-    stores: &StoreServers,
+    stores: &TestStores,
     sizes: PopulationSizes,
     idle_time: Duration,
 ) -> Result<Vec<Footprint>> {
     let (mut startup_times, mut running) = (Vec::new(), Vec::new());
-    let mut start = |start: ProgramStart| {
+    let mut measure_starts = |program: ProgramStart| {
         let mut times = Vec::new();
         for number in 0..STARTS_PER_PROGRAM {
             let started_at = Instant::now();
-            let server = stores.start(&start)?;
+            let server = stores.start(&program)?;
             times.push(started_at.elapsed().as_secs_f64());
             if number + 1 == STARTS_PER_PROGRAM {
                 running.push(server);
             }
         }
-        startup_times.push((start.name, times));
+        startup_times.push((program.name, times));
         Ok::<_, BenchError>(running.iter().map(|server| server.address).collect::<Vec<_>>())
     };
     let mut services = Vec::new();
     for dialect in DialectKind::ALL {
-        services = start(stores.service(stores.current_build(), dialect.name(), dialect.program(), sizes.main_users))?;
+        services = measure_starts(stores.service(
+            stores.current_build(),
+            dialect.name(),
+            dialect.program(),
+            sizes.main_users,
+        ))?;
     }
-    start(stores.gateway_to_all_services("gateway", &services))?;
-    start(stores.up(stores.current_build(), "stele up", StoreKind::Embedded))?;
+    measure_starts(stores.gateway_to_all_services("gateway", &services))?;
+    measure_starts(stores.up(stores.current_build(), "stele up", StoreKind::Embedded))?;
     std::thread::sleep(idle_time);
     let footprints = startup_times.into_iter().zip(&running).map(|((name, times), server)| {
         let startup_seconds =

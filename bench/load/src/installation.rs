@@ -36,7 +36,7 @@ pub(crate) struct PopulationSizes {
     pub(crate) most_users: Option<u64>,
 }
 
-/// Where a program has its stores.
+/// The kind of stores that a program uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StoreKind {
     /// SQLite files.
@@ -45,8 +45,8 @@ pub(crate) enum StoreKind {
     Servers,
 }
 
-/// The database servers with their users, and a temporary folder for the run.
-pub(crate) struct StoreServers {
+/// The stores under test: database servers and embedded stores, filled with users; and a temporary folder for the run.
+pub(crate) struct TestStores {
     current_build: ProductBuild,
     baseline_build: Option<ProductBuild>,
     database_folder: PathBuf,
@@ -70,8 +70,8 @@ impl ProductBuild {
         Self { programs, tag, rows: OnceCell::new() }
     }
 
-    fn database(&self, users: u64) -> String {
-        format!("{}{}", database(users), self.tag)
+    fn database_name(&self, users: u64) -> String {
+        format!("{}{}", database_name(users), self.tag)
     }
 }
 
@@ -101,7 +101,7 @@ impl ProgramStart {
     }
 }
 
-impl StoreServers {
+impl TestStores {
     /// Starts the servers on the data in `database_folder`, and creates missing databases for the current build and the
     /// `baseline`.
     ///
@@ -115,16 +115,16 @@ impl StoreServers {
     ) -> Result<Self> {
         external_tools::ensure_installed()?;
         std::fs::create_dir_all(database_folder)?;
-        let run = tempfile::Builder::new().prefix("stele-load-").tempdir()?;
-        let cluster = PostgresCluster::start(database_folder, run.path().join("postgres.log"))?;
-        let redis = servers::start_redis(run.path())?;
+        let run_folder = tempfile::Builder::new().prefix("stele-load-").tempdir()?;
+        let cluster = PostgresCluster::start(database_folder, run_folder.path().join("postgres.log"))?;
+        let redis = servers::start_redis(run_folder.path())?;
         let baseline = baseline.map(|programs| ProductBuild::new(programs, "_baseline"));
         let current = ProductBuild::new(programs, "");
         let stores = Self {
             current_build: current,
             baseline_build: baseline,
             database_folder: database_folder.to_owned(),
-            run_folder: run,
+            run_folder,
             cluster,
             redis,
             sizes,
@@ -151,7 +151,7 @@ impl StoreServers {
     }
 
     fn ensure_database(&self, build: &ProductBuild, users: u64) -> Result<()> {
-        let database = build.database(users);
+        let database = build.database_name(users);
         let exists = self.cluster.has_users(&database, users);
         if !exists {
             self.cluster.create_database(&database)?;
@@ -215,7 +215,7 @@ impl StoreServers {
     fn server_settings(&self, build: &ProductBuild, users: u64) -> Vec<(&'static str, String)> {
         let mut settings = self.common_settings(build, &self.data_folder(build));
         let (redis, tag) = (self.redis.address, build.tag);
-        settings.push(("STELE_DATABASE_URL", self.cluster.url(&build.database(users))));
+        settings.push(("STELE_DATABASE_URL", self.cluster.url(&build.database_name(users))));
         settings.push(("STELE_REDIS_URL", format!("redis://{redis}?prefix=u{users}{tag}")));
         settings
     }
@@ -278,19 +278,19 @@ impl StoreServers {
         })
     }
 
-    /// A gateway in front of `instances` of cloudbox. `log` is its log level; `info`, the default, includes the access
-    /// log. `/healthz` shows that it is ready, since `/readyz` requires all services.
+    /// A gateway in front of `instances` of cloudbox. The log level `info`, the default, includes the access log. The
+    /// gateway counts as ready when `/healthz` succeeds, since `/readyz` requires all services.
     pub(crate) fn gateway(
         &self,
         build: &ProductBuild,
         name: &'static str,
         instances: &[SocketAddr],
-        log: &str,
+        log_level: &str,
     ) -> ProgramStart {
         let urls: Vec<_> = instances.iter().map(|address| format!("http://{address}")).collect();
         let settings = vec![
             ("STELE_UPSTREAM_CLOUDBOX", urls.join(",")),
-            ("STELE_LOG", log.to_owned()),
+            ("STELE_LOG", log_level.to_owned()),
             ("STELE_DRAIN", "0".to_owned()),
         ];
         ProgramStart {
@@ -355,18 +355,18 @@ impl StoreServers {
     ///
     /// # Errors
     /// If it does not become ready in time.
-    pub(crate) fn start(&self, start: &ProgramStart) -> Result<RunningServer> {
+    pub(crate) fn start(&self, program: &ProgramStart) -> Result<RunningServer> {
         let (address, admin) = (free_address()?, free_address()?);
-        let mut command = command_without_settings(&start.program);
-        command.envs(start.settings.iter().cloned()).args(start.arguments);
+        let mut command = command_without_settings(&program.program);
+        command.envs(program.settings.iter().cloned()).args(program.arguments);
         command.env("STELE_LISTEN", address.to_string()).env("STELE_ADMIN_LISTEN", admin.to_string());
-        let log = self.run_folder_path().join(format!("{}-{}.log", start.name, address.port()));
-        let process = ServerProcess::start(start.name, &command, "TERM", log)?;
+        let log = self.run_folder_path().join(format!("{}-{}.log", program.name, address.port()));
+        let process = ServerProcess::start(program.name, &command, "TERM", log)?;
         process.wait_until(|| {
-            if start.readiness_path.is_empty() {
+            if program.readiness_path.is_empty() {
                 accepts_connections(address)
             } else {
-                returns_200(address, start.readiness_path)
+                returns_200(address, program.readiness_path)
             }
         })?;
         Ok(RunningServer { process, address })
@@ -374,7 +374,7 @@ impl StoreServers {
 }
 
 /// The name of the database with this many users.
-pub(crate) fn database(users: u64) -> String {
+pub(crate) fn database_name(users: u64) -> String {
     format!("bench_{users}")
 }
 

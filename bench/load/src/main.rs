@@ -29,7 +29,7 @@ use stele_bench_kit::{ReleasePrograms, Result};
 
 use args::Args;
 use django::{DjangoComparison, PythonEnvironment};
-use installation::StoreServers;
+use installation::TestStores;
 use measurement::RoundMeasurements;
 use report::{Report, format_thousands};
 use test_bed::TestBed;
@@ -56,11 +56,11 @@ fn run(args: &Args) -> Result<bool> {
         Some(folder) => ReleasePrograms::from_folder(folder)?,
         None => ReleasePrograms::build()?,
     };
-    let python = args.with_django().then(|| PythonEnvironment::ensure(&args.database_folder())).transpose()?;
+    let python = args.includes_django().then(|| PythonEnvironment::ensure(&args.database_folder())).transpose()?;
     let sizes = args.sizes();
     eprintln!("Databases in {} (filled the first time, and again after 20 hours)", args.database_folder().display());
     let baseline = args.baseline.as_deref().map(ReleasePrograms::from_folder).transpose()?;
-    let stores = StoreServers::open(programs, baseline, &args.database_folder(), sizes)?;
+    let stores = TestStores::open(programs, baseline, &args.database_folder(), sizes)?;
     let footprints = if args.only.is_empty() {
         eprintln!("Measuring start-up time and memory of each program");
         footprint::measure_footprints(&stores, sizes, args.idle_time())?
@@ -76,7 +76,7 @@ fn run(args: &Args) -> Result<bool> {
         workloads.extend(comparison.workloads());
         processes.extend(comparison.named_processes());
     }
-    workloads.retain(|workload| args.measures(workload.key));
+    workloads.retain(|workload| args.is_selected(workload.key));
     let mut runner = RoundRunner {
         processes,
         measurement_time: args.measurement_time(),
@@ -84,7 +84,7 @@ fn run(args: &Args) -> Result<bool> {
         main_logins: SaltedLogins::new(sizes.main_users),
         few_users_logins: SaltedLogins::new(sizes.few_users),
         most_users_logins: sizes.most_users.map(SaltedLogins::new),
-        fastest_salted_rate: None,
+        last_salted_rate: None,
         raw_rates_in_mixed_load: Vec::new(),
     };
     let (rounds, calibration_times) = run_rounds(args.rounds(), stores.redis.address, &mut workloads, &mut runner)?;
@@ -97,7 +97,7 @@ fn run(args: &Args) -> Result<bool> {
         sizes,
         measurement_time: args.measurement_time(),
     };
-    let markdown = report.markdown();
+    let markdown = report.to_markdown();
     println!("{markdown}");
     if let Some(folder) = &args.out {
         std::fs::create_dir_all(folder)?;
@@ -105,7 +105,7 @@ fn run(args: &Args) -> Result<bool> {
         std::fs::write(folder.join("performance.svg"), bar_chart::bar_chart_svg(&report))?;
         eprintln!("Written: performance.md and performance.svg in {}", folder.display());
     }
-    let errors = report.errors();
+    let errors = report.error_count();
     if errors > 0 {
         eprintln!("{errors} requests failed or had an unexpected response; see the errors above");
     }
@@ -125,7 +125,7 @@ fn run_rounds(
         servers::flush_redis(redis)?;
         runner.refresh_logins();
         for workload in workloads.iter_mut() {
-            calibration_times.push(cpu_usage::calibration_loop());
+            calibration_times.push(cpu_usage::time_calibration_loop());
             let measurement = runner.measure(workload)?;
             let p99 = measurement.p99.map_or_else(String::new, |p99| format!(", p99 {p99:.2} ms"));
             eprintln!(

@@ -72,8 +72,8 @@ impl PostgresCluster {
             Ok((row.try_get::<_, i64>(0)?, row.try_get::<_, i64>(1)?))
         });
         let (users, now) = (i64::try_from(users).ok(), user_population::unix_seconds());
-        found.is_ok_and(|(found, loaded)| {
-            Some(found) == users && u64::try_from(loaded).is_ok_and(|loaded| now.saturating_sub(loaded) < MAX_AGE)
+        found.is_ok_and(|(found_users, loaded)| {
+            Some(found_users) == users && u64::try_from(loaded).is_ok_and(|loaded| now.saturating_sub(loaded) < MAX_AGE)
         })
     }
 
@@ -96,22 +96,24 @@ impl PostgresCluster {
             // COPY in the transaction of TRUNCATE freezes the rows and skips the write-ahead log. The replica role
             // skips two million foreign-key checks.
             client.batch_execute("SET session_replication_role = replica; BEGIN; TRUNCATE users, identifiers").await?;
-            let into = format!("COPY users ({COLUMNS}) FROM STDIN (FREEZE)");
-            copy_rows(client, &into, users, &progress, |user, out| {
+            let copy_statement = format!("COPY users ({COLUMNS}) FROM STDIN (FREEZE)");
+            copy_rows(client, &copy_statement, users, &progress, |user, out| {
                 rows.with_row(user, |values| write_copy_row(values, out));
             })
             .await?;
             let keys: [fn(u64) -> String; 2] = [user_population::name, phone_key];
             for key in keys {
-                let into = "COPY identifiers (key, number) FROM STDIN (FREEZE)";
-                let line = |user: u64, out: &mut String| {
+                let copy_statement = "COPY identifiers (key, number) FROM STDIN (FREEZE)";
+                let write_line = |user: u64, out: &mut String| {
                     let _ = writeln!(out, "{}\t{}", key(user), user_population::FIRST_NUMBER + user);
                 };
-                copy_rows(client, into, users, &progress, line).await?;
+                copy_rows(client, copy_statement, users, &progress, write_line).await?;
             }
-            let number = "SELECT setval(pg_get_serial_sequence('users', 'number'), max(number)) FROM users";
+            let set_sequence = "SELECT setval(pg_get_serial_sequence('users', 'number'), max(number)) FROM users";
             // Separately: several statements form a transaction, in which VACUUM is not allowed.
-            for sql in ["COMMIT", number, "VACUUM (FREEZE, ANALYZE) users", "VACUUM (FREEZE, ANALYZE) identifiers"] {
+            for sql in
+                ["COMMIT", set_sequence, "VACUUM (FREEZE, ANALYZE) users", "VACUUM (FREEZE, ANALYZE) identifiers"]
+            {
                 client.batch_execute(sql).await?;
             }
             let now = user_population::unix_seconds();
@@ -129,14 +131,14 @@ impl PostgresCluster {
     /// # Errors
     /// If statement logging cannot be changed, or `work` fails.
     pub(crate) fn capture_statements(&self, work: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
-        let before = self.process.log().len();
+        let before = self.process.read_log().len();
         self.set_statement_logging("all")?;
         let result = work();
         // Earlier statements are in the log once this one has been executed.
         self.execute("postgres", "SELECT 'captured'")?;
         self.set_statement_logging("none")?;
         result?;
-        let log = self.process.log();
+        let log = self.process.read_log();
         let lines = log.get(before..).unwrap_or_default().lines();
         Ok(lines.filter_map(|line| Some(line.split_once(": ")?.1.to_owned())).collect())
     }
@@ -187,16 +189,16 @@ impl From<BenchError> for PostgresError {
 
 async fn copy_rows(
     client: &Client,
-    into: &str,
+    copy_statement: &str,
     users: u64,
     progress: &Progress,
-    mut write: impl FnMut(u64, &mut String),
+    mut write_row: impl FnMut(u64, &mut String),
 ) -> std::result::Result<(), PostgresError> {
-    let sink = client.copy_in::<_, bytes::Bytes>(into).await?;
+    let sink = client.copy_in::<_, bytes::Bytes>(copy_statement).await?;
     let mut sink = std::pin::pin!(sink);
     let mut chunk = String::with_capacity(COPY_CHUNK + 4_096);
     for user in 0..users {
-        write(user, &mut chunk);
+        write_row(user, &mut chunk);
         if chunk.len() >= COPY_CHUNK {
             sink.send(std::mem::take(&mut chunk).into()).await?;
         }
@@ -266,8 +268,8 @@ fn postgres_user() -> Result<Option<(u32, u32)>> {
     let users = std::fs::read_to_string("/etc/passwd")?;
     let mut fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let fields = fields.find(|fields| fields.first() == Some(&"postgres"));
-    let number = |at: usize| fields.as_ref().and_then(|fields| fields.get(at)?.parse().ok());
-    match (number(2), number(3)) {
+    let parse_field = |at: usize| fields.as_ref().and_then(|fields| fields.get(at)?.parse().ok());
+    match (parse_field(2), parse_field(3)) {
         (Some(uid), Some(gid)) => Ok(Some((uid, gid))),
         _ => Err(BenchError::new(
             "PostgreSQL does not run as root, and the user postgres is missing; install the package postgresql",

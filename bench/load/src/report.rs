@@ -16,8 +16,9 @@ pub(crate) struct Report {
     pub(crate) workloads: Vec<Workload>,
     pub(crate) rounds: Vec<RoundMeasurements>,
     pub(crate) footprints: Vec<Footprint>,
-    /// Times of the fixed computation before each measurement.
+    /// The time of a fixed computation before each measurement, which shows the noise of the machine.
     pub(crate) calibration_times: Vec<Duration>,
+    /// Password logins per second during the salted logins of the workload `salted-beside`, in each round.
     pub(crate) raw_rates_in_mixed_load: Vec<f64>,
     pub(crate) sizes: PopulationSizes,
     pub(crate) measurement_time: Duration,
@@ -30,12 +31,12 @@ impl Report {
     }
 
     /// The number of failed requests and unexpected responses.
-    pub(crate) fn errors(&self) -> u64 {
+    pub(crate) fn error_count(&self) -> u64 {
         self.rounds.iter().flat_map(RoundMeasurements::values).map(|measurement| measurement.errors).sum()
     }
 
-    /// The report.
-    pub(crate) fn markdown(&self) -> String {
+    /// The report in Markdown.
+    pub(crate) fn to_markdown(&self) -> String {
         let mut text = String::new();
         let PopulationSizes { main_users: users, .. } = self.sizes;
         let (rounds, seconds) = (self.rounds.len(), self.measurement_time.as_secs_f64());
@@ -58,7 +59,7 @@ impl Report {
             text += &self.workload_row(workload);
         }
         text += &self.memory_after_use();
-        text += "\n### Memory and start-up\n\n| | RSS MiB | PSS MiB | start to startup s | range |\n\
+        text += "\n### Memory and start-up\n\n| | RSS MiB | PSS MiB | start to ready s | range |\n\
                  | --- | --- | --- | --- | --- |\n";
         for Footprint { name, startup_seconds: startup, idle_memory: idle } in &self.footprints {
             let mib = |kib: u64| kib as f64 / 1_024.0;
@@ -75,7 +76,7 @@ impl Report {
         text
     }
 
-    /// A row for each workload whose processes' memory was read.
+    /// A table with a row for each workload after which the memory of its processes was read; empty if there is none.
     fn memory_after_use(&self) -> String {
         let mut rows = String::new();
         for workload in &self.workloads {
@@ -104,9 +105,9 @@ impl Report {
 
     fn noise_section(&self) -> String {
         let measurements = || self.rounds.iter().flat_map(RoundMeasurements::values);
-        let percent = |share: f64| share * 100.0;
-        let others = MedianRange::from_values(measurements().map(|measurement| percent(measurement.others_share)));
-        let stolen = MedianRange::from_values(measurements().map(|measurement| percent(measurement.stolen_share)));
+        let to_percent = |share: f64| share * 100.0;
+        let others = MedianRange::from_values(measurements().map(|measurement| to_percent(measurement.others_share)));
+        let stolen = MedianRange::from_values(measurements().map(|measurement| to_percent(measurement.stolen_share)));
         let calibration = MedianRange::from_values(self.calibration_times.iter().map(Duration::as_secs_f64));
         let (Some(others), Some(stolen), Some(calibration)) = (others, stolen, calibration) else {
             return String::new();
@@ -118,7 +119,7 @@ impl Report {
             calibration.median * 1_000.0,
             calibration.min * 1_000.0,
             calibration.max * 1_000.0,
-            percent(calibration.max / calibration.min - 1.0),
+            to_percent(calibration.max / calibration.min - 1.0),
             others.median,
             others.max,
             stolen.median,
@@ -158,25 +159,26 @@ impl Report {
 
     fn workload_row(&self, workload: &Workload) -> String {
         let measurements: Vec<&Measurement> = self.rounds.iter().filter_map(|round| round.get(workload.key)).collect();
-        let range = |of: fn(&Measurement) -> Option<f64>| {
-            MedianRange::from_values(measurements.iter().filter_map(|measurement| of(measurement)))
+        let range_of = |value: fn(&Measurement) -> Option<f64>| {
+            MedianRange::from_values(measurements.iter().filter_map(|measurement| value(measurement)))
         };
-        let Some(rate) = range(|measurement| Some(measurement.rate)) else { return String::new() };
-        let time = |of| range(of).map_or_else(String::new, |range| format!("{:.2}", range.median));
+        let Some(rate) = range_of(|measurement| Some(measurement.rate)) else { return String::new() };
+        let format_percentile =
+            |value| range_of(value).map_or_else(String::new, |range| format!("{:.2}", range.median));
         let errors: u64 = measurements.iter().map(|measurement| measurement.errors).sum();
         let mut names: Vec<&str> =
             measurements.iter().flat_map(|measurement| measurement.cpu_micros.keys().copied()).collect();
         names.sort_unstable();
         names.dedup();
-        let spent = |name: &str| {
+        let cpu_time_of = |name: &str| {
             MedianRange::from_values(
                 measurements.iter().map(|measurement| measurement.cpu_micros.get(name).copied().unwrap_or_default()),
             )
         };
-        let total: f64 = names.iter().filter_map(|name| Some(spent(name)?.median)).sum();
+        let total: f64 = names.iter().filter_map(|name| Some(cpu_time_of(name)?.median)).sum();
         // Smaller shares are background work of idle processes.
         let cpu = names.into_iter().filter_map(|name| {
-            let median = spent(name)?.median;
+            let median = cpu_time_of(name)?.median;
             (median >= total * 0.02).then(|| format!("{name} {}", format_thousands(median)))
         });
         format!(
@@ -185,9 +187,9 @@ impl Report {
             format_thousands(rate.median),
             format_thousands(rate.min),
             format_thousands(rate.max),
-            time(|measurement| measurement.p50),
-            time(|measurement| measurement.p99),
-            time(|measurement| measurement.p999),
+            format_percentile(|measurement| measurement.p50),
+            format_percentile(|measurement| measurement.p99),
+            format_percentile(|measurement| measurement.p999),
             cpu.collect::<Vec<_>>().join(", ")
         )
     }

@@ -68,23 +68,23 @@ impl ServerProcess {
         Ok(Self { name, process_id: id, supervisor: Some(supervisor), log })
     }
 
-    /// Waits until `ready` returns true, polling every millisecond.
+    /// Waits until `is_ready` returns true, polling every millisecond.
     ///
     /// # Errors
     /// If the program exits or the timeout expires; the message contains its output.
-    pub(crate) fn wait_until(&self, mut ready: impl FnMut() -> bool) -> Result<()> {
+    pub(crate) fn wait_until(&self, mut is_ready: impl FnMut() -> bool) -> Result<()> {
         let deadline = Instant::now() + STARTUP_TIMEOUT;
-        while !ready() {
+        while !is_ready() {
             if !self.is_running() || Instant::now() > deadline {
-                return Err(BenchError::new(format!("{} does not become ready: {}", self.name, self.log())));
+                return Err(BenchError::new(format!("{} does not become ready: {}", self.name, self.read_log())));
             }
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }
 
-    /// Its output so far.
-    pub(crate) fn log(&self) -> String {
+    /// Reads the output that the program has written so far.
+    pub(crate) fn read_log(&self) -> String {
         std::fs::read(&self.log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
     }
 

@@ -1,4 +1,5 @@
-//! Starts the other servers: Redis, nginx, haproxy, and the empty handler; creates the TLS certificate.
+//! Starts Redis, the reverse proxies nginx and haproxy, and the empty handler behind them; generates the TLS
+//! certificate.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -37,17 +38,17 @@ pub(crate) fn start_redis(folder: &Path) -> Result<RunningServer> {
 /// If a command fails, or the rewrite takes more than 30 seconds.
 pub(crate) fn flush_redis(redis: SocketAddr) -> Result<()> {
     use std::io::{Read as _, Write as _};
-    let run = |command: &str| -> Result<String> {
+    let run_command = |command: &str| -> Result<String> {
         let mut stream = std::net::TcpStream::connect(redis)?;
         stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes())?;
         let mut reply = String::new();
         stream.read_to_string(&mut reply)?;
         Ok(reply)
     };
-    run("FLUSHALL")?;
-    run("BGREWRITEAOF")?;
+    run_command("FLUSHALL")?;
+    run_command("BGREWRITEAOF")?;
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while !run("INFO persistence")?.contains("aof_rewrite_in_progress:0") {
+    while !run_command("INFO persistence")?.contains("aof_rewrite_in_progress:0") {
         if std::time::Instant::now() > deadline {
             return Err(BenchError::new("Redis did not finish rewriting its append-only file in 30 s"));
         }

@@ -24,10 +24,11 @@ const PASSWORDS: usize = 64;
 pub(crate) const FIRST_NUMBER: u64 = 100_001;
 /// The first user's phone, which every dialect accepts.
 pub(crate) const FIRST_PHONE: u64 = 13_000_000_000;
-/// Step between users of consecutive logins, modulo their number, so that consecutive logins read different pages.
+/// Step between users of consecutive logins, modulo the number of users, so that consecutive logins read different
+/// pages.
 const STRIDE: u64 = 7_368_787;
-/// How far timestamps are ahead of the clock, in seconds. An emptied state store rejects proofs from before the end of
-/// the second of its first login.
+/// How far the timestamp of a new cycle is ahead of the clock, in seconds. An emptied state store rejects proofs from
+/// before the end of the second of its first login.
 const LEAD_SECONDS: u64 = 5;
 /// How far a timestamp may be ahead of the clock, in seconds (the service accepts 300).
 const MAX_AHEAD_SECONDS: u64 = 240;
@@ -63,7 +64,7 @@ pub(crate) fn password(user: u64) -> String {
     format!("correct horse {:02}", user % PASSWORDS as u64)
 }
 
-/// The md5 digest of each password as hex digits. User `n` has the digest at `n` modulo their number.
+/// The md5 digest of each password as hex digits. User `n` has the digest at `n` modulo the number of digests.
 pub(crate) fn digests() -> Vec<String> {
     (0..PASSWORDS as u64).map(|user| hex::encode(&digest(user))).collect()
 }
@@ -72,7 +73,7 @@ fn digest(user: u64) -> [u8; 16] {
     Md5::digest(password(user)).into()
 }
 
-/// Generates rows of users.
+/// Generates the rows of users, with sealed password digests and argon2id verifiers.
 pub(crate) struct UserRows {
     sealer: Sealer,
     key: u32,
@@ -93,7 +94,8 @@ impl UserRows {
             verifier::hash(&digest, &OsRandom.bits128(), cost, &mut HashMemory::default())
         };
         let verifiers: Option<Vec<_>> = (0..PASSWORDS).map(hash).collect();
-        let verifiers = verifiers.ok_or_else(|| BenchError::new("argon2 does not take its parameters"))?;
+        let verifiers =
+            verifiers.ok_or_else(|| BenchError::new("argon2 rejects the cost; use the product's default"))?;
         Ok(Self {
             sealer,
             key,
@@ -102,8 +104,8 @@ impl UserRows {
         })
     }
 
-    /// Calls `take` with the user's values of [`COLUMNS`].
-    pub(crate) fn with_row<T>(&self, user: u64, take: impl FnOnce(&[Value<'_>]) -> T) -> T {
+    /// Calls `use_row` with the user's values of [`COLUMNS`].
+    pub(crate) fn with_row<T>(&self, user: u64, use_row: impl FnOnce(&[Value<'_>]) -> T) -> T {
         let bits: [u8; 16] = Md5::digest(format!("id of {user}")).into();
         let id = UserId::from_random(bits);
         // Associated data of a sealed digest, as in `stele_core::usecase::credential`.
@@ -114,7 +116,7 @@ impl UserRows {
         // As if the user had logged in by a salted proof today. The first such login of a day updates the row; in a
         // measurement nearly all logins are later ones.
         let salted_at = u64::try_from(self.now.as_micros()).unwrap_or_default();
-        take(&[
+        use_row(&[
             Value::Number(FIRST_NUMBER + user),
             Value::Bytes(id.as_bytes()),
             Value::Text(&name),
@@ -160,8 +162,8 @@ impl SaltedLogins {
         Self { users, next_index: 0, timestamp: 0, proofs: Vec::new() }
     }
 
-    /// Starts a cycle with a new timestamp, later than the state store's emptying.
-    pub(crate) fn start_fresh_round(&mut self) {
+    /// Makes the next request start a new cycle, whose timestamp is later than the emptying of the state store.
+    pub(crate) fn begin_new_cycle(&mut self) {
         self.next_index = self.users;
     }
 
@@ -173,11 +175,11 @@ impl SaltedLogins {
         let mut requests = Requests::sent_once();
         let now = unix_seconds();
         if self.timestamp + 60 < now {
-            self.start_round(now);
+            self.start_cycle(now);
         }
         for _ in 0..count {
             if self.next_index == self.users {
-                self.start_round(now);
+                self.start_cycle(now);
                 if self.timestamp > now + MAX_AHEAD_SECONDS {
                     return Err(BenchError::new(format!(
                         "{} users are too few for this login rate; raise --users or --few",
@@ -194,7 +196,7 @@ impl SaltedLogins {
         Ok(requests)
     }
 
-    fn start_round(&mut self, now: u64) {
+    fn start_cycle(&mut self, now: u64) {
         self.timestamp = (now + LEAD_SECONDS).max(self.timestamp + 1);
         self.next_index = 0;
         let proof = |user: usize| {

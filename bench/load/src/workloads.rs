@@ -1,4 +1,4 @@
-//! Workloads: kinds of load, how one workload is measured, and the requests that they send.
+//! Workloads: the kinds of load, their requests and expected responses, and how a workload is measured.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ pub(crate) enum LoadKind {
     RepeatedRequests { address: SocketAddr, connections: usize, requests: Requests, expected: Box<ExpectedResponse> },
     /// Salted logins of a population: in a closed loop, or in an open loop at this share of the rate of the workload
     /// `salted`.
-    SaltedLogins { address: SocketAddr, connections: usize, of: Population, share: Option<f64> },
+    SaltedLogins { address: SocketAddr, connections: usize, population: Population, share: Option<f64> },
     /// Raw-password logins in a closed loop.
     RawLogins { address: SocketAddr, connections: usize, requests: Requests },
     /// Raw-password logins in a closed loop, and concurrent salted logins at a tenth of the rate of the workload
@@ -83,9 +83,9 @@ pub(crate) struct RoundRunner {
     pub(crate) main_logins: SaltedLogins,
     pub(crate) few_users_logins: SaltedLogins,
     pub(crate) most_users_logins: Option<SaltedLogins>,
-    /// Salted logins per second in the workload `salted`, once measured.
-    pub(crate) fastest_salted_rate: Option<f64>,
-    /// Raw-password logins per second during [`LoadKind::MixedLogins`].
+    /// Salted logins per second in the last measurement of the workload `salted`; `None` before the first one.
+    pub(crate) last_salted_rate: Option<f64>,
+    /// Raw-password logins per second during [`LoadKind::MixedLogins`], one value per round.
     pub(crate) raw_rates_in_mixed_load: Vec<f64>,
 }
 
@@ -96,7 +96,7 @@ impl RoundRunner {
             .into_iter()
             .flatten()
         {
-            logins.start_fresh_round();
+            logins.begin_new_cycle();
         }
     }
 
@@ -108,17 +108,17 @@ impl RoundRunner {
         let (time, warmup) = (self.measurement_time, self.warmup);
         let mut measurement = match &mut workload.load {
             LoadKind::Wrk { address, connections } => {
-                self.measure_tool(|| external_tools::wrk(*address, "/", *connections, time))?
+                self.measure_tool(|| external_tools::run_wrk(*address, "/", *connections, time))?
             }
             LoadKind::H2load { request, connections, log } => {
-                self.measure_tool(|| external_tools::h2load(request, *connections, warmup, time, log))?
+                self.measure_tool(|| external_tools::run_h2load(request, *connections, warmup, time, log))?
             }
             LoadKind::Pgbench { address, database, script, clients } => {
-                self.measure_tool(|| external_tools::pgbench(*address, database, script, *clients, time))?
+                self.measure_tool(|| external_tools::run_pgbench(*address, database, script, *clients, time))?
             }
             LoadKind::Redis { address, test, clients } => {
                 let count = workload.last_rate.unwrap_or(60_000.0) * time.as_secs_f64();
-                self.measure_tool(|| external_tools::redis_benchmark(*address, test, *clients, count as u64))?
+                self.measure_tool(|| external_tools::run_redis_benchmark(*address, test, *clients, count as u64))?
             }
             LoadKind::Hash { threads } => {
                 let threads = *threads;
@@ -134,19 +134,19 @@ impl RoundRunner {
                 load.run(requests, LoopMode::Closed, warmup)?;
                 self.measure_load(|| load.run(requests, LoopMode::Closed, time))?
             }
-            LoadKind::SaltedLogins { address, connections, of, share } => {
-                let (address, connections, of, share) = (*address, *connections, *of, *share);
-                let rate = share.map(|share| share * self.fastest_salted_rate.unwrap_or(INITIAL_LOGIN_RATE / 3.0));
+            LoadKind::SaltedLogins { address, connections, population, share } => {
+                let (address, connections, population, share) = (*address, *connections, *population, *share);
+                let rate = share.map(|share| share * self.last_salted_rate.unwrap_or(INITIAL_LOGIN_RATE / 3.0));
                 let mode = rate.map_or(LoopMode::Closed, LoopMode::Open);
-                let expected = rate.or(workload.last_rate).unwrap_or(INITIAL_LOGIN_RATE) * 1.4 + 2_000.0;
-                let count = (expected * (time + warmup).as_secs_f64()) as u64;
-                let mut requests = self.logins_of(of)?.next_requests(count)?;
+                let expected_rate = rate.or(workload.last_rate).unwrap_or(INITIAL_LOGIN_RATE) * 1.4 + 2_000.0;
+                let count = (expected_rate * (time + warmup).as_secs_f64()) as u64;
+                let mut requests = self.logins_of(population)?.next_requests(count)?;
                 let mut load = LoadGenerator::connect(address, connections, login_response())?;
                 load.run(&mut requests, mode, warmup)?;
                 self.measure_load(|| load.run(&mut requests, mode, time))?
             }
             LoadKind::MixedLogins { raw, connections, requests, salted, salted_connections } => {
-                let rate = self.fastest_salted_rate.unwrap_or(INITIAL_LOGIN_RATE / 3.0) / 10.0;
+                let rate = self.last_salted_rate.unwrap_or(INITIAL_LOGIN_RATE / 3.0) / 10.0;
                 let count = (rate * (time + warmup).as_secs_f64() * 1.1) as u64 + 100;
                 let mut logins = self.main_logins.next_requests(count)?;
                 let mut raw = LoadGenerator::connect(*raw, *connections, raw_login_response())?;
@@ -177,18 +177,19 @@ impl RoundRunner {
         }
         workload.last_rate = Some(measurement.rate);
         if workload.key == "salted" {
-            self.fastest_salted_rate = Some(measurement.rate);
+            self.last_salted_rate = Some(measurement.rate);
         }
         Ok(measurement)
     }
 
-    fn logins_of(&mut self, of: Population) -> Result<&mut SaltedLogins> {
-        match of {
+    fn logins_of(&mut self, population: Population) -> Result<&mut SaltedLogins> {
+        match population {
             Population::Main => Ok(&mut self.main_logins),
             Population::Few => Ok(&mut self.few_users_logins),
-            Population::Most => {
-                self.most_users_logins.as_mut().ok_or_else(|| BenchError::new("the largest population needs --most"))
-            }
+            Population::Most => self
+                .most_users_logins
+                .as_mut()
+                .ok_or_else(|| BenchError::new("the largest population is missing; set its size with --most")),
         }
     }
 
@@ -207,13 +208,13 @@ impl RoundRunner {
     }
 }
 
-/// Verifies one password on `threads` threads for `time`; the rate is their sum.
+/// Verifies one password repeatedly on `threads` threads for `time`. The rate is the sum over the threads.
 fn verify_hashes(threads: usize, time: Duration) -> Result<external_tools::ToolResult> {
     let digest = stele_core::password::PasswordDigest::from_bytes([7; 16]);
     let stored = verifier::hash(&digest, &OsRandom.bits128(), Argon2Cost::default(), &mut HashMemory::default());
     let stored = stored.ok_or_else(|| BenchError::new("argon2 rejects the default cost"))?;
     let started_at = Instant::now();
-    let work = || {
+    let verify_repeatedly = || {
         let (secret, mut memory) = (PresentedSecret::Digest(digest.clone()), HashMemory::default());
         let mut count = 0_u64;
         while started_at.elapsed() < time {
@@ -225,7 +226,7 @@ fn verify_hashes(threads: usize, time: Duration) -> Result<external_tools::ToolR
         Ok(count as f64 / started_at.elapsed().as_secs_f64())
     };
     let rates = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(verify_repeatedly)).collect();
         let joined = workers
             .into_iter()
             .map(|worker| worker.join().map_err(|_| BenchError::new("a hashing thread panicked"))?);
@@ -293,25 +294,28 @@ pub(crate) fn raw_login_requests(users: u64, app: &MefpApp) -> Requests {
     let mut requests = Requests::repeating();
     for user in 0..DISTINCT_REQUESTS.min(users) {
         let (phone, password) = (user_population::phone(user).to_string(), user_population::password(user));
-        let request = client.login(dialect::DialectKind::Portal, &phone, &password, 0);
+        let request = client.login_request(dialect::DialectKind::Portal, &phone, &password, 0);
         requests.add(|bytes| bytes.extend(request.to_bytes()));
     }
     requests
 }
 
-/// MeFP's 验证用户名, and the expected response. It is the same for all users, who registered at the same time, since all
-/// envelopes have the same IV.
+/// Requests of MeFP's 验证用户名, and their expected response. All users have the same response, since they registered at
+/// the same time and all envelopes have the same IV.
 ///
 /// # Errors
 /// If the first call fails.
 pub(crate) fn mefp_requests(users: u64, app: &MefpApp, address: SocketAddr) -> Result<(Requests, ExpectedResponse)> {
-    let call = |user| app.call(CHECK_LOGINNAME, &json!({ "login_name": user_population::phone(user).to_string() }));
+    let build_request = |user| {
+        app.encrypted_request(CHECK_LOGINNAME, &json!({ "login_name": user_population::phone(user).to_string() }))
+    };
     let mut requests = Requests::repeating();
     for user in 0..DISTINCT_REQUESTS.min(users) {
-        requests.add(|bytes| bytes.extend(call(user).to_bytes()));
+        requests.add(|bytes| bytes.extend(build_request(user).to_bytes()));
     }
-    let http_response =
-        BlockingConnection::connect(address, Duration::from_secs(10))?.request(&call(0).to_bytes())?.to_response();
+    let http_response = BlockingConnection::connect(address, Duration::from_secs(10))?
+        .request(&build_request(0).to_bytes())?
+        .to_response();
     let client = dialect::DialectClient { app: app.clone(), tms_token: String::new() };
     let response = client.parse_response(dialect::DialectKind::Mefp, &http_response);
     if !response.is_success() {
@@ -320,7 +324,7 @@ pub(crate) fn mefp_requests(users: u64, app: &MefpApp, address: SocketAddr) -> R
     Ok((requests, ExpectedResponse::new(200, &http_response.body)))
 }
 
-/// The same call in plain JSON.
+/// Requests of 验证用户名 in plain JSON for the program `plain`, and their expected response.
 pub(crate) fn plain_json_requests(users: u64, app: &MefpApp) -> (Requests, ExpectedResponse) {
     let mut requests = Requests::repeating();
     for user in 0..DISTINCT_REQUESTS.min(users) {

@@ -79,9 +79,9 @@ fn bench_envelope(criterion: &mut Criterion) {
     let encrypted = cipher.encrypt(request, Padding::Pkcs7);
     let mut group = criterion.benchmark_group("envelope: AES-256-CBC and base64");
     group.throughput(Throughput::Bytes(request.len() as u64));
-    group.bench_function("opened, with its JSON", |b| b.iter(|| cipher.decrypt(black_box(&encrypted))));
+    group.bench_function("decrypted, with its JSON", |b| b.iter(|| cipher.decrypt(black_box(&encrypted))));
     group.throughput(Throughput::Bytes(response.len() as u64));
-    group.bench_function("sealed", |b| b.iter(|| cipher.encrypt(black_box(response), Padding::Pkcs7)));
+    group.bench_function("encrypted", |b| b.iter(|| cipher.encrypt(black_box(response), Padding::Pkcs7)));
     group.finish();
 }
 

@@ -1,4 +1,5 @@
-//! Compares three ways to share Redis connections (ADR 5), with the product's own calls: a login (one script with rate
+//! Compares connection pooling with multiplexing for Redis: three ways to share connections (ADR 5), with the product's
+//! own calls: a login (one script with rate
 //! limits, replay protection and session) and a token check.
 //!
 //!     cargo run --release --manifest-path bench/redis-connections/Cargo.toml
@@ -45,11 +46,12 @@ const ROUNDS: usize = 9;
 const MEASUREMENT_TIME: Duration = Duration::from_millis(1_500);
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
-/// Required by the included modules, as in the product.
+/// Error for a malformed reply, which the included modules import from their parent module.
 fn malformed_reply_error(what: &'static str) -> Error {
     Error::internal(what)
 }
 
+/// A running `redis-server`; dropping it stops it.
 struct RedisServer(Child);
 
 impl Drop for RedisServer {
@@ -114,14 +116,14 @@ fn token_check_command() -> Cmd {
     records::session_fields_command(&format!("b:session:{:064x}", NEXT_TOKEN.fetch_add(1, Ordering::Relaxed) % 10_000))
 }
 
-/// What a caller measures.
+/// The measured operation.
 #[derive(Clone, Copy)]
 enum Operation {
     Login,
     TokenCheck,
 }
 
-/// A way to share connections.
+/// A way to share connections among callers.
 #[derive(Clone)]
 enum ConnectionStrategy {
     Deadpool(deadpool_redis::Pool),
@@ -195,7 +197,7 @@ async fn main() {
             .await
             .unwrap();
     let connection = connections.for_current_runtime();
-    // An old creation time, so that no proof is stale; and the first calls load the scripts.
+    // Set an old creation time of the state store, so that no proof is stale. The first calls also load the scripts.
     let mut setup_connection = client.get_multiplexed_async_connection().await.unwrap();
     let () = redis::cmd("DEL").arg("{b}:birth").query_async(&mut setup_connection).await.unwrap();
     let birth =
@@ -203,14 +205,14 @@ async fn main() {
     let _: i64 = connection.run_script(&birth).await.unwrap();
     let _: Value = connection.run_script(&login_call()).await.unwrap();
 
-    let pool = |size: usize| {
+    let new_deadpool = |size: usize| {
         let mut config = deadpool_redis::Config::from_url(url.as_str());
         config.pool = Some(deadpool_redis::PoolConfig::new(size));
         ConnectionStrategy::Deadpool(config.create_pool(Some(deadpool_redis::Runtime::Tokio1)).unwrap())
     };
     let strategies = [
-        ("deadpool-redis, 16 connections", pool(16)),
-        ("deadpool-redis, 64 connections", pool(CONCURRENT_CALLERS)),
+        ("deadpool-redis, 16 connections", new_deadpool(16)),
+        ("deadpool-redis, 64 connections", new_deadpool(CONCURRENT_CALLERS)),
         ("redis's ConnectionManager", ConnectionStrategy::Manager(ConnectionManager::new(client).await.unwrap())),
         ("one multiplexed connection (the product's)", ConnectionStrategy::Product(connection)),
     ];

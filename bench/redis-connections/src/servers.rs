@@ -1,4 +1,5 @@
-//! Stands in for the store's `servers.rs`: one server, without TLS, sentinels and clusters.
+//! Replaces the store's module `servers`, which the included modules import: a Redis client for a single server,
+//! without TLS, Sentinel and Cluster.
 
 use std::fmt;
 
@@ -6,6 +7,7 @@ use redis::{AsyncConnectionConfig, Client, RedisResult};
 
 use crate::connection::DriverConnection;
 
+/// Makes connections to one server.
 pub(super) struct RedisClient(Client);
 
 impl RedisClient {
@@ -13,6 +15,7 @@ impl RedisClient {
         Self(client)
     }
 
+    /// Opens a multiplexed connection without a response timeout.
     pub(super) async fn connect(&self) -> RedisResult<DriverConnection> {
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         Ok(DriverConnection::SingleServer(self.0.get_multiplexed_async_connection_with_config(&config).await?))
@@ -21,6 +24,6 @@ impl RedisClient {
 
 impl fmt::Display for RedisClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the server measured")
+        f.write_str("the measured server")
     }
 }

@@ -1,4 +1,5 @@
-//! Timing of envelopes with different errors (`docs/THREATS.md` 17), all of the same length.
+//! Timing side channels of MeFP's envelopes (`docs/THREATS.md` 17): a padding oracle, and other errors in envelopes of
+//! the same length as one with invalid padding.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,8 +9,9 @@ use stele_bench_kit::{DialectKind, MefpApp, ReleasePrograms, Result};
 use crate::Options;
 use crate::login::ServiceFixture;
 use crate::report::{ComparisonPlan, Expectation, Report};
+use crate::sample::RequestBuilder;
 
-/// Plaintext length, in bytes.
+/// Length of a login message with padding, in bytes.
 const PLAINTEXT_SIZE: usize = 96;
 
 /// Invalid as PKCS#7 padding, as a filler that is accepted as padding, and as the end of a JSON object.
@@ -36,8 +38,21 @@ fn padded_login(number: u64, padding: u8) -> Vec<u8> {
     text
 }
 
+/// A valid login message with the byte at `position` replaced.
+fn modified_login(number: u64, position: usize, byte: u8) -> Vec<u8> {
+    let mut modified = padded_login(number, 15);
+    modified[position] = byte;
+    modified
+}
+
+/// A login request with `encrypted` in its envelope, encoded in base64.
+fn envelope_with(app: &MefpApp, encrypted: &[u8]) -> Vec<u8> {
+    app.envelope_request(MEFP_LOGIN, &STANDARD.encode(encrypted)).to_bytes()
+}
+
+/// A login request whose envelope decrypts to `blocks`.
 fn encrypted_envelope(app: &MefpApp, blocks: &[u8]) -> Vec<u8> {
-    app.envelope(MEFP_LOGIN, &STANDARD.encode(app.encrypt_blocks(blocks))).to_bytes()
+    envelope_with(app, &app.encrypt_blocks(blocks))
 }
 
 /// A padding oracle probe: a chosen block before a captured one, so that the captured block decrypts to a modified
@@ -50,8 +65,7 @@ fn padding_oracle_probe(app: &MefpApp, number: u64, last: u8) -> Vec<u8> {
     chosen[15] = captured[15] ^ plaintext[31] ^ last;
     // The byte before must not form a valid padding of two bytes.
     chosen[14] = captured[14] ^ plaintext[30] ^ 0x40;
-    let blocks = [&chosen[..], &captured[16..32]].concat();
-    app.envelope(MEFP_LOGIN, &STANDARD.encode(blocks)).to_bytes()
+    envelope_with(app, &[&chosen[..], &captured[16..32]].concat())
 }
 
 pub(crate) fn compare_envelopes(options: &Options, programs: &ReleasePrograms, report: &mut Report) -> Result<()> {
@@ -60,37 +74,22 @@ pub(crate) fn compare_envelopes(options: &Options, programs: &ReleasePrograms, r
     }
     let fixture = ServiceFixture::new(programs, DialectKind::Mefp, &[])?;
     let app = &fixture.client.app;
-    let text = |envelope: Vec<u8>| STANDARD.encode(envelope);
     // The reference for all comparisons: a valid message with invalid padding.
-    let padding = |number: u64| encrypted_envelope(app, &padded_login(number, BAD_PADDING));
-    let json = |number: u64| {
-        let mut modified = padded_login(number, 15);
-        modified[PLAINTEXT_SIZE - 16] = b']';
-        encrypted_envelope(app, &modified)
-    };
-    let json_at_once = |number: u64| {
-        let mut modified = padded_login(number, 15);
-        modified[0] = b'!';
-        encrypted_envelope(app, &modified)
-    };
-    let utf8 = |number: u64| {
-        let mut modified = padded_login(number, 15);
-        modified[70] = 0xff;
-        encrypted_envelope(app, &modified)
-    };
-    let noise =
-        |number: u64| app.envelope(MEFP_LOGIN, &text(distinct_bytes::<PLAINTEXT_SIZE>(number).to_vec())).to_bytes();
-    let length = |number: u64| {
+    let invalid_padding = |number: u64| encrypted_envelope(app, &padded_login(number, BAD_PADDING));
+    let invalid_json_end = |number: u64| encrypted_envelope(app, &modified_login(number, PLAINTEXT_SIZE - 16, b']'));
+    let invalid_json_start = |number: u64| encrypted_envelope(app, &modified_login(number, 0, b'!'));
+    let invalid_utf8 = |number: u64| encrypted_envelope(app, &modified_login(number, 70, 0xff));
+    let random_bytes = |number: u64| envelope_with(app, &distinct_bytes::<PLAINTEXT_SIZE>(number));
+    let partial_block = |number: u64| {
         let mut encrypted = app.encrypt_blocks(&padded_login(number, 15));
         // One byte less, which leaves the base64 length unchanged.
         encrypted.pop();
-        let padded = text(encrypted);
-        app.envelope(MEFP_LOGIN, &padded).to_bytes()
+        envelope_with(app, &encrypted)
     };
-    let base64 = |number: u64| {
-        let mut modified = text(app.encrypt_blocks(&padded_login(number, 15)));
+    let invalid_base64 = |number: u64| {
+        let mut modified = STANDARD.encode(app.encrypt_blocks(&padded_login(number, 15)));
         modified.replace_range(60..61, "*");
-        app.envelope(MEFP_LOGIN, &modified).to_bytes()
+        app.envelope_request(MEFP_LOGIN, &modified).to_bytes()
     };
     let unknown_app = |number: u64| {
         let mut other = app.clone();
@@ -99,9 +98,9 @@ pub(crate) fn compare_envelopes(options: &Options, programs: &ReleasePrograms, r
     };
     let valid_probe = |number: u64| padding_oracle_probe(app, number, 1);
     let invalid_probe = |number: u64| padding_oracle_probe(app, number, 0x77);
-    let again = |number: u64| encrypted_envelope(app, &padded_login(number + 1_000_003, BAD_PADDING));
-    let short = |number: u64| app.envelope(MEFP_LOGIN, &text(distinct_bytes::<4_096>(number).to_vec())).to_bytes();
-    let plan = |name: &str, first, second, expectation| ComparisonPlan {
+    let invalid_padding_again = |number: u64| encrypted_envelope(app, &padded_login(number + 1_000_003, BAD_PADDING));
+    let long_envelope = |number: u64| envelope_with(app, &distinct_bytes::<4_096>(number));
+    let new_plan = |name: &str, first, second, expectation| ComparisonPlan {
         name: format!("17 mefp: {name}"),
         address: fixture.process.address(),
         hashes_password: false,
@@ -109,19 +108,18 @@ pub(crate) fn compare_envelopes(options: &Options, programs: &ReleasePrograms, r
         follow_up: None,
         expectation,
     };
-    type Kind<'a> = &'a dyn Fn(u64) -> Vec<u8>;
-    let faults: [(&str, Kind<'_>); 7] = [
-        ("padding, length", &length),
-        ("padding, base64", &base64),
-        ("padding, JSON at its end", &json),
-        ("padding, JSON at its start", &json_at_once),
-        ("padding, UTF-8", &utf8),
-        ("padding, noise", &noise),
+    let faults: [(&str, RequestBuilder<'_>); 7] = [
+        ("padding, length", &partial_block),
+        ("padding, base64", &invalid_base64),
+        ("padding, JSON at its end", &invalid_json_end),
+        ("padding, JSON at its start", &invalid_json_start),
+        ("padding, UTF-8", &invalid_utf8),
+        ("padding, noise", &random_bytes),
         ("padding, unknown app", &unknown_app),
     ];
     report.compare(
         options,
-        plan(
+        new_plan(
             "padding oracle probe: valid, invalid padding",
             &valid_probe,
             &invalid_probe,
@@ -129,8 +127,14 @@ pub(crate) fn compare_envelopes(options: &Options, programs: &ReleasePrograms, r
         ),
     )?;
     for (name, second) in faults {
-        report.compare(options, plan(name, &padding, second, Expectation::Indistinguishable))?;
+        report.compare(options, new_plan(name, &invalid_padding, second, Expectation::Indistinguishable))?;
     }
-    report.compare(options, plan("the same twice", &padding, &again, Expectation::Indistinguishable))?;
-    report.compare(options, plan("control: 4 KiB to decrypt", &padding, &short, Expectation::Distinguishable))
+    report.compare(
+        options,
+        new_plan("the same twice", &invalid_padding, &invalid_padding_again, Expectation::Indistinguishable),
+    )?;
+    report.compare(
+        options,
+        new_plan("control: 4 KiB to decrypt", &invalid_padding, &long_envelope, Expectation::Distinguishable),
+    )
 }

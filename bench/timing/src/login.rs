@@ -1,6 +1,7 @@
-//! Timing of logins: unknown user against wrong password (`docs/THREATS.md` 1).
+//! Timing side channel of logins: user enumeration by comparing an unknown user with a wrong password
+//! (`docs/THREATS.md` 1).
 
-use stele_bench_kit::dialect::now;
+use stele_bench_kit::dialect::unix_seconds;
 use stele_bench_kit::{
     BenchError, DialectClient, DialectKind, Installation, MefpApp, ProductProcess, ReleasePrograms, Result, TestUser,
     test_users,
@@ -9,8 +10,8 @@ use stele_bench_kit::{
 use crate::Options;
 use crate::report::{ComparisonPlan, Expectation, Report};
 
-/// High rate limits, and one worker thread, so that no request waits for another's. Failures are counted as usual, but
-/// no wait begins and no captcha is required.
+/// Settings of a measured service: rate limits so high that failures are counted as usual, but no wait begins and no
+/// captcha is required; and one worker thread, so that threads do not wait for each other.
 pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("STELE_LIMIT_ACCOUNT", "1000000000"),
     ("STELE_LIMIT_ADDRESS", "1000000000"),
@@ -45,10 +46,10 @@ impl ServiceFixture {
         let runtime = tokio::runtime::Runtime::new()?;
         let known_users =
             runtime.block_on(test_users::add_test_users(&installation, 0, USERS_PER_GROUP, "the-right-password"))?;
-        // Their identifiers have the same length.
+        // Their phones have the same length as those of known users.
         let unknown_users = (0..USERS_PER_GROUP).map(|number| TestUser::numbered(99_000_000 + number)).collect();
         let process = installation.start_service(dialect, &[])?;
-        // Salted proofs from before the state store's creation are rejected as stale.
+        // Wait a second, since salted proofs from before the state store's creation are rejected as stale.
         std::thread::sleep(std::time::Duration::from_millis(1_100));
         Ok(Self { process, client, known_users, unknown_users, _installation: installation })
     }
@@ -124,21 +125,25 @@ const LOGIN_CASES: [LoginCase; 7] = [
 
 pub(crate) fn compare_logins(options: &Options, programs: &ReleasePrograms, report: &mut Report) -> Result<()> {
     for case in LOGIN_CASES {
-        let title = |what: &str| format!("1 {}: {what}", case.name);
-        let names = [title("unknown user, wrong password"), title("the same twice"), title("control: no hash")];
+        let comparison_name = |what: &str| format!("1 {}: {what}", case.name);
+        let names = [
+            comparison_name("unknown user, wrong password"),
+            comparison_name("the same twice"),
+            comparison_name("control: no hash"),
+        ];
         if !names.iter().any(|name| name.contains(&options.only)) {
             continue;
         }
         let fixture = ServiceFixture::new(programs, case.dialect, case.settings)?;
-        let login = |user: &TestUser, number: u64| {
-            let name = if matches!(case.dialect, DialectKind::Jwt) { &user.email } else { &user.phone };
+        let login_request = |user: &TestUser, number: u64| {
+            // The same kind of identifier for both groups, since e-mail addresses are longer than phones.
+            let identifier = if matches!(case.dialect, DialectKind::Jwt) { &user.email } else { &user.phone };
             let guess = format!("guess-{number:08}");
-            // One kind of identifier for both groups, since e-mail addresses are longer than phones.
-            fixture.client.login(case.dialect, name, &guess, now()).to_bytes()
+            fixture.client.login_request(case.dialect, identifier, &guess, unix_seconds()).to_bytes()
         };
-        let wrong = |number: u64| login(pick_user(&fixture.known_users, number), number);
-        let unknown_users = |number: u64| login(pick_user(&fixture.unknown_users, number), number);
-        let plan = |name: &str, request_kinds, expectation| ComparisonPlan {
+        let wrong_password = |number: u64| login_request(pick_user(&fixture.known_users, number), number);
+        let unknown_user = |number: u64| login_request(pick_user(&fixture.unknown_users, number), number);
+        let new_plan = |name: &str, request_kinds, expectation| ComparisonPlan {
             name: name.to_owned(),
             address: fixture.process.address(),
             hashes_password: case.hashes_password,
@@ -146,25 +151,38 @@ pub(crate) fn compare_logins(options: &Options, programs: &ReleasePrograms, repo
             follow_up: None,
             expectation,
         };
-        report.compare(options, plan(&names[0], [&wrong, &unknown_users], case.expectation))?;
+        report.compare(options, new_plan(&names[0], [&wrong_password, &unknown_user], case.expectation))?;
         if matches!(case.name, "cloudbox" | "jwt") {
-            let again = |number: u64| login(pick_user(&fixture.known_users, number + 1_000_003), number);
-            report.compare(options, plan(&names[1], [&wrong, &again], Expectation::Indistinguishable))?;
-            // A request of the same size with less work: a stale or empty proof is not verified.
-            let idle = |number: u64| match case.dialect {
+            let wrong_password_again =
+                |number: u64| login_request(pick_user(&fixture.known_users, number + 1_000_003), number);
+            report.compare(
+                options,
+                new_plan(&names[1], [&wrong_password, &wrong_password_again], Expectation::Indistinguishable),
+            )?;
+            // Control: a request with less work, since a stale proof or an empty password is rejected without
+            // verification.
+            let rejected_unverified = |number: u64| match case.dialect {
                 DialectKind::Jwt => fixture
                     .client
-                    .login(case.dialect, &pick_user(&fixture.known_users, number).email, "", now())
+                    .login_request(case.dialect, &pick_user(&fixture.known_users, number).email, "", unix_seconds())
                     .to_bytes(),
                 _ => fixture
                     .client
-                    .login(case.dialect, &pick_user(&fixture.known_users, number).phone, "x", now() - 5_000)
+                    .login_request(
+                        case.dialect,
+                        &pick_user(&fixture.known_users, number).phone,
+                        "x",
+                        unix_seconds() - 5_000,
+                    )
                     .to_bytes(),
             };
-            report.compare(options, plan(&names[2], [&wrong, &idle], Expectation::Distinguishable))?;
+            report.compare(
+                options,
+                new_plan(&names[2], [&wrong_password, &rejected_unverified], Expectation::Distinguishable),
+            )?;
         }
         if !fixture.process.is_running() {
-            return Err(BenchError::new(format!("{} exited: {}", case.name, fixture.process.log())));
+            return Err(BenchError::new(format!("{} exited: {}", case.name, fixture.process.read_log())));
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
-//! Measures timing side channels: whether responses that must be indistinguishable take the same time. Compares unknown
-//! user with wrong password; codes requested for a known, an unknown and another user; envelopes with different errors.
+//! Measures timing side channels: whether responses that must be indistinguishable take the same time. Compares an
+//! unknown user with a wrong password (user enumeration), one-time codes of known and unknown users, and envelopes with
+//! different errors (padding oracle).
 //!
 //!     cargo run --release --manifest-path bench/timing/Cargo.toml
 //!
@@ -26,8 +27,8 @@ use report::Report;
 
 /// Measures whether responses that must be indistinguishable take the same time.
 ///
-/// Starts each service alone on embedded stores with high rate limits, and measures on loopback. Exits with 1 if two
-/// kinds of requests that must be indistinguishable can be distinguished, or if two that differ cannot.
+/// Starts each service alone on embedded stores with high rate limits, and measures on loopback. Exits with 1 if a
+/// comparison is inconclusive or does not have the required result, or if none is selected.
 #[derive(Debug, Parser)]
 #[command(name = "timing", max_term_width = 110)]
 pub(crate) struct Options {
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     match run(&options) {
         Ok(report) => {
-            print!("{}", if options.json { report.json() } else { report.table() });
+            print!("{}", if options.json { report.to_json() } else { report.to_table() });
             if report.all_as_expected() { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
         Err(error) => {

@@ -1,4 +1,4 @@
-//! The comparisons and their results, as a table and as JSON.
+//! Runs the comparisons of response times, and reports the results as a table and as JSON.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use stele_bench_kit::{BenchError, Response, Result, format_table};
 
 use crate::Options;
-use crate::sample::{RequestKinds, TimingPair, measure_pairs};
+use crate::sample::{RequestBuilder, RequestKinds, TimingPair, measure_pairs};
 use crate::statistics::{Comparison, Distinguishability, Estimate};
 
 /// The largest deviation of the AUC from 0.5 without password hashing.
 const MAX_AUC_DEVIATION: f64 = 0.03;
-/// The same with password hashing, where the sample is smaller.
+/// The largest deviation of the AUC from 0.5 with password hashing, where the sample is smaller.
 const MAX_AUC_DEVIATION_HASHING: f64 = 0.05;
 
 /// The required result of a comparison.
@@ -32,7 +32,8 @@ pub(crate) struct ComparisonPlan<'a> {
     pub address: SocketAddr,
     pub hashes_password: bool,
     pub request_kinds: RequestKinds<'a>,
-    pub follow_up: Option<&'a dyn Fn(u64) -> Vec<u8>>,
+    /// A request that is sent after each one and measured instead.
+    pub follow_up: Option<RequestBuilder<'a>>,
     pub expectation: Expectation,
 }
 
@@ -42,6 +43,7 @@ struct ComparisonResult {
     max_deviation: f64,
     comparison: Comparison,
     verdict: Distinguishability,
+    /// Status and length of the responses of each kind.
     responses: [Option<(u16, usize)>; 2],
 }
 
@@ -65,8 +67,9 @@ impl ComparisonResult {
             }
             Distinguishability::Distinguishable => "APART",
         };
-        let same = self.expectation != Expectation::Indistinguishable || self.responses[0] == self.responses[1];
-        if same { verdict.to_owned() } else { format!("{verdict}, RESPONSES DIFFER {:?}", self.responses) }
+        let responses_match =
+            self.expectation != Expectation::Indistinguishable || self.responses[0] == self.responses[1];
+        if responses_match { verdict.to_owned() } else { format!("{verdict}, RESPONSES DIFFER {:?}", self.responses) }
     }
 }
 
@@ -83,18 +86,18 @@ impl Report {
         }
         let count = if hashes_password { options.costly_pairs } else { options.pairs };
         let mut responses = [None; 2];
-        let mut check = |kind: usize, response: &Response| {
+        let mut check_response = |kind: usize, response: &Response| {
             let received = (response.status, response.body.len());
             if response.status == 429 {
                 return Err(BenchError::new(format!("{name}: rejected by a rate limit: {}", response.text())));
             }
-            // If responses of one kind vary, times cannot be compared.
+            // Times can be compared only if all responses of one kind are alike.
             match *responses[kind].get_or_insert(received) {
                 first if first == received => Ok(()),
                 first => Err(BenchError::new(format!("{name}: responses of one kind differ: {first:?}, {received:?}"))),
             }
         };
-        let pairs = measure_pairs(&name, address, count, request_kinds, follow_up, &mut check)?;
+        let pairs = measure_pairs(&name, address, count, request_kinds, follow_up, &mut check_response)?;
         if let Some(folder) = &options.raw {
             write_samples(&folder.join(format!("{}.tsv", name.replace([' ', '/', ':', ','], "-"))), &pairs)?;
         }
@@ -107,15 +110,16 @@ impl Report {
         Ok(())
     }
 
+    /// Whether there are comparisons, and all have the required result.
     pub(crate) fn all_as_expected(&self) -> bool {
         !self.0.is_empty() && self.0.iter().all(ComparisonResult::is_expected)
     }
 
-    pub(crate) fn table(&self) -> String {
+    pub(crate) fn to_table(&self) -> String {
         let headings =
             ["comparison", "pairs", "median", "AUC", "99 %", "medians differ by", "99 % ", "deciles by", "verdict"];
-        let right = ["pairs", "median", "AUC", "medians differ by", "deciles by"];
-        let micros = |nanos: f64| format!("{:+.1} µs", nanos / 1_000.0);
+        let right_aligned = ["pairs", "median", "AUC", "medians differ by", "deciles by"];
+        let format_micros = |nanos: f64| format!("{:+.1} µs", nanos / 1_000.0);
         let rows =
             self.0.iter().map(|row| {
                 let Comparison {
@@ -131,27 +135,27 @@ impl Report {
                     format!("{:.1} µs", median / 1_000.0),
                     format!("{:.4}", auc.value),
                     format!("{:.4} to {:.4}", auc.low, auc.high),
-                    micros(medians.value),
-                    format!("{} to {}", micros(medians.low), micros(medians.high)),
-                    micros(deciles.value),
+                    format_micros(medians.value),
+                    format!("{} to {}", format_micros(medians.low), format_micros(medians.high)),
+                    format_micros(deciles.value),
                     row.result_text(),
                 ]
             });
         format!(
             "{}\nAlike: the AUC's interval lies within 0.5 ± {MAX_AUC_DEVIATION}; where passwords are hashed, \
              0.5 ± {MAX_AUC_DEVIATION_HASHING}.\n",
-            format_table(&headings, &right, &rows.collect::<Vec<_>>())
+            format_table(&headings, &right_aligned, &rows.collect::<Vec<_>>())
         )
     }
 
-    pub(crate) fn json(&self) -> String {
-        let estimate =
+    pub(crate) fn to_json(&self) -> String {
+        let estimate_json =
             |estimate: Estimate| json!({ "value": estimate.value, "low": estimate.low, "high": estimate.high });
         let rows = self.0.iter().map(|row| {
             let Comparison { pairs, first_median: median, auc, median_difference: medians, decile_difference: deciles } = row.comparison;
             json!({
-                "comparison": row.name, "pairs": pairs, "band": row.max_deviation, "median_ns": median, "auc": estimate(auc),
-                "medians_differ_ns": estimate(medians), "deciles_differ_ns": estimate(deciles),
+                "comparison": row.name, "pairs": pairs, "band": row.max_deviation, "median_ns": median, "auc": estimate_json(auc),
+                "medians_differ_ns": estimate_json(medians), "deciles_differ_ns": estimate_json(deciles),
                 "must_be_apart": row.expectation == Expectation::Distinguishable, "verdict": format!("{:?}", row.verdict).to_lowercase(),
                 "good": row.is_expected(),
             })

@@ -37,7 +37,7 @@ pub(crate) struct Comparison {
     pub auc: Estimate,
     /// The second median minus the first one, in nanoseconds.
     pub median_difference: Estimate,
-    /// The same for the lower deciles.
+    /// The second lower decile minus the first one, in nanoseconds.
     pub decile_difference: Estimate,
 }
 
@@ -50,6 +50,7 @@ pub(crate) enum Distinguishability {
 }
 
 impl Comparison {
+    /// Computes the estimates and, by a bootstrap, their confidence intervals.
     pub(crate) fn from_pairs(pairs: &[TimingPair]) -> Self {
         let (value, median) = point_estimates(pairs);
         let blocks: Vec<&[TimingPair]> = pairs.chunks(BOOTSTRAP_BLOCK).collect();
@@ -76,6 +77,7 @@ impl Comparison {
         Self { pairs: pairs.len(), first_median: median, auc, median_difference: medians, decile_difference: deciles }
     }
 
+    /// Whether the AUC's interval lies within, outside, or across 0.5 ± `max_deviation`.
     pub(crate) fn distinguishability(&self, max_deviation: f64) -> Distinguishability {
         let Estimate { low, high, .. } = self.auc;
         if low > 0.5 - max_deviation && high < 0.5 + max_deviation {
@@ -100,18 +102,18 @@ fn point_estimates(pairs: &[TimingPair]) -> ([f64; 3], f64) {
     ([auc(&first, &second), difference(0.5), difference(0.1)], quantile(&first, 0.5))
 }
 
-/// The AUC of two sorted samples.
+/// The AUC of two sorted samples: the share of pairs of which the second time is longer; ties count half.
 fn auc(first: &[f64], second: &[f64]) -> f64 {
-    let (mut below, mut upto, mut sum) = (0, 0, 0);
+    let (mut below, mut up_to, mut sum) = (0, 0, 0);
     for time in second {
         while below < first.len() && first[below] < *time {
             below += 1;
         }
-        while upto < first.len() && first[upto] <= *time {
-            upto += 1;
+        while up_to < first.len() && first[up_to] <= *time {
+            up_to += 1;
         }
         // Smaller times count twice here, equal ones once; the sum is halved below.
-        sum += below + upto;
+        sum += below + up_to;
     }
     sum as f64 / 2.0 / (first.len() * second.len()) as f64
 }
@@ -147,19 +149,23 @@ mod tests {
         let shifted = Comparison::from_pairs(&sample_times(4_000, 10_000.0));
         assert_eq!(shifted.distinguishability(0.03), Distinguishability::Distinguishable, "{shifted:?}");
         assert!(shifted.median_difference.low < 10_000.0 && 10_000.0 < shifted.median_difference.high, "{shifted:?}");
+    }
+
+    #[test]
+    fn few_samples_are_inconclusive() {
         let few = Comparison::from_pairs(&sample_times(100, 0.0));
         assert_eq!(few.distinguishability(0.03), Distinguishability::Inconclusive, "{few:?}");
     }
 
     #[test]
-    fn auc_is_the_share_of_ordered_pairs() {
+    fn auc_is_the_share_of_ordered_pairs_with_ties_counted_half() {
         assert_eq!(auc(&[1.0, 2.0], &[3.0, 4.0]), 1.0);
         assert_eq!(auc(&[3.0, 4.0], &[1.0, 2.0]), 0.0);
         assert_eq!(auc(&[1.0, 2.0, 2.0], &[2.0, 2.0]), (1.0 + 0.5 + 0.5) / 3.0);
     }
 
     #[test]
-    fn quantiles_interpolate_between_neighbours() {
+    fn quantiles_interpolate_and_are_0_of_an_empty_sample() {
         assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.5), 2.0);
         assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.75), 3.0);
         assert_eq!(quantile(&[], 0.5), 0.0);

@@ -1,4 +1,4 @@
-//! Malformed request bodies.
+//! Malformed request bodies: truncated, with flipped bits, JSON bombs, wrong types, invalid UTF-8, multipart and more.
 
 use serde_json::{Value, json};
 use stele_bench_kit::{DialectKind, Request};
@@ -9,6 +9,8 @@ use super::envelopes;
 use super::seeded_rng::SeededRng;
 use crate::target::Target;
 
+/// Stands for a value until it is replaced by text that need not be valid JSON.
+const PLACEHOLDER: &str = "the-place-for-it";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 pub(crate) fn malformed_body(target: &Target, kind: Malformation, call: Call, rng: &mut SeededRng) -> Request {
@@ -27,6 +29,7 @@ pub(crate) fn malformed_body(target: &Target, kind: Malformation, call: Call, rn
         Malformation::WrongFields => with_wrong_fields(target, call, rng),
         Malformation::HostileTexts => with_replaced_field(target, call, rng, hostile_text),
         Malformation::Oversized => oversized_body(target, &call, rng),
+        // Unreachable: `framing` builds the requests whose body is well-formed.
         Malformation::Headers | Malformation::Paths | Malformation::Framing => call.with_json(target, b""),
     }
 }
@@ -72,29 +75,27 @@ fn json_bomb(rng: &mut SeededRng) -> String {
     }
 }
 
-/// The call with one field replaced by the text that `replacement` makes.
+/// A request for the call, with the value of a random field replaced by the text that `generate_value` returns.
 fn with_replaced_field(
     target: &Target,
     mut call: Call,
     rng: &mut SeededRng,
-    replacement: fn(&mut SeededRng) -> String,
+    generate_value: fn(&mut SeededRng) -> String,
 ) -> Request {
     if call.fields.is_empty() {
         call.fields.push(("id", json!(0)));
     }
     let at = rng.next_below(call.fields.len());
-    // A placeholder, since the text need not be valid JSON.
-    let placeholder = "the-place-for-it";
-    call.fields[at].1 = json!(placeholder);
-    let text = replacement(rng);
+    call.fields[at].1 = json!(PLACEHOLDER);
+    let text = generate_value(rng);
     if call.dialect != DialectKind::Mefp && rng.one_in(3) {
         let plain = text.trim_matches('"').to_owned();
         return call.with_client_token(
             target,
-            Request::post(call.path, FORM, call.fields_as_form().replace(placeholder, &plain)),
+            Request::post(call.path, FORM, call.fields_as_form().replace(PLACEHOLDER, &plain)),
         );
     }
-    call.with_json(target, call.fields_as_json().replace(&format!("\"{placeholder}\""), &text).as_bytes())
+    call.with_json(target, call.fields_as_json().replace(&format!("\"{PLACEHOLDER}\""), &text).as_bytes())
 }
 
 fn wrong_type_value(rng: &mut SeededRng) -> String {
@@ -139,15 +140,15 @@ fn with_extreme_timestamp(target: &Target, call: Call, rng: &mut SeededRng) -> R
         call
     } else {
         let mut fields = vec![("username", json!("unknown")), ("password", json!("0".repeat(32)))];
-        fields.push(("timestamp", json!("the-place-for-it")));
+        fields.push(("timestamp", json!(PLACEHOLDER)));
         Call { dialect: DialectKind::Cloudbox, path: rng.choose::<&str>(&paths), fields, has_effect_on_success: true }
     };
     let fields = call.fields.iter().map(|(name, value)| {
-        let time = *name == "timestamp";
-        (*name, if time { json!("the-place-for-it") } else { value.clone() })
+        let is_timestamp = *name == "timestamp";
+        (*name, if is_timestamp { json!(PLACEHOLDER) } else { value.clone() })
     });
     let call = Call { fields: fields.collect(), ..call.clone() };
-    let now = stele_bench_kit::dialect::now();
+    let now = stele_bench_kit::dialect::unix_seconds();
     let text = match rng.next_below(9) {
         0 => format!("{}", now - 1_000 - rng.next_below(1 << 30) as u64),
         1 => format!("{}", now + 1_000 + rng.next_below(1 << 40) as u64),
@@ -159,11 +160,11 @@ fn with_extreme_timestamp(target: &Target, call: Call, rng: &mut SeededRng) -> R
         7 => format!("[{now}]"),
         _ => extreme_number(rng),
     };
-    call.with_json(target, call.fields_as_json().replace("\"the-place-for-it\"", &text).as_bytes())
+    call.with_json(target, call.fields_as_json().replace(&format!("\"{PLACEHOLDER}\""), &text).as_bytes())
 }
 
 fn invalid_utf8_body(target: &Target, call: &Call, rng: &mut SeededRng) -> Request {
-    let bad: [&[u8]; 8] = [
+    let invalid_sequences: [&[u8]; 8] = [
         b"\xff",
         b"\xc0\xaf",
         b"\xed\xa0\x80",
@@ -175,14 +176,14 @@ fn invalid_utf8_body(target: &Target, call: &Call, rng: &mut SeededRng) -> Reque
     ];
     let mut text = call.fields_as_json().into_bytes();
     let at = rng.next_below(text.len());
-    text.splice(at..at, rng.choose(&bad).iter().copied());
+    text.splice(at..at, rng.choose(&invalid_sequences).iter().copied());
     if call.dialect == DialectKind::Mefp && rng.one_in(3) {
         return Request::post(call.path, "application/json", text);
     }
     if rng.one_in(3) {
         let mut body = call.fields_as_form().into_bytes();
         let at = rng.next_below(body.len());
-        let raw: Vec<u8> = rng.choose(&bad).to_vec();
+        let raw: Vec<u8> = rng.choose(&invalid_sequences).to_vec();
         let escaped: String = raw.iter().map(|byte| format!("%{byte:02x}")).collect();
         body.splice(at..at, if rng.one_in(2) { raw } else { escaped.into_bytes() });
         return call.with_client_token(target, Request::post(call.path, FORM, body));

@@ -1,4 +1,4 @@
-//! Malformed envelopes and base64.
+//! Malformed MeFP envelopes (truncated, padding oracle probes, random bytes, wrong JSON types), and invalid base64.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,8 @@ use super::calls::Call;
 use super::seeded_rng::SeededRng;
 use crate::target::Target;
 
-/// A malformed MeFP envelope; for other dialects' calls, sent to MeFP's login.
+/// A malformed MeFP envelope with the call's fields, sent to the call's path; calls of other dialects go to MeFP's
+/// login.
 pub(crate) fn malformed_envelope(target: &Target, call: &Call, rng: &mut SeededRng) -> Request {
     let app = &target.client.app;
     let path = if call.dialect == DialectKind::Mefp { call.path } else { "/auth/login" };
@@ -56,7 +57,8 @@ pub(crate) fn malformed_envelope(target: &Target, call: &Call, rng: &mut SeededR
     Request::post(path, "application/json", body.to_string())
 }
 
-/// Invalid base64 where the dialect expects base64.
+/// The call with random or invalid base64: as the content of a MeFP envelope, in other dialects as the value of every
+/// field but names and timestamps.
 pub(crate) fn malformed_base64(target: &Target, mut call: Call, rng: &mut SeededRng) -> Request {
     let length = rng.next_below(60);
     let random = rng.random_bytes(length);
@@ -73,7 +75,7 @@ pub(crate) fn malformed_base64(target: &Target, mut call: Call, rng: &mut Seeded
         _ => text = text.trim_end_matches('=').to_owned() + "=",
     }
     if call.dialect == DialectKind::Mefp {
-        return target.client.app.envelope(call.path, &text);
+        return target.client.app.envelope_request(call.path, &text);
     }
     for (name, value) in &mut call.fields {
         if !matches!(*name, "username" | "account" | "timestamp") {

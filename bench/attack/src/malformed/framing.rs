@@ -1,4 +1,5 @@
-//! Malformed HTTP: invalid framing and headers, and ambiguous paths.
+//! Malformed HTTP: invalid or ambiguous framing (request smuggling), invalid headers, and ambiguous paths (path
+//! traversal).
 
 use super::calls;
 use super::seeded_rng::SeededRng;
@@ -12,8 +13,8 @@ fn request_parts(target: &Target, rng: &mut SeededRng) -> (String, String, Strin
     (request.path, headers, String::from_utf8_lossy(&request.body).into_owned())
 }
 
-/// A request with invalid or ambiguous framing (RFC 9112 §6). It must end its connection, since the end of the body is
-/// unknown.
+/// A request with invalid or ambiguous framing (RFC 9112 §6). The gateway must close the connection
+/// after it, since the end of the body is unknown.
 pub(crate) fn malformed_framing(target: &Target, rng: &mut SeededRng) -> Vec<u8> {
     let (path, headers, body) = request_parts(target, rng);
     let length = body.len();
@@ -21,7 +22,7 @@ pub(crate) fn malformed_framing(target: &Target, rng: &mut SeededRng) -> Vec<u8>
     let chunked = format!("{length:x}\r\n{body}\r\n0\r\n\r\n");
     let start = format!("POST {path} HTTP/1.1\r\n");
     let head = format!("{start}Host: bench\r\nConnection: close\r\n{headers}");
-    let faults = [
+    let malformed_requests = [
         format!("{head}Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}{smuggled}"),
         format!("{head}Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n{chunked}"),
         format!("{head}Content-Length: {length}\r\nContent-Length: {}\r\n\r\n{body}", length + 1),
@@ -59,11 +60,11 @@ pub(crate) fn malformed_framing(target: &Target, rng: &mut SeededRng) -> Vec<u8>
         format!("{head}Upgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 0\r\n\r\n"),
         format!("{head}Expect: 200-maybe\r\nContent-Length: {length}\r\n\r\n{body}"),
     ];
-    let mut bytes = rng.choose(&faults).clone().into_bytes();
+    let mut bytes = rng.choose(&malformed_requests).clone().into_bytes();
     if rng.one_in(6) {
         let (at, byte) = (rng.next_below(bytes.len()), rng.random_bytes(1)[0]);
         bytes[at] = byte;
-        // Otherwise the server could wait for the end of the request.
+        // Without an empty line, the server could wait for the end of the head.
         bytes.extend_from_slice(b"\r\n\r\n");
     }
     bytes
@@ -96,7 +97,7 @@ pub(crate) fn malformed_headers(target: &Target, rng: &mut SeededRng) -> Vec<u8>
 pub(crate) fn ambiguous_paths(target: &Target, rng: &mut SeededRng) -> Vec<u8> {
     let (path, headers, body) = request_parts(target, rng);
     let at = rng.next_below(path.len());
-    let (entry, back) = path.split_at(at);
+    let (start, rest) = path.split_at(at);
     let tricks = [
         "/../",
         "//",
@@ -131,7 +132,7 @@ pub(crate) fn ambiguous_paths(target: &Target, rng: &mut SeededRng) -> Vec<u8> {
         3 => format!("http://127.0.0.1:9{path}"),
         4 => format!("/{}{path}", "../".repeat(rng.next_below(50))),
         5 => format!("{path}?{}", "a=%ff&".repeat(rng.next_below(500))),
-        _ => format!("{entry}{trick}{back}"),
+        _ => format!("{start}{trick}{rest}"),
     };
     let head = format!("POST {path} HTTP/1.1\r\nHost: bench\r\n{headers}");
     format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()

@@ -1,6 +1,7 @@
-//! Attack: malformed requests, derived from well-formed ones by a seeded random generator (`docs/THREATS.md` 12, 18,
-//! 36, 37, 38, 40). Correct is a status below 500 that grants nothing, or for malformed HTTP a closed connection. The
-//! health check of each target looks for panics.
+//! Attack: fuzzing with malformed requests, derived from well-formed ones by a seeded random generator
+//! (`docs/THREATS.md` 12, 18, 36, 37, 38, 40). A correct response has a status below 500 and grants nothing; where the
+//! HTTP message itself is malformed, the server may also close the connection. The health check of each target looks
+//! for panics.
 
 mod bodies;
 mod calls;
@@ -87,18 +88,19 @@ impl Malformation {
         }
     }
 
-    /// Whether the server may close the connection instead of responding.
-    fn closing_is_accepted(self) -> bool {
+    /// Whether the server may close the connection instead of sending a response.
+    fn may_be_closed(self) -> bool {
         matches!(self, Self::Headers | Self::Oversized | Self::Paths | Self::Framing)
     }
 
-    /// Whether each request needs its own connection, from one of many addresses, since one has too few ports.
+    /// Whether each request needs its own connection. These come from many source addresses, since one has too few
+    /// ports.
     fn needs_own_connection(self) -> bool {
         matches!(self, Self::Headers | Self::Oversized | Self::Framing)
     }
 }
 
-/// Sends requests of one kind.
+/// Sends malformed requests of one kind, and correct logins before and after them.
 pub(crate) async fn send_malformed(
     options: &Options,
     name: &str,
@@ -106,22 +108,23 @@ pub(crate) async fn send_malformed(
     kind: Malformation,
 ) -> Result<AttackResult> {
     let mut result = AttackResult::new(name, target);
-    check_valid_requests(target, &mut result).await?;
+    check_correct_logins(target, &mut result).await?;
     let result = RefCell::new(result);
     let statuses = RefCell::new(BTreeMap::<String, u64>::new());
-    let burst_request = |number: u64| {
-        let (dialect, bytes) = make_request(target, kind, &mut SeededRng::new(options.seed, kind as u64, number));
+    let build_request = |number: u64| {
+        let (dialect, bytes) =
+            build_malformed_request(target, kind, &mut SeededRng::new(options.seed, kind as u64, number));
         let [.., a, b] = (number % 60_000).to_be_bytes();
-        let from = kind.needs_own_connection().then(|| IpAddr::V4(Ipv4Addr::new(127, 3, a, b)));
-        BurstRequest { from, dialect, ..BurstRequest::new(target.entry_address(number), bytes) }
+        let source = kind.needs_own_connection().then(|| IpAddr::V4(Ipv4Addr::new(127, 3, a, b)));
+        BurstRequest { source, dialect, ..BurstRequest::new(target.gateway_address(number), bytes) }
     };
-    send_burst(options, name, options.requests, burst_request, |number, request, sent| {
+    send_burst(options, name, options.requests, build_request, |number, request, sent| {
         let mut result = result.borrow_mut();
-        let closed = |error: &std::io::Error| {
+        let is_accepted_close = |error: &std::io::Error| {
             use ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
-            kind.closing_is_accepted() && matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+            kind.may_be_closed() && matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
         };
-        if sent.as_ref().err().is_some_and(closed) {
+        if sent.as_ref().err().is_some_and(is_accepted_close) {
             (result.sent, result.rejected) = (result.sent + 1, result.rejected + 1);
             *statuses.borrow_mut().entry("closed".to_owned()).or_default() += 1;
             return;
@@ -143,13 +146,14 @@ pub(crate) async fn send_malformed(
     })
     .await;
     let mut result = result.into_inner();
-    check_valid_requests(target, &mut result).await?;
+    check_correct_logins(target, &mut result).await?;
     let statuses: Vec<_> = statuses.into_inner().iter().map(|(status, times)| format!("{status}: {times}")).collect();
     Ok(result.with_note(statuses.join(", ")))
 }
 
-/// A malformed request, and the dialect to parse its response with if a success would have an effect.
-fn make_request(target: &Target, kind: Malformation, rng: &mut SeededRng) -> (Option<DialectKind>, Vec<u8>) {
+/// Builds a malformed request. Returns it with the dialect to parse the response with, if a success would have an
+/// effect.
+fn build_malformed_request(target: &Target, kind: Malformation, rng: &mut SeededRng) -> (Option<DialectKind>, Vec<u8>) {
     match kind {
         Malformation::Framing => (None, framing::malformed_framing(target, rng)),
         Malformation::Headers => (None, framing::malformed_headers(target, rng)),
@@ -165,11 +169,11 @@ fn make_request(target: &Target, kind: Malformation, rng: &mut SeededRng) -> (Op
 }
 
 /// Checks that every dialect accepts a correct login.
-async fn check_valid_requests(target: &Target, result: &mut AttackResult) -> Result<()> {
+async fn check_correct_logins(target: &Target, result: &mut AttackResult) -> Result<()> {
     let user = target.fresh_user()?;
-    for (turn, dialect) in DialectKind::ALL.into_iter().enumerate() {
+    for (index, dialect) in DialectKind::ALL.into_iter().enumerate() {
         let request = target.login_request(dialect, &user.phone, PASSWORD, target.fresh_client_address());
-        let response = target.request(turn as u64, &request).await?;
+        let response = target.send(index as u64, &request).await?;
         result.require(
             &format!("{} serves", dialect.name()),
             target.client.parse_response(dialect, &response).is_success(),

@@ -1,6 +1,6 @@
-//! Reproducible random numbers.
+//! Seeded random number generator, so that malformed requests can be reproduced.
 
-/// A splitmix64 generator for one request, seeded by the run's seed, the kind and the request's number.
+/// A splitmix64 generator for one request, seeded by the run's seed, the kind of malformation and the request's number.
 pub(crate) struct SeededRng(u64);
 
 impl SeededRng {

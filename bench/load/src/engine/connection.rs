@@ -16,7 +16,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Opens a non-blocking connection.
 ///
 /// # Errors
-/// If the server does not accept it in time.
+/// If the server does not accept the connection within five seconds.
 pub(super) fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     let stream = std::net::TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
     stream.set_nodelay(true)?;
@@ -44,16 +44,16 @@ pub(super) struct Connection {
     sent_at: Option<Instant>,
     /// The received part of an incomplete response.
     partial_response: Vec<u8>,
-    is_unusable: bool,
+    is_broken: bool,
 }
 
 impl Connection {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, unsent: 0..0, sent_at: None, partial_response: Vec::new(), is_unusable: false }
+        Self { stream, unsent: 0..0, sent_at: None, partial_response: Vec::new(), is_broken: false }
     }
 
     pub(super) fn is_broken(&self) -> bool {
-        self.is_unusable
+        self.is_broken
     }
 
     pub(super) fn is_awaiting_response(&self) -> bool {
@@ -70,11 +70,11 @@ impl Connection {
         self.sent_at = Some(since);
     }
 
-    /// Gives up the request in flight; the connection is unusable afterwards.
+    /// Gives up the request in flight; the connection is broken afterwards.
     pub(super) fn abort(&mut self) {
         self.sent_at = None;
         self.unsent = 0..0;
-        self.is_unusable = true;
+        self.is_broken = true;
     }
 
     /// Writes as much as the socket accepts. Returns false if the connection failed.
@@ -93,7 +93,7 @@ impl Connection {
         true
     }
 
-    /// Reads what has arrived.
+    /// Reads the bytes that have arrived, and compares a complete response with `expected`.
     pub(super) fn read(&mut self, buffer: &mut [u8], expected: &ExpectedResponse) -> ReadOutcome {
         loop {
             let read = match self.stream.read(buffer) {

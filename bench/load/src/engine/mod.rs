@@ -6,8 +6,8 @@
 //!   idle, and its latency counts from when it was due. A server that stalls is thus charged for the requests that
 //!   arrive meanwhile (no coordinated omission).
 //!
-//! It shares the machine with the servers, so it does little work: one `write` and one `read` per request, of the head
-//! only the status and `Content-Length`, and one search of the body for a marker.
+//! The load generator shares the machine with the servers, so it does little work: one `write` and one `read` per
+//! request. It parses only the status and `Content-Length` of the head, and searches the body once for a marker.
 
 mod connection;
 mod open_loop;
@@ -48,8 +48,9 @@ pub(crate) enum LoopMode {
 pub(crate) struct LoadResult {
     /// Expected responses within the measured time.
     pub(crate) completed: u64,
-    /// Failed requests and unexpected responses; the description of the first.
+    /// Failed requests and unexpected responses.
     pub(crate) errors: u64,
+    /// The description of the first error.
     pub(crate) first_error: Option<String>,
     /// The measured time, in seconds.
     pub(crate) elapsed_seconds: f64,
@@ -155,8 +156,8 @@ impl LoadGenerator {
         let deadline = run.stop + DRAIN_TIMEOUT;
         loop {
             let now = Instant::now();
-            let stopped = now >= run.stop || run.requests.is_empty();
-            if stopped && run.in_flight == 0 {
+            let is_over = now >= run.stop || run.requests.is_empty();
+            if is_over && run.in_flight == 0 {
                 // Requests that were due and never sent.
                 let unsent = run.overdue.len() as u64;
                 run.result.errors += unsent;
@@ -166,13 +167,13 @@ impl LoadGenerator {
                 return Ok(());
             }
             if now >= deadline {
-                let unanswered = run.in_flight;
-                (0..unanswered).for_each(|_| run.record_error("no response in time"));
+                let outstanding = run.in_flight;
+                (0..outstanding).for_each(|_| run.record_error("no response in time"));
                 self.connections.iter_mut().filter(|c| c.is_awaiting_response()).for_each(Connection::abort);
                 run.in_flight = 0;
                 return Ok(());
             }
-            let until = if stopped { deadline } else { run.stop };
+            let until = if is_over { deadline } else { run.stop };
             match self.poll.poll(&mut events, Some(until.saturating_duration_since(now))) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 other => other?,

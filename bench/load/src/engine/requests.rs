@@ -1,4 +1,4 @@
-//! Prepared requests, as bytes.
+//! Lists of prepared requests, as bytes.
 
 use std::ops::Range;
 use std::time::Instant;

@@ -13,8 +13,8 @@ pub(crate) struct ExpectedResponse {
 impl ExpectedResponse {
     /// A response with `status` and with `marker` in its body.
     pub(crate) fn new(status: u16, marker: &[u8]) -> Self {
-        let digit = |of: u16| b'0' + u8::try_from(of % 10).unwrap_or_default();
-        let status = [digit(status / 100), digit(status / 10), digit(status)];
+        let last_digit = |number: u16| b'0' + u8::try_from(number % 10).unwrap_or_default();
+        let status = [last_digit(status / 100), last_digit(status / 10), last_digit(status)];
         Self { status, marker: memmem::Finder::new(marker).into_owned() }
     }
 }
@@ -28,7 +28,7 @@ pub(super) enum ParsedResponse {
     Expected,
     /// Another complete response.
     Unexpected(String),
-    /// Not a response, or one without `Content-Length`.
+    /// Bytes that are not an HTTP/1.1 response, a response without `Content-Length`, or bytes after its end.
     Unreadable(String),
 }
 
@@ -101,6 +101,10 @@ mod tests {
     fn a_response_without_length_is_rejected() {
         let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
         assert!(matches!(parse_response(chunked, &ExpectedResponse::new(200, b"")), ParsedResponse::Unreadable(_)));
+    }
+
+    #[test]
+    fn another_protocol_is_rejected() {
         assert!(matches!(
             parse_response(b"SSH-2.0\r\n\r\n", &ExpectedResponse::new(200, b"")),
             ParsedResponse::Unreadable(_)
