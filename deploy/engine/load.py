@@ -21,8 +21,8 @@ from mefp import pkcs7  # noqa: E402
 from salted import LOGIN, TMS  # noqa: E402
 from wire import Wire, aes, b64, salted  # noqa: E402
 
-# For each dialect: concurrent users, and seconds between two logins of a user. cloudbox, the service that is replaced, has
-# the most, since its logins need no password hash.
+# For each dialect: concurrent users, and seconds between two logins of a user. Most users log in through cloudbox,
+# the service that is replaced: its logins need no password hash.
 USERS = {"cloudbox": (8, 0.2), "tms": (2, 0.25), "portal": (1, 0.5), "mefp": (1, 0.5), "jwt": (1, 0.5)}
 STOP = threading.Event()
 LOCK = threading.Lock()

@@ -98,7 +98,7 @@ PYTHON
     ! docker exec "$(containers cloudbox)" touch /var/lib/stele-keys/x || fail "a service can write the keys"
 }
 
-every_dialect() {
+check_every_dialect() {
     "${network[@]}" python3 -B crates/stele/tests/e2e/independent/client.py "$work/environment.json" | tee "$work/client-output"
     [[ $(grep -c 'as documented' "$work/client-output") == "${#services[@]}" ]]
     note <"$work/client-output"
