@@ -24,7 +24,7 @@ class Tally:
         self.version, self.fault, self.verbose = "", "", verbose
         self.answered = self.wrong = self.dropped = self.runs = self.connections = 0
 
-    def note(self, call, fault):
+    def add_fault(self, call, fault):
         fault = f"{call.method} {call.path} ({call.kind}): {fault}"
         self.fault = self.fault or fault
         if self.verbose:
@@ -64,19 +64,19 @@ def send_calls(client, port, program, calls):
     return lines + lines[-1:] * (len(calls) - len(lines))
 
 
-def read(client, call, line, tally):
+def parse_answer(client, call, line, tally):
     """Parses a client's line into an answer; its status is 0 if the call was dropped."""
     status, body, *headers = line.split("\t")
     if status == "dropped":
         tally.dropped += 1
-        tally.note(call, f"dropped: {body}")
+        tally.add_fault(call, f"dropped: {body}")
         return Answer(0, [], "")
     headers = [tuple(header.split(": ", 1)) for header in headers if ": " in header]
     answer = Answer(int(status), headers, call.read(base64.b64decode(body)))
     tally.answered += 1
     if fault := find_fault(client, call, answer):
         tally.wrong += 1
-        tally.note(call, fault)
+        tally.add_fault(call, fault)
     return answer
 
 
@@ -89,13 +89,13 @@ def make_calls(client, port, program, world, tally):
         for group in [calls] if client.takes_several else [[call] for call in calls]:
             tally.runs += 1
             lines = send_calls(client, port, program, group)
-            answers += [read(client, call, line, tally) for call, line in zip(group, lines)]
+            answers += [parse_answer(client, call, line, tally) for call, line in zip(group, lines)]
             if program.process.poll() is not None or program.hangs:
                 return
         calls = steps.send(answers)
 
 
-def start(client, page, work):
+def start_client(client, page, work):
     """Installs a client and starts its program; returns it and its version."""
     command, folder = install(client, work)
     with (work / "log").open("w") as log:
@@ -110,10 +110,10 @@ def start(client, page, work):
     return program, version
 
 
-def check(client, stele, page, world, work, verbose):
+def check_client(client, stele, page, world, work, verbose):
     """Installs a client, makes its calls, and checks the number of connections."""
     tally = Tally(verbose)
-    program, tally.version = start(client, page, work)
+    program, tally.version = start_client(client, page, work)
     relay, before = Relay(stele.port), stele.portal_logouts()
     try:
         make_calls(client, relay.port, program, world, tally)
@@ -144,7 +144,7 @@ def check_all(clients, verbose):
             work.mkdir()
             world = World(client.name, phones, stele.add_user, stele.code, **shared)
             try:
-                rows.append(check(client, stele, page, world, work, verbose).row(client))
+                rows.append(check_client(client, stele, page, world, work, verbose).row(client))
                 results.add(int(rows[-1][-1] != "ok"))
             except SetupError as fault:
                 rows.append((client.name, "missing", "", "", "", "", str(fault)))

@@ -39,14 +39,14 @@ class Client:
     hides_401: bool = False  # hides the body of a 401
 
 
-def jar(*packages):
+def jars(*packages):
     return {f"/usr/share/java/{file}.jar": package for file, package in packages}
 
 
-OKHTTP = jar(("okhttp", "libokhttp-java"), ("okio", "libokio-java"))
-LOGGING = jar(("commons-logging", "libcommons-logging-java"), ("commons-codec", "libcommons-codec-java"))
-APACHE_4 = jar(("httpclient", "libhttpclient-java"), ("httpcore", "libhttpcore-java"), ("httpmime", "libhttpmime-java"))
-COMMONS_3 = jar(("commons-httpclient", "libcommons-httpclient-java"))
+OKHTTP = jars(("okhttp", "libokhttp-java"), ("okio", "libokio-java"))
+LOGGING = jars(("commons-logging", "libcommons-logging-java"), ("commons-codec", "libcommons-codec-java"))
+APACHE_4 = jars(("httpclient", "libhttpclient-java"), ("httpcore", "libhttpcore-java"), ("httpmime", "libhttpmime-java"))
+COMMONS_3 = jars(("commons-httpclient", "libcommons-httpclient-java"))
 PHP = {"php": "php-cli", "/usr/lib/php/*/curl.so": "php-curl"}
 LWP = {"perl": "perl", "/usr/share/perl5/LWP/UserAgent.pm": "libwww-perl"}
 
@@ -81,7 +81,7 @@ CLIENTS = [
 ]
 
 
-def run(*command, cwd=None):
+def run_command(*command, cwd=None):
     """Runs a command; raises SetupError with its output if it fails."""
     try:
         done = subprocess.run(command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -92,22 +92,23 @@ def run(*command, cwd=None):
         raise SetupError(f"{' '.join(map(str, command[:4]))} …: {line}")
 
 
-def is_there(what):
-    return bool(glob.glob(what) if what.startswith("/") else shutil.which(what))
+def is_installed(needed):
+    """Whether a program is in PATH, or a file matches the pattern, which begins with a slash."""
+    return bool(glob.glob(needed) if needed.startswith("/") else shutil.which(needed))
 
 
 def install_debian(needs):
     """Installs the packages of missing files and programs; waits for dpkg's lock."""
-    missing = sorted({package for what, package in needs.items() if not is_there(what)})
+    missing = sorted({package for needed, package in needs.items() if not is_installed(needed)})
     if missing:
         as_root = [] if os.getuid() == 0 else ["sudo"]
         apt = [*as_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=900"]
         print(f"installing {' '.join(missing)}", file=sys.stderr)
-        run(*apt, "update")
-        run(*apt, "install", "-y", "--no-install-recommends", *missing)
-    for what, package in needs.items():
-        if not is_there(what):
-            raise SetupError(f"Debian's {package} brings no {what}")
+        run_command(*apt, "update")
+        run_command(*apt, "install", "-y", "--no-install-recommends", *missing)
+    for needed, package in needs.items():
+        if not is_installed(needed):
+            raise SetupError(f"Debian's package {package} does not contain {needed}; install it in another way")
 
 
 def install_venv():
@@ -118,13 +119,13 @@ def install_venv():
         except ImportError:
             install_debian(PYTHON)
         shutil.rmtree(VENV, ignore_errors=True)
-        run(sys.executable, "-m", "venv", VENV)
+        run_command(sys.executable, "-m", "venv", VENV)
         (VENV / "ready").touch()
     install_pypi(CRYPTOGRAPHY)
 
 
-def once(package, install):
-    """Installs a package in this version unless it is installed already."""
+def install_once(package, install):
+    """Calls `install` unless this version of the package was installed by an earlier call."""
     mark = CACHE / "installed" / package
     if not mark.exists():
         install()
@@ -134,13 +135,13 @@ def once(package, install):
 
 def install_pypi(package):
     pip = [VENV / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    once(package, lambda: run(*pip, package))
+    install_once(package, lambda: run_command(*pip, package))
 
 
 def install_npm(package):
     folder = CACHE / "node"
     folder.mkdir(parents=True, exist_ok=True)
-    once(package, lambda: run("npm", "install", "--no-audit", "--no-fund", "--loglevel=error", package, cwd=folder))
+    install_once(package, lambda: run_command("npm", "install", "--no-audit", "--no-fund", "--loglevel=error", package, cwd=folder))
 
 
 def install(client, work):
@@ -160,10 +161,10 @@ def install(client, work):
             return ["node", source.name], CACHE / "node"
         case ".java":
             path = ":".join([str(work), *(file for file in client.debian if file.endswith(".jar"))])
-            run("javac", "-d", work, "-cp", path, HERE / "java/Lines.java", source)
+            run_command("javac", "-d", work, "-cp", path, HERE / "java/Lines.java", source)
             return ["java", "-cp", path, source.stem], work
         case ".go":
-            run("go", "build", "-o", work / "client", source)
+            run_command("go", "build", "-o", work / "client", source)
             return [work / "client"], work
         case ".html":
             # Root cannot use the browser's sandbox, and containers have little shared memory.

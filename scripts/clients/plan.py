@@ -22,7 +22,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 @dataclass
 class Call:
-    """A request, and the requirements for its answer."""
+    """A request, and the requirements that the answer must meet."""
 
     path: str
     kind: str = "none"
@@ -88,7 +88,7 @@ def proof(password, stamp):
     return hashlib.md5(f"{digest(password)}{stamp}".encode()).hexdigest()
 
 
-def encoded(text):
+def encode_base64(text):
     return base64.b64encode(text.encode()).decode()
 
 
@@ -99,18 +99,18 @@ class Envelope:
         self.app = app
         self.cipher = Cipher(algorithms.AES(key.encode()), modes.CBC(vector.encode()))
 
-    def seal(self, **inner):
-        pad, seal = padding.PKCS7(128).padder(), self.cipher.encryptor()
+    def encrypt(self, **inner):
+        pad, encryptor = padding.PKCS7(128).padder(), self.cipher.encryptor()
         plain = pad.update(json.dumps(inner).encode()) + pad.finalize()
-        return {"app_from": self.app, "encrypt": base64.b64encode(seal.update(plain) + seal.finalize()).decode()}
+        return {"app_from": self.app, "encrypt": base64.b64encode(encryptor.update(plain) + encryptor.finalize()).decode()}
 
-    def open(self, body):
+    def decrypt(self, body):
         try:
-            sealed = base64.b64decode(json.loads(body)["encrypt"])
-            opened, unpad = self.cipher.decryptor(), padding.PKCS7(128).unpadder()
-            return (unpad.update(opened.update(sealed) + opened.finalize()) + unpad.finalize()).decode()
+            encrypted = base64.b64decode(json.loads(body)["encrypt"])
+            decryptor, unpad = self.cipher.decryptor(), padding.PKCS7(128).unpadder()
+            return (unpad.update(decryptor.update(encrypted) + decryptor.finalize()) + unpad.finalize()).decode()
         except (ValueError, KeyError) as fault:
-            return f"cannot open the envelope: {fault!r}: {body!r}"
+            return f"cannot decrypt the envelope: {fault!r}: {body!r}"
 
 
 def plan(world):
@@ -189,17 +189,17 @@ def tms(world):
 def portal(world):
     for turn in range(ROUNDS):
         kind, phone, new = KINDS[(turn + 2) % 3], next(world.phones), f"{PASSWORD}{turn}"
-        well = '"status_code":"200"'
+        success = '"status_code":"200"'
 
-        def call(path, form=kind, expect=well, phone=phone, password=None, code=None, **rest):
-            given = {"password": password and encoded(password), "code": code and encoded(code)}
+        def call(path, form=kind, expect=success, phone=phone, password=None, code=None, **rest):
+            given = {"password": password and encode_base64(password), "code": code and encode_base64(code)}
             fields = {"username": phone, **{name: value for name, value in given.items() if value}}
             return Call(path, form, fields, expect=expect, **rest)
 
         yield call("/code/send")
         yield call("/i/register", password=PASSWORD, code=world.code(phone))
         # Like the portal's clients: base64 in a form, without percent-encoding.
-        raw = {"text": f"username={phone}&password={encoded(PASSWORD)}", "headers": FORM}
+        raw = {"text": f"username={phone}&password={encode_base64(PASSWORD)}", "headers": FORM}
         answer = yield call("/i/login", "text", expect=f'"mobile":"{phone}"', names=("Set-Cookie",), **raw)
         cookie = answer.header("Set-Cookie").split(";")[0]
         yield call("/i/logout", kind if turn % 2 else "none", cookie=cookie, names=("Set-Cookie",))
@@ -210,34 +210,34 @@ def portal(world):
 
 
 def mefp(world):
-    done, (app, envelope), (_, other) = '"result":1', *world.apps.items()
+    success, (app, envelope), (_, other) = '"result":1', *world.apps.items()
 
-    def call(path, kind, by=envelope, expect=done, **inner):
-        return Call(f"/auth/{path}", kind, by.seal(**inner), expect=expect, read=by.open)
+    def call(path, kind, by=envelope, expect=success, **inner):
+        return Call(f"/auth/{path}", kind, by.encrypt(**inner), expect=expect, read=by.decrypt)
 
     for turn in range(ROUNDS):
         kind = KINDS[turn % 3]
         if turn % 2 == 0:
             phone = next(world.phones)
-            who = {"login_name": phone}
-            yield call("captcha", kind, usage=1, **who)
+            login_name = {"login_name": phone}
+            yield call("captcha", kind, usage=1, **login_name)
             captcha = world.code(phone)
-            yield call("check/captcha", kind, captcha=captcha, **who)
-            yield call("register", kind, password=PASSWORD, captcha=captcha, **who)
-            answer = yield call("token", kind, app_to=other.app, **who)
+            yield call("check/captcha", kind, captcha=captcha, **login_name)
+            yield call("register", kind, password=PASSWORD, captcha=captcha, **login_name)
+            answer = yield call("token", kind, app_to=other.app, **login_name)
             yield call("check/token", kind, by=other, expect=f'"app_from":"{app}"', token=answer.find("token"))
-            yield call("captcha", kind, usage=2, **who)
-            yield call("forgot", kind, new_password=f"{PASSWORD}{turn}", captcha=world.code(phone), **who)
-            yield call("login", kind, password=f"{PASSWORD}{turn}", **who)
+            yield call("captcha", kind, usage=2, **login_name)
+            yield call("forgot", kind, new_password=f"{PASSWORD}{turn}", captcha=world.code(phone), **login_name)
+            yield call("login", kind, password=f"{PASSWORD}{turn}", **login_name)
         else:
-            sealed = call("login", kind, password=f"{PASSWORD}{turn - 1}", app_to=other.app, **who)
-            rest = {"kind": kind, "fields": sealed.fields, "read": envelope.open}
+            encrypted_login = call("login", kind, password=f"{PASSWORD}{turn - 1}", app_to=other.app, **login_name)
+            rest = {"kind": kind, "fields": encrypted_login.fields, "read": envelope.decrypt}
             checked = Call("/auth/check/loginname", expect=f'"reg_app":"{app}"', **rest)
-            answers = yield [sealed, checked, Call("/auth/token", expect='"token"', **rest)]
+            answers = yield [encrypted_login, checked, Call("/auth/token", expect='"token"', **rest)]
             token = answers[2].find("token")
             yield call("check/token", kind, by=other, expect=f'"login_name":"{phone}"', token=token)
             yield call("check/token", kind, by=other, expect="40006", token=token)
-            yield call("login", kind, password="wrong", expect="40003", **who)
+            yield call("login", kind, password="wrong", expect="40003", **login_name)
             yield call("check/loginname", kind, login_name=next(world.phones), expect="40005")
             broken = {"app_from": app, "encrypt": "AAAA"}
             yield Call("/auth/login", kind, broken, status=400, expect="请求无法解密")

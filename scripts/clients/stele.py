@@ -24,7 +24,7 @@ SETTINGS = {
 }
 
 
-def built():
+def program_under_test():
     """The program under test: the one that STELE names, or a debug build."""
     if program := os.environ.get("STELE"):
         return str(pathlib.Path(program).resolve())
@@ -38,7 +38,7 @@ class Stele:
     """`stele up` with a temporary folder and one allowed CORS origin; a context manager that stops it."""
 
     def __init__(self, folder, origin):
-        self.program, self.folder = built(), folder
+        self.program, self.folder = program_under_test(), folder
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("STELE_")}
         self.environment |= {**SETTINGS, "STELE_DATA": str(folder / "data"), "STELE_CORS_ORIGINS": origin}
         self.codes, self.lines_read, self.complaints = {}, 0, []
@@ -48,7 +48,7 @@ class Stele:
             up = [self.program, "up", "--listen", "127.0.0.1:0"]
             self.process = subprocess.Popen(up, env=self.environment, stdout=out, stderr=log)
         try:
-            self.port = self.eventually(self.listening, 30)
+            self.port = self.eventually(self.listening_port, 30)
             if not self.port:
                 raise SetupError("stele up is not ready after 30 s")
         except BaseException:
@@ -61,17 +61,18 @@ class Stele:
         self.process.terminate()
         self.process.wait()
 
-    def listening(self):
+    def listening_port(self):
+        """The port that `stele up` has printed; None before that."""
         if self.process.poll() is not None:
             raise SetupError(f"stele up: {(self.folder / 'log').read_text().strip()}")
         found = re.search(r"^Stele is up at http://[^ ]*:(\d+)", (self.folder / "out").read_text(), re.M)
         return found and int(found[1])
 
     @staticmethod
-    def eventually(look, seconds):
-        """Polls `look` until its result is true or the time is over; returns the last result."""
+    def eventually(poll, seconds):
+        """Calls `poll` until its result is true or the time is over; returns the last result."""
         end = time.monotonic() + seconds
-        while not (found := look()) and time.monotonic() < end:
+        while not (found := poll()) and time.monotonic() < end:
             time.sleep(0.02)
         return found
 
@@ -93,7 +94,7 @@ class Stele:
     def code(self, phone):
         """Waits for the next code sent to a phone."""
 
-        def look():
+        def next_code():
             lines = (self.folder / "data/outbox.jsonl").read_text().splitlines(keepends=True)
             for line in lines[self.lines_read :]:
                 if line.endswith("\n"):
@@ -102,7 +103,7 @@ class Stele:
                     self.codes.setdefault(message["to"], []).append(message["code"])
             return self.codes.get(phone) and self.codes[phone].pop(0)
 
-        return self.eventually(look, 5) or "000000"
+        return self.eventually(next_code, 5) or "000000"
 
     def portal_logouts(self):
         """The number of portal sessions that ended by a logout, from the audit log."""

@@ -5,7 +5,7 @@ import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
 
-/** java.net.http.HttpClient, which asks for HTTP/2 first. */
+/** java.net.http.HttpClient, whose first request on a connection offers an upgrade to HTTP/2. */
 class JavaHttpClient {
     static final HttpClient CLIENT = HttpClient.newHttpClient();
 

@@ -3,7 +3,7 @@ import java.net.HttpURLConnection;
 import java.net.URL;
 import java.nio.charset.StandardCharsets;
 
-/** java.net.HttpURLConnection. Of a status of 400 and above it gives the body elsewhere. */
+/** java.net.HttpURLConnection. The body of a response with a status of 400 or above is in the error stream. */
 class JavaHttpUrlConnection {
     static Lines.Answer send(Lines.Call call) throws Exception {
         HttpURLConnection connection = (HttpURLConnection) new URL(call.url).openConnection();

@@ -7,7 +7,7 @@ import okhttp3.Request;
 import okhttp3.RequestBody;
 import okhttp3.Response;
 
-/** OkHttp 3. Its multipart bodies are `multipart/mixed` unless they are given another type. */
+/** OkHttp 3. Its multipart bodies have the type `multipart/mixed` unless another one is set. */
 class OkHttp3 {
     static final OkHttpClient CLIENT = new OkHttpClient();
 
