@@ -10,8 +10,8 @@ use crate::DatabaseUrl;
 /// Why a store cannot be opened, with the remedy. The message never contains a password.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// `STELE_DATABASE_URL` is not a supported database URL, has an unsupported parameter, or needs root certificates of
-    /// the system that do not exist.
+    /// `STELE_DATABASE_URL` is not a supported database URL, has an unsupported parameter, or needs root certificates
+    /// of the system that do not exist.
     #[error("not a supported database URL ({0}): use postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH")]
     InvalidDatabaseUrl(String),
     /// The file that `sslrootcert` names cannot be read, or has no valid certificate.
@@ -79,7 +79,8 @@ pub enum OpenError {
 }
 
 /// Maps a query error: [`Error::Internal`] for a violated constraint, an invalid row or an invalid statement, which a
-/// retry does not fix, and [`Error::Unavailable`] for all others (the database is busy, full, read-only or unreachable).
+/// retry does not fix, and [`Error::Unavailable`] for all others (the database is busy, full, read-only or
+/// unreachable).
 pub(crate) fn map_database_error(error: DbError) -> Error {
     match error {
         DbError::DatabaseError(

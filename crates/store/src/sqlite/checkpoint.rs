@@ -14,7 +14,7 @@ use diesel::sql_types::Integer;
 use super::Durability;
 
 /// Committed jobs between two checkpoints. They write about a sixth of the pages at which the automatic checkpoint
-/// starts (`wal_autocheckpoint` in [`super::open_connection`]), so that most pages are copied before it starts.
+/// starts (`wal_autocheckpoint` in [`super::open_connection`]), so that most pages are copied before that.
 const JOBS_PER_CHECKPOINT: usize = 1_500;
 /// A pass that copies fewer pages of 4 KiB than this is the last: the disk writes the rest in a few milliseconds.
 const SMALL_REMAINDER_PAGES: i32 = 400;

@@ -66,9 +66,9 @@ pub(crate) fn open_connection(path: &Path, durability: Durability) -> Connection
         Durability::SurvivesPowerLoss => "FULL",
         Durability::SurvivesProcessCrash => "NORMAL",
     };
-    // A log of up to `journal_size_limit` bytes is overwritten instead of truncated, which is faster than extending a file
-    // again. The state store's log may grow longer, because the checkpoint thread copies its pages: see `checkpoint.rs`.
-    // `busy_timeout` comes first, so that the other pragmas wait for locks as well.
+    // A log of up to `journal_size_limit` bytes is overwritten instead of truncated, which is faster than extending a
+    // file again. The state store's log may grow longer, because the checkpoint thread copies its pages: see
+    // `checkpoint.rs`. `busy_timeout` comes first, so that the other pragmas wait for locks as well.
     let (cache_kib, autocheckpoint_pages, wal_size_limit) = match durability {
         Durability::SurvivesPowerLoss => (8_192, 4_000, 32 << 20),
         Durability::SurvivesProcessCrash => (16_384, 24_000, 128 << 20),
@@ -89,8 +89,8 @@ pub(crate) fn open_connection(path: &Path, durability: Durability) -> Connection
     Ok(conn)
 }
 
-/// Whether a statement failed because the disk is full (`SQLITE_FULL`). Compares SQLite's message, because diesel does not
-/// expose the error code.
+/// Whether a statement failed because the disk is full (`SQLITE_FULL`). Compares SQLite's message, because diesel does
+/// not expose the error code.
 pub(crate) fn is_disk_full(error: &DbError) -> bool {
     matches!(error, DbError::DatabaseError(_, info) if info.message().contains("disk is full"))
 }

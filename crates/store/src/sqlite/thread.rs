@@ -52,8 +52,8 @@ impl Drop for JoinOnDrop {
 }
 
 impl SqliteThread {
-    /// Starts a thread for the file at `path`, with the connection `conn`. Without `conn`, the thread connects at its first
-    /// job.
+    /// Starts a thread for the file at `path`, with the connection `conn`. Without `conn`, the thread connects at its
+    /// first job.
     pub(crate) fn start(
         name: &'static str,
         path: PathBuf,
@@ -79,8 +79,8 @@ impl SqliteThread {
         self.submit(access, work).await?.map_err(map_database_error)
     }
 
-    /// Queues `work` and waits until it is committed. The work is applied completely or not at all. It may run more than
-    /// once, with earlier runs rolled back, and it runs even if the caller is cancelled.
+    /// Queues `work` and waits until it is committed. The work is applied completely or not at all. It may run more
+    /// than once, with earlier runs rolled back, and it runs even if the caller is cancelled.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the queue is full, the thread has stopped, the job times out, or the batch cannot be
@@ -169,7 +169,8 @@ struct BatchRunner {
     name: &'static str,
     path: PathBuf,
     durability: Durability,
-    /// `None` until the first job connects, and after a failed commit, which may leave a connection in an unknown state.
+    /// `None` until the first job connects, and after a failed commit, which may leave a connection in an unknown
+    /// state.
     conn: Option<SqliteConnection>,
     /// Only for [`Durability::SurvivesProcessCrash`], where commits do not wait for the disk.
     checkpointer: Option<WalCheckpointer>,

@@ -33,8 +33,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Configures the database without connecting. Connections are made at the first call, and replaced after
-    /// a loss.
+    /// Configures the database without connecting. Connections are made at the first call, and replaced after a loss.
     ///
     /// # Errors
     /// [`OpenError`] if the URL or a root certificate for it is invalid.

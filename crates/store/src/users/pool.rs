@@ -167,8 +167,8 @@ pub(super) async fn connect_with_server_timeouts(server: &PostgresServer) -> Con
 }
 
 /// A connection checked out of the pool. If it is dropped without [`release`](Self::release), because the call was
-/// cancelled or timed out, the connection is closed: it may be inside a statement or a transaction, whose locks it would
-/// hold while idle in the pool.
+/// cancelled or timed out, the connection is closed: it may be inside a statement or a transaction, whose locks it
+/// would hold while idle in the pool.
 pub(super) struct PooledConnection<O> {
     object: Option<O>,
     discard: fn(O),

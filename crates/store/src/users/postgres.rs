@@ -29,8 +29,8 @@ impl PostgresServer {
     /// - `disable`: no TLS
     /// - `prefer` (default): TLS if the server offers it
     /// - `require`: TLS with any certificate; with an `sslrootcert`, `verify-ca`
-    /// - `verify-ca`: TLS with a certificate issued by an authority in the file `sslrootcert`, or by one of the system's
-    ///   authorities if `sslrootcert` is absent or `system`
+    /// - `verify-ca`: TLS with a certificate issued by an authority in the file `sslrootcert`, or by one of the
+    ///   system's authorities if `sslrootcert` is absent or `system`
     /// - `verify-full`: as `verify-ca`, and the certificate must name the host
     ///
     /// `disable` and `prefer` are rejected with an `sslrootcert`, which they would ignore.

@@ -109,7 +109,7 @@ impl ServerCertVerifier for ServerCertificateVerifier {
     ) -> Result<ServerCertVerified, Error> {
         let Some(webpki) = &self.webpki else { return Ok(ServerCertVerified::assertion()) };
         match webpki.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
-            // webpki checks the name last: the chain and the validity period have been verified.
+            // webpki checks the name last, so the chain and the validity period have been verified.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if self.hostname_check == HostnameCheck::Ignore => Ok(ServerCertVerified::assertion()),

@@ -13,8 +13,7 @@ use super::schema::users;
 use super::user_store::SqlStore;
 use crate::error::{corrupt_column_error, map_database_error};
 
-/// The condition of the partial index `users_with_earlier_hash`. The texts must be equal, or
-/// every row is read.
+/// The condition of the partial index `users_with_earlier_hash`. The texts must be equal, or every row is read.
 const UNWRAPPED_CONDITION: &str = "substr(verifier, 1, 5) = '{raw}'";
 
 fn decode_unwrapped_hash((number, id, verifier): (i64, Vec<u8>, String)) -> QueryResult<UnwrappedHash> {

@@ -1,5 +1,5 @@
-//! Migrations: each can be reverted and run again on a database with rows. Mobile numbers under the keys of earlier versions
-//! are migrated.
+//! Migrations: each can be reverted and run again on a database with rows. Mobile numbers under the keys of earlier
+//! versions are migrated.
 
 use std::path::Path;
 

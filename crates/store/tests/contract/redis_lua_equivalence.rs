@@ -1,5 +1,5 @@
-//! Equivalence of Lua and Rust: random sequences of calls have the same results in Redis, on one server and on a cluster,
-//! and in the embedded store, which uses `stele_core::rate_limit` directly.
+//! Equivalence of Lua and Rust: random sequences of calls have the same results in Redis, on one server and on a
+//! cluster, and in the embedded store, which uses `stele_core::rate_limit` directly.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -40,7 +40,7 @@ CREATE TABLE apps (
     name TEXT NOT NULL PRIMARY KEY,
     seal_key_id BIGINT NOT NULL,
     sealed BYTEA NOT NULL,
-    -- The names of the apps it may hand users over to, separated by commas.
+    -- The names of the apps that this app may hand users over to, separated by commas.
     may_token TEXT NOT NULL,
     created_at BIGINT NOT NULL
 );

@@ -1,9 +1,9 @@
--- The keys in service: names and fingerprints, never the keys themselves.
+-- The registered keys: names and fingerprints, never key material.
 CREATE TABLE keys (
     name TEXT NOT NULL PRIMARY KEY,
     -- The number of a sealing key.
     seal_id BIGINT UNIQUE,
-    -- Absent until the key was seen to open a row.
+    -- Absent until the key has decrypted a row.
     probe BLOB,
     added_at BIGINT NOT NULL,
     works_from BIGINT NOT NULL
@@ -16,7 +16,7 @@ FROM (
     SELECT seal_key_id FROM apps
 );
 
--- No row can be sealed under a key that is not in service. Triggers, because SQLite cannot add a foreign key to a table.
+-- No row can be sealed under a key that is not registered. Triggers, because SQLite cannot add a foreign key to a table.
 CREATE TRIGGER users_insert_seal_key BEFORE INSERT ON users
 WHEN NEW.seal_key_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM keys WHERE seal_id = NEW.seal_key_id)
 BEGIN SELECT RAISE(ABORT, 'the sealing key is not in service'); END;
@@ -35,7 +35,7 @@ CREATE INDEX users_by_seal_key ON users (seal_key_id);
 ALTER TABLE users ADD COLUMN salted_at BIGINT;
 CREATE INDEX users_by_salted_at ON users (salted_at) WHERE salted_at IS NOT NULL;
 
--- Facts that all processes share. salted_ended: when salted dialects ended.
+-- Facts that all processes share. salted_ended: when salted logins were disabled.
 CREATE TABLE facts (
     name TEXT NOT NULL PRIMARY KEY,
     value BIGINT NOT NULL

@@ -1,8 +1,9 @@
 //! Multiplexed Redis connections, one per runtime, with a task that reconnects.
 //!
-//! Calls never connect. The reconnect task connects, sends a heartbeat every second, and replaces a connection that a call
-//! reported as broken. During the first attempt to connect, calls wait within their timeout; after a failed attempt they
-//! fail at once until an attempt succeeds. See `docs/adr/0005-multiplex-redis-connections.md`, `0018` and `0021`.
+//! Calls never connect. The reconnect task connects, sends a heartbeat every second, and replaces a connection that a
+//! call reported as broken. During the first attempt to connect, calls wait within their timeout; after a failed
+//! attempt they fail at once until an attempt succeeds. See `docs/adr/0005-multiplex-redis-connections.md`, `0018` and
+//! `0021`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

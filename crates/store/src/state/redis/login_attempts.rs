@@ -17,8 +17,8 @@ use super::{RedisStateStore, malformed_reply_error, records};
 type ScriptReply = (String, i64, i64);
 
 impl RedisStateStore {
-    /// The Redis key of a counter, a code or an origin's trust. All such keys share the hash tag, so that one script can
-    /// access them.
+    /// The Redis key of a counter, a code or an origin's trust. All such keys share the hash tag, so that one script
+    /// can access them.
     fn hashed_key(&self, kind: &str, key: &RateLimitKey) -> String {
         self.hash_tagged_key(kind, hex::encode(key))
     }

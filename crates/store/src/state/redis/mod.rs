@@ -1,5 +1,5 @@
-//! State store in Redis: one Lua script and one round trip per call; on a cluster, calls that store, touch or end a session
-//! take more.
+//! State store in Redis: one Lua script and one round trip per call; on a cluster, calls that store, touch or end a
+//! session take more.
 //!
 //! All keys of rate limits, replay protection and codes have the same hash tag. They are in one slot of a cluster,
 //! where one script can access them. Sessions, tickets, captchas and the index of a user's sessions are each in the

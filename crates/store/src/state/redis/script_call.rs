@@ -8,8 +8,8 @@ use stele_core::time::Timestamp;
 
 use super::scripts::Script;
 
-/// The largest integer up to which Lua's numbers (doubles) represent every integer exactly. As a time in microseconds, it
-/// is in the year 2255.
+/// The largest integer up to which Lua's numbers (doubles) represent every integer exactly. As a time in microseconds,
+/// it is in the year 2255.
 const MAX_EXACT_INTEGER: i64 = (1 << 53) - 1;
 
 /// The server that a connection should lead to. Its fields are the last two arguments of every script.

@@ -1,5 +1,5 @@
-//! Lua scripts: each runs a call of the `StateStore` port atomically, or the part of the call that concerns one slot of a
-//! cluster.
+//! Lua scripts: each runs a call of the `StateStore` port atomically, or the part of the call that concerns one slot of
+//! a cluster.
 
 use std::sync::LazyLock;
 

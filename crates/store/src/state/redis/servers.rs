@@ -27,7 +27,7 @@ enum TopologyClient {
     Cluster(ClusterClient),
 }
 
-/// Client of the servers of a URL, which makes connections to them.
+/// Client that connects to the servers of a URL.
 pub(super) struct RedisClient {
     client: TopologyClient,
     display_url: String,
@@ -37,8 +37,8 @@ impl RedisClient {
     /// Prepares the client without connecting.
     pub(super) fn new(url: &RedisUrl) -> RedisResult<Self> {
         if url.tls {
-            // The TLS provider is selected explicitly, in case another one is compiled in. Fails if a provider is installed
-            // already.
+            // The TLS provider is selected explicitly, in case another one is compiled in. Fails if a provider is
+            // installed already.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
         let redis_login = credentials(&url.user, &url.password).set_db(url.db);

@@ -1,7 +1,7 @@
 //! Sessions in Redis, and the index of each user's sessions, which bounds their number.
 //!
-//! On one server a script updates a session and the index. On a cluster they are in different slots, and a call makes at
-//! least one round trip for each. See `docs/adr/0032-index-each-users-sessions.md`.
+//! On one server a script updates a session and the index. On a cluster they are in different slots, and a call makes
+//! at least one round trip for each. See `docs/adr/0032-index-each-users-sessions.md`.
 
 use futures_util::future::try_join_all;
 use stele_core::session::{NewSession, Session, TokenKey};
@@ -83,7 +83,8 @@ impl RedisStateStore {
         self.connections.for_current_runtime().run_script(&records::with_index_entry(call, key, session)).await
     }
 
-    /// Does the same as `end_excess_sessions` in `sessions.lua`, on a cluster, where each session may be on another node.
+    /// Does the same as `end_excess_sessions` in `sessions.lua`, on a cluster, where each session may be on another
+    /// node.
     async fn end_excess_sessions(
         &self,
         new: &NewSession,

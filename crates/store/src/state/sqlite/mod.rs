@@ -29,8 +29,8 @@ use crate::sqlite::{self, Durability};
 use crate::{DatabaseUrl, OpenError};
 use schema::meta;
 
-/// Key of the store's birth in the table `meta`: when the store was created empty, or may last have lost data. A proof made
-/// before the birth may have been used already, and is rejected as stale.
+/// Key of the store's birth in the table `meta`: when the store was created empty, or may last have lost data. A proof
+/// made before the birth may have been used already, and is rejected as stale.
 const BIRTH_KEY: &str = "birth";
 
 /// State store in an SQLite file.
@@ -39,8 +39,8 @@ pub struct SqliteStateStore {
 }
 
 impl SqliteStateStore {
-    /// Opens the file, creates it if it is missing, and migrates its schema without being asked: the store's data may be
-    /// lost. Blocks.
+    /// Opens the file, creates it if it is missing, and migrates its schema without being asked: the store's data may
+    /// be lost. Blocks.
     ///
     /// # Errors
     /// [`OpenError`] if the file cannot be written, is not a database, or is newer than this program.

@@ -60,7 +60,7 @@ impl AttemptFacts {
         type Columns = (Option<i64>, Option<i64>, bool, bool);
         let (birth, trusted_until, is_replayed, is_at_session_limit) =
             diesel::select(columns).get_result::<Columns>(conn)?;
-        // Without a birth a is_replayed proof cannot be detected: fail closed.
+        // Without a birth, a replayed proof cannot be detected: fail closed.
         let birth = birth.map(Timestamp::from_micros).ok_or_else(|| corrupt_column_error("meta.birth"))?;
         let trusted_until = Timestamp::from_micros(trusted_until.unwrap_or(i64::MIN));
         let origin_trust = if trusted_until > attempt.now { OriginTrust::Trusted } else { OriginTrust::Untrusted };
@@ -176,8 +176,8 @@ pub(super) fn trust_origin(
     diesel::replace_into(known_origins::table).values(row).execute(conn).map(drop)
 }
 
-/// Counts one use of each quota. If a quota is exceeded, counts none, and returns the index of the last exceeded quota and
-/// the longest wait.
+/// Counts one use of each quota. If a quota is exceeded, counts none, and returns the index of the last exceeded quota
+/// and the longest wait.
 pub(super) fn consume_quotas(
     conn: &mut SqliteConnection,
     quota_uses: &[QuotaUse],

@@ -2,8 +2,8 @@
 //!
 //! The file is written without waiting for the disk (`synchronous=NORMAL`): it survives a crash of the process, but a
 //! power loss may revert the last commits, and a restored backup reverts more. Used proofs, codes and tickets must not
-//! become usable again. Therefore the first process that opens the file after a boot, or after [`MAX_UNSEEN`] without use,
-//! sets a new birth, before which every proof is stale, and deletes all codes, tickets and captchas.
+//! become usable again. Therefore the first process that opens the file after a boot, or after [`MAX_UNSEEN`] without
+//! use, sets a new birth, before which every proof is stale, and deletes all codes, tickets and captchas.
 
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ impl Uptime {
     }
 }
 
-/// Sets a new birth at `now` and deletes one-time data if the file may have been rolled back. Records that the file is in
-/// use.
+/// Sets a new birth at `now` and deletes one-time data if the file may have been rolled back. Records that the file is
+/// in use.
 pub(super) fn invalidate_if_rolled_back(
     conn: &mut SqliteConnection,
     uptime: Option<Uptime>,

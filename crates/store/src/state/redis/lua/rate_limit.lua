@@ -27,7 +27,7 @@ local function load_budget(key, limit, share_field)
         -- A share of failures in a window that has ended does not count.
         own = budget.failures > 0 and tonumber(row[4] or 0) or 0
     end
-    return { key = key, failure_limit = limit, budget = budget, is_stored = row[1], share_field = share_field, own = own }
+    return { key = key, limit = limit, budget = budget, is_stored = row[1], share_field = share_field, own = own }
 end
 
 local function rate_limit_state()
@@ -49,7 +49,7 @@ local function rate_limit_state()
     }
 end
 
--- Makes the origin trusted by the account from now on. Writes nothing if the write would extend the trust by less than a
+-- Makes the origin trusted by the account from now on. Writes nothing unless that extends the trust by at least a
 -- thousandth.
 local function trust_origin(state)
     local trust_duration = tonumber(ARGV[10])
@@ -63,7 +63,7 @@ local function write_budget(key, budget)
 end
 
 local function record_failure_in(entry)
-    local budget = budget_fail(entry.budget, now, entry.failure_limit)
+    local budget = budget_fail(entry.budget, now, entry.limit)
     -- A new window starts without the shares of the last one.
     if entry.share_field and entry.is_stored and entry.budget.failures == 0 then
         redis.call('DEL', entry.key)
@@ -73,7 +73,7 @@ local function record_failure_in(entry)
     if own > 0 then
         redis.call('HSET', entry.key, entry.share_field, own)
     end
-    expire_at(entry.key, budget_expires(budget, entry.failure_limit), now)
+    expire_at(entry.key, budget_expires(budget, entry.limit), now)
 end
 
 -- Counts a failure against the account and the origins.

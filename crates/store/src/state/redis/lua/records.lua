@@ -5,8 +5,8 @@ local function is_code_live(key, now)
     return row[1] and tonumber(row[1]) > now and row[2] == server_id()
 end
 
--- Stores the fields of a record, whose names and values ARGV has from `first` on. An existing record has the same fields,
--- and all of them are overwritten.
+-- Stores the fields of a record, whose names and values ARGV has from `first` on. Overwrites all fields of an existing
+-- record, which are the same.
 local function store_record(key, expires, now, first)
     redis.call('HSET', key, unpack(ARGV, first))
     expire_at(key, expires, now)
