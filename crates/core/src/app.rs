@@ -8,16 +8,16 @@ use crate::time::Timestamp;
 pub struct App {
     /// The name that the app sends in `app_from`.
     pub name: String,
-    /// Its 16-byte secret, sealed with the app's name as context.
+    /// The app's 16-byte secret, sealed with the app's name as context.
     pub secret: SealedSecret,
-    /// The apps it may hand its users over to.
+    /// The names of the apps to which this app may hand its users over.
     pub may_token: Vec<String>,
-    /// When it was added.
+    /// When the app was added.
     pub created_at: Timestamp,
 }
 
 impl App {
-    /// The context that an app's secret is sealed for.
+    /// The context for which the secret of the app `name` is sealed (additional data).
     pub fn seal_context(name: &str) -> Vec<u8> {
         [b"app\0", name.as_bytes()].concat()
     }
@@ -27,8 +27,8 @@ impl App {
         (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
     }
 
-    /// The name to look up: `name` if it is valid, else the empty name, which no app has. A database may reject other
-    /// text.
+    /// The name to look up: `name` if it is valid, else the empty name, which no app has. An invalid name never reaches
+    /// the database, which may reject some text.
     pub(crate) fn lookup_name(name: &str) -> &str {
         if Self::is_valid_name(name) { name } else { "" }
     }
@@ -39,8 +39,8 @@ impl App {
 pub struct ClientToken {
     /// The name of the client application.
     pub name: String,
-    /// SHA-256 of the token.
+    /// The SHA-256 hash of the token.
     pub hash: [u8; 32],
-    /// When it was added.
+    /// When the client token was added.
     pub created_at: Timestamp,
 }

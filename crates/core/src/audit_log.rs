@@ -1,7 +1,8 @@
-//! The audit log: entries as they are stored and searched, and the policy that decides which events get one.
+//! The audit log: entries as they are stored and searched, and the policy that decides how each event is stored.
 //!
-//! An [`AuditLogEntry`] is an [`Event`] with an id, or a count of merged events. Words are stored as text, because a
-//! newer version may have written some that this one does not know.
+//! An [`AuditLogEntry`] stands for one [`Event`], for several merged events, or for failures that exceeded the quota of
+//! entries. Actions, outcomes and other words are stored as text, because a newer version may have written words that
+//! this version does not know.
 
 use std::borrow::Cow;
 
@@ -12,28 +13,29 @@ use crate::time::Timestamp;
 
 /// The action of an entry that counts failures of different actions.
 pub const VARIOUS_ACTIONS: &str = "various";
-/// The action of an entry that counts failures which exceeded the quota of entries and have no entry of their own.
+/// The action of an entry that counts failures which exceeded the quota of entries, and so have no entries themselves.
 pub const SUPPRESSED_FAILURES: &str = "not_kept";
 
 /// How an event is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditLogPolicy {
-    /// Not stored: it changed nothing and concerns no account.
+    /// The event is not stored: it changed nothing and concerns no account.
     Discard,
-    /// First by an entry of its own; repetitions are merged into one entry a minute. It changed nothing, so a client
-    /// could repeat it without end.
+    /// The first event is stored as a separate entry, and its repetitions are merged into one entry a minute. The event
+    /// changed nothing, so a client could repeat it without end.
     Aggregate(FailureClass),
-    /// By an entry of its own.
+    /// Each event is stored as a separate entry.
     Record,
 }
 
-/// The classes of failures. Each has its own quota of entries, so that a flood of one cannot hide the other.
+/// The classes of failures. Each class has a separate quota of entries, so that a flood of one class cannot hide the
+/// other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 pub enum FailureClass {
-    /// A wrong guess at, or a reuse of, a secret of an existing account: what the rate limits count.
+    /// An attempt with a wrong or replayed secret of an existing account, or on a disabled account (brute force).
     #[strum(serialize = "guesses")]
     Guess,
-    /// Any other failure: a client can cause it at no cost.
+    /// Any other failure, and a checked code, which changes nothing either. A client can cause these at no cost.
     #[strum(serialize = "refusals")]
     Refusal,
 }
@@ -46,15 +48,15 @@ impl FailureClass {
 }
 
 impl AuditLogPolicy {
-    /// How `event` is stored:
+    /// Decides how `event` is stored:
     ///
     /// | action | outcome | stored |
     /// | --- | --- | --- |
-    /// | an administrator's | any | an entry each |
+    /// | an administrator's | any | a separate entry |
     /// | `issue_captcha` | ok | discarded |
     /// | `logout` | `not_authenticated` (no live session) | discarded |
     /// | `check_code` | ok (consumes nothing) | merged, as a refusal |
-    /// | any other | ok | an entry each |
+    /// | any other | ok | a separate entry |
     /// | about an existing account | `wrong_password`, `wrong_code`, `challenge_failed`, `replayed`, `disabled` | merged, as a guess |
     /// | any | any other | merged, as a refusal |
     pub fn for_event(event: &Event) -> Self {
@@ -75,20 +77,20 @@ impl AuditLogPolicy {
 /// An entry's id. Ids order the audit log: by time, then by the process that wrote the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AuditLogEntryId {
-    /// When the event ended; of merged events, when the last ended.
+    /// When the use case ended; for merged events, when the last of them ended.
     pub at: Timestamp,
-    /// The process that wrote the entry: a random number.
+    /// A random number that identifies the process which wrote the entry.
     pub source: i64,
     /// The entry's sequence number in that process.
     pub seq: i64,
 }
 
-/// An entry of the audit log. Never holds a secret, nor what a client typed.
+/// An entry of the audit log. It never holds a secret, nor text that a client typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditLogEntry {
     /// The entry's id.
     pub id: AuditLogEntryId,
-    /// Of merged events, when the first ended.
+    /// For merged events, when the first of them ended; `None` if the entry counts one event.
     pub first_at: Option<Timestamp>,
     /// The action: a word of [`Action::as_str`], [`VARIOUS_ACTIONS`] or [`SUPPRESSED_FAILURES`].
     pub action: Cow<'static, str>,
@@ -100,7 +102,7 @@ pub struct AuditLogEntry {
     pub result: Cow<'static, str>,
     /// How many events the entry counts.
     pub count: i64,
-    /// With [`SUPPRESSED_FAILURES`], from how many origins they came.
+    /// With [`SUPPRESSED_FAILURES`], the number of origins of the failures; `None` otherwise.
     pub origins: Option<i64>,
     /// The dialect; `None` for an administrator's action.
     pub dialect: Option<Cow<'static, str>>,
@@ -110,26 +112,28 @@ pub struct AuditLogEntry {
     pub subject_kind: Option<Cow<'static, str>>,
     /// The subject: a user's id, or a record's name.
     pub subject: Option<String>,
-    /// The client's full address; of merged events, of one of them.
+    /// The client's full address; for merged events, that of one of them.
     pub address: Option<String>,
-    /// The request id; of merged events, of one of them.
+    /// The request id; for merged events, that of one of them.
     pub request: Option<String>,
-    /// The operating-system account that ran an administrator's command: `uid:0@host`.
+    /// The operating-system account that ran an administrator's command, such as `uid:0@host`; `None` for a client's
+    /// request.
     pub operator: Option<String>,
 }
 
 impl AuditLogEntry {
-    /// The entry of `event`, written by a process that `operator` runs.
+    /// The entry of `event`, written as number `seq` by the process `source`. `operator` runs that process, and is
+    /// recorded for an administrator's action.
     pub fn new(event: Event, source: i64, seq: i64, operator: &str) -> Self {
-        let static_text = Cow::Borrowed;
+        let to_cow = Cow::Borrowed;
         let (proof, purpose) = match event.action {
-            Action::Login(proof) | Action::ChangePassword(proof) => (Some(static_text(proof.as_str())), None),
-            Action::SendCode(purpose) => (None, Some(static_text(purpose.as_str()))),
+            Action::Login(proof) | Action::ChangePassword(proof) => (Some(to_cow(proof.as_str())), None),
+            Action::SendCode(purpose) => (None, Some(to_cow(purpose.as_str()))),
             _ => (None, None),
         };
         let (subject_kind, subject) = match event.subject {
             Some(subject) => {
-                let kind = static_text(subject.kind());
+                let kind = to_cow(subject.kind());
                 (Some(kind), Some(subject.into_text()))
             }
             None => (None, None),
@@ -141,17 +145,17 @@ impl AuditLogEntry {
         let operator = event.entry_point.is_none().then(|| operator.to_owned());
         let (dialect, app) = match event.entry_point {
             Some(entry_point) => {
-                (Some(static_text(entry_point.dialect)), Some(entry_point.app).filter(|app| !app.is_empty()))
+                (Some(to_cow(entry_point.dialect)), Some(entry_point.app).filter(|app| !app.is_empty()))
             }
             None => (None, None),
         };
         Self {
             id: AuditLogEntryId { at: event.at, source, seq },
             first_at: None,
-            action: static_text(event.action.as_str()),
+            action: to_cow(event.action.as_str()),
             proof,
             purpose,
-            result: static_text(event.outcome.as_str()),
+            result: to_cow(event.outcome.as_str()),
             count: 1,
             origins: None,
             dialect,
@@ -164,7 +168,8 @@ impl AuditLogEntry {
         }
     }
 
-    /// An entry which says that failures of `class` from `origins` origins exceeded the quota. Its id is set later.
+    /// An entry which records that failures of `class` from `origins` origins exceeded the quota of entries. The caller
+    /// sets the id and the count later.
     pub fn suppressed(class: FailureClass, origins: i64) -> Self {
         Self {
             id: AuditLogEntryId { at: Timestamp::from_micros(0), source: 0, seq: 0 },
@@ -185,7 +190,7 @@ impl AuditLogEntry {
         }
     }
 
-    /// This entry, counting `times` events, the first of which ended at `first` and the last at `last`.
+    /// This entry as the count of `times` merged events, the first of which ended at `first` and the last at `last`.
     #[must_use]
     pub fn aggregating(mut self, times: i64, first: Timestamp, last: Timestamp) -> Self {
         self.count = times;
@@ -214,28 +219,28 @@ impl Subject {
     }
 }
 
-/// A search in the audit log. All conditions must hold; an empty list is no condition.
+/// A search in the audit log. An entry matches if all conditions hold; an empty list and `None` are no condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditLogFilter {
-    /// At or after this time.
+    /// The entry's time is at or after this time.
     pub since: Option<Timestamp>,
-    /// Before this time.
+    /// The entry's time is before this time.
     pub until: Option<Timestamp>,
-    /// One of these actions.
+    /// The action is one of these.
     pub actions: Vec<String>,
-    /// One of these outcomes.
+    /// The outcome is one of these.
     pub results: Vec<String>,
-    /// None of these outcomes.
+    /// The outcome is none of these.
     pub excluded_results: Vec<String>,
-    /// In one of these dialects.
+    /// The dialect is one of these.
     pub dialects: Vec<String>,
-    /// Through this app.
+    /// The app is this one.
     pub app: Option<String>,
-    /// With this subject: a user's id, or a record's name.
+    /// The subject has this user id or record name.
     pub subject: Option<String>,
-    /// From this client address.
+    /// The client address is this one.
     pub address: Option<String>,
-    /// With this request id.
+    /// The request id is this one.
     pub request: Option<String>,
 }
 
@@ -258,7 +263,7 @@ mod tests {
     use crate::user::UserId;
 
     #[test]
-    fn an_entry_records_subject_entry_point_proof_and_client() {
+    fn an_entry_records_its_event_a_merge_count_and_the_operator() {
         let user = UserId::from_bytes([7; 16]);
         let event = Event {
             at: Timestamp::from_secs(5),
@@ -288,10 +293,10 @@ mod tests {
     }
 
     #[test]
-    fn only_events_without_effect_are_aggregated_or_discarded() {
+    fn each_event_is_recorded_aggregated_or_discarded_by_action_and_outcome() {
         let entry_point = Some(EntryPoint { dialect: "jwt", app: String::new(), origin: None });
         let user = Subject::User(UserId::from_bytes([7; 16]));
-        let policy = |action, outcome, subject: Option<&Subject>| {
+        let policy_for = |action, outcome, subject: Option<&Subject>| {
             let (at, subject) = (Timestamp::from_secs(5), subject.cloned());
             AuditLogPolicy::for_event(&Event {
                 at,
@@ -306,7 +311,7 @@ mod tests {
         for action in Action::all() {
             for outcome in Outcome::all() {
                 let (with_subject, without_subject) =
-                    (policy(action, outcome, Some(&user)), policy(action, outcome, None));
+                    (policy_for(action, outcome, Some(&user)), policy_for(action, outcome, None));
                 let expected = match (action.as_str(), outcome.as_str()) {
                     ("logout", "not_authenticated") | ("issue_captcha", "ok") => [AuditLogPolicy::Discard; 2],
                     ("check_code", "ok") => [AuditLogPolicy::Aggregate(FailureClass::Refusal); 2],

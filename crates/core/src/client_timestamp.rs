@@ -1,19 +1,20 @@
-//! The timestamp of a salted proof, with the text that was sent: the client's digest is over a text, not a number.
+//! The client's timestamp of a salted proof (freshness, replay protection), with the text that was sent, because the
+//! client's digest is over a text and not over a number.
 
 use std::borrow::Cow;
 use std::fmt;
 
 /// The longest accepted text, in bytes.
 const MAX_LENGTH: usize = 32;
-/// Integers below this are exact in a double, which fractions and exponents were written from.
+/// Integers below this are exact in a double. A text with a fraction or an exponent was written from a double.
 const MAX_EXACT_DOUBLE: u64 = 1 << 53;
-/// From this value on, Java's `Double.toString` writes an exponent.
+/// The smallest integer that Java's `Double.toString` writes with an exponent.
 const JAVA_EXPONENT_MIN: u64 = 10_000_000;
-/// Numbers of 13 digits are milliseconds: as seconds they would be 30,000 years away.
+/// Integers of 13 digits are milliseconds: as seconds they would be 30,000 years in the future.
 const MILLISECOND_RANGE: std::ops::Range<u64> = 1_000_000_000_000..10_000_000_000_000;
 
-/// When a client says that it salted a digest: seconds or milliseconds since the Unix epoch, as an integer. The integer
-/// may be written as a double (`1795691504.0`, `1.795691504E9`), in quotes, and with white space around it.
+/// The time at which a client claims to have salted a digest: an integer of seconds or milliseconds since the Unix epoch.
+/// The integer may be written as a double (`1795691504.0`, `1.795691504E9`), in quotes, and with white space around it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ClientTimestamp {
     text: [u8; MAX_LENGTH],
@@ -22,28 +23,28 @@ pub struct ClientTimestamp {
 }
 
 impl ClientTimestamp {
-    /// Parses the sent text. `None` for more than 32 bytes, and for anything but an integer below 2^63 (2^53 if written
-    /// as a double) without sign or leading zeros.
+    /// Parses the text that the client sent. `None` if it has more than 32 bytes, or is not an integer below 2^63 (2^53 if
+    /// written as a double) without sign and leading zeros.
     pub fn parse(sent: &str) -> Option<Self> {
         let mut text = [0; MAX_LENGTH];
         text.get_mut(..sent.len())?.copy_from_slice(sent.as_bytes());
         Some(Self { text, text_length: u8::try_from(sent.len()).ok()?, integer: parse_integer(strip_quotes(sent))? })
     }
 
-    /// Seconds since the Unix epoch.
+    /// The time in seconds since the Unix epoch; milliseconds are rounded down.
     pub fn seconds(&self) -> u64 {
         if MILLISECOND_RANGE.contains(&self.integer) { self.integer / 1_000 } else { self.integer }
     }
 
-    /// The integer in the unit it was sent in. It is the same for all candidate texts of one digest.
+    /// The integer in the unit in which it was sent. It is the same for all candidate texts of a timestamp.
     pub(crate) fn integer(&self) -> u64 {
         self.integer
     }
 
-    /// The texts that the digest may be over, each once, at most four: as sent; without quotes and white space; the
-    /// integer in decimal digits; and for a double, as Java writes it, because a JSON number arrives here as
-    /// `1795691504.0` however it was written. All denote the same integer, and their number depends only on the sent
-    /// text.
+    /// The texts over which the client may have computed the digest, each once, at most four: the text as sent; without
+    /// quotes and white space; the integer in decimal digits; and for a double, the form that Java writes, because a JSON
+    /// number arrives here as `1795691504.0` however the client wrote it. All texts denote the same integer, and how
+    /// many there are depends only on the sent text (timing side channel).
     pub fn candidate_texts(&self) -> impl Iterator<Item = Cow<'_, str>> {
         let sent = std::str::from_utf8(&self.text[..usize::from(self.text_length)]).unwrap_or_default();
         let unquoted = strip_quotes(sent);
@@ -57,7 +58,7 @@ impl ClientTimestamp {
 }
 
 impl From<u64> for ClientTimestamp {
-    /// The timestamp that is sent as these decimal digits.
+    /// The timestamp that a client sends as the decimal digits of `integer`.
     fn from(integer: u64) -> Self {
         let (mut text, digits) = ([0; MAX_LENGTH], integer.to_string());
         text[..digits.len()].copy_from_slice(digits.as_bytes());
@@ -71,7 +72,7 @@ impl fmt::Debug for ClientTimestamp {
     }
 }
 
-/// Strips white space and one pair of quotes.
+/// Strips one pair of quotes, and white space outside and inside it.
 fn strip_quotes(sent: &str) -> &str {
     let text = sent.trim();
     let unquoted = ['"', '\''].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));
@@ -84,6 +85,7 @@ fn java_double_string(integer: u64) -> String {
     if text.contains('.') { text } else { text.replace('E', ".0E") }
 }
 
+/// Parses an integer in decimal digits or written as a double; `None` for anything else.
 fn parse_integer(text: &str) -> Option<u64> {
     let is_decimal = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     if is_decimal(text) {
@@ -112,7 +114,8 @@ mod tests {
 
     use super::*;
 
-    fn parse(sent: &str) -> Option<(u64, Vec<String>)> {
+    /// The seconds and the candidate texts of a timestamp.
+    fn parse_with_candidates(sent: &str) -> Option<(u64, Vec<String>)> {
         let timestamp = ClientTimestamp::parse(sent)?;
         Some((timestamp.seconds(), timestamp.candidate_texts().map(Cow::into_owned).collect()))
     }
@@ -129,13 +132,13 @@ mod tests {
             ("17956915041234", 17_956_915_041_234),
             ("9223372036854775807", i64::MAX.unsigned_abs()),
         ] {
-            assert_eq!(parse(sent), Some((seconds, vec![sent.to_owned()])), "{sent}");
+            assert_eq!(parse_with_candidates(sent), Some((seconds, vec![sent.to_owned()])), "{sent}");
             assert_eq!(ClientTimestamp::from(sent.parse::<u64>().unwrap()), ClientTimestamp::parse(sent).unwrap());
         }
     }
 
     #[test]
-    fn quoted_and_double_forms_also_yield_the_plain_integer() {
+    fn quoted_and_double_forms_have_the_plain_and_java_forms_as_further_candidates() {
         for (sent, other_texts) in [
             (" 1795691504", ["1795691504"].as_slice()),
             ("1795691504\n", &["1795691504"]),
@@ -150,11 +153,11 @@ mod tests {
             ("\" 1795691504.0 \"", &["1795691504.0", "1795691504", "1.795691504E9"]),
         ] {
             let texts = std::iter::once(sent).chain(other_texts.iter().copied()).map(str::to_owned).collect();
-            assert_eq!(parse(sent), Some((1_795_691_504, texts)), "{sent:?}");
+            assert_eq!(parse_with_candidates(sent), Some((1_795_691_504, texts)), "{sent:?}");
         }
-        assert_eq!(parse("1.795691504123E12").unwrap().0, 1_795_691_504);
-        assert_eq!(parse("0.0").unwrap().1, ["0.0", "0"]);
-        assert_eq!(parse("2000000000.0").unwrap().1, ["2000000000.0", "2000000000", "2.0E9"]);
+        assert_eq!(parse_with_candidates("1.795691504123E12").unwrap().0, 1_795_691_504);
+        assert_eq!(parse_with_candidates("0.0").unwrap().1, ["0.0", "0"]);
+        assert_eq!(parse_with_candidates("2000000000.0").unwrap().1, ["2000000000.0", "2000000000", "2.0E9"]);
     }
 
     #[test]
@@ -193,20 +196,20 @@ mod tests {
             "1.0.0",
             "1795691504.00000000000000000000000",
         ] {
-            assert_eq!(parse(bad), None, "{bad:?}");
+            assert_eq!(parse_with_candidates(bad), None, "{bad:?}");
         }
     }
 
     proptest! {
         #[test]
         fn every_candidate_text_denotes_the_same_instant(sent in "[ \"'0-9.eE+]{0,33}") {
-            let Some((seconds, texts)) = parse(&sent) else { return Ok(()) };
+            let Some((seconds, texts)) = parse_with_candidates(&sent) else { return Ok(()) };
             prop_assert!(texts.len() <= 4);
             prop_assert_eq!(&texts[0], &sent);
             for text in &texts {
-                prop_assert_eq!(parse(text).unwrap().0, seconds, "{}", text);
-                let integer = |text: &str| ClientTimestamp::parse(text).unwrap().integer();
-                prop_assert_eq!(integer(text), integer(&sent), "{}", text);
+                prop_assert_eq!(parse_with_candidates(text).unwrap().0, seconds, "{}", text);
+                let integer_of = |text: &str| ClientTimestamp::parse(text).unwrap().integer();
+                prop_assert_eq!(integer_of(text), integer_of(&sent), "{}", text);
             }
             let mut distinct = texts.clone();
             distinct.sort();
@@ -216,7 +219,7 @@ mod tests {
 
         #[test]
         fn parsing_never_panics(sent in "\\PC{0,40}") {
-            let _ = parse(&sent);
+            let _ = parse_with_candidates(&sent);
         }
     }
 }

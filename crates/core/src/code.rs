@@ -1,4 +1,5 @@
-//! Verification codes: six digits, stored as keyed hashes, bound to dialect, purpose and subject.
+//! Verification codes (one-time codes): six digits, stored as keyed hashes that are bound to dialect, purpose, subject and
+//! app.
 
 use std::fmt;
 
@@ -12,7 +13,8 @@ use crate::text;
 /// How many digits a code has.
 const CODE_DIGITS: usize = 6;
 
-/// What a code may be used for. The default is what [`Action::all`](crate::event::Action::all) lists.
+/// The purpose that a code may be used for. [`Action::all`](crate::event::Action::all) lists actions with the default
+/// purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum CodePurpose {
@@ -20,7 +22,7 @@ pub enum CodePurpose {
     Register,
     /// Reset of a password (MeFP usage 2, JWT).
     Reset,
-    /// Any use in the dialect (the portal names no purpose).
+    /// Any use in the dialect: a challenge, or the portal's codes, which have no stated purpose.
     #[default]
     Any,
 }
@@ -37,8 +39,8 @@ impl CodePurpose {
 pub struct CodeKey(String);
 
 impl CodeKey {
-    /// The key of a code that `dialect` sent for `purpose`. The subject is the recipient's canonical key, or the
-    /// account's key where the client does not repeat the recipient (JWT).
+    /// The key of a code that `dialect` sent for `purpose`. `subject` is the recipient's canonical key, or the account's
+    /// key where the request with the code does not repeat the recipient (JWT).
     pub fn new(dialect: DialectName, purpose: CodePurpose, subject: &str) -> Self {
         Self(format!("{dialect}:{}:{subject}", purpose.as_str()))
     }
@@ -59,9 +61,9 @@ impl Code {
         Self(format!("{:06}", random.uniform_below(1_000_000)))
     }
 
-    /// Parses what a client typed: separators and invisible characters are removed, full-width digits become ASCII.
-    /// Fewer than six digits are a number that lost its leading zeros. Any text is accepted, but only six digits can
-    /// match.
+    /// Normalizes a code as a person typed it: separators and invisible characters are removed, full-width digits become
+    /// ASCII, and a number of fewer than six digits is padded with the leading zeros that it has lost. Any text is
+    /// accepted, but only six digits can match a code.
     pub fn from_user_input(text: &str) -> Self {
         let mut digits = text::normalize_typed(text);
         if (1..CODE_DIGITS).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -70,15 +72,15 @@ impl Code {
         Self(digits)
     }
 
-    /// The text, for the recipient only.
+    /// The code's digits, for delivery to the recipient only.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The keyed hash that is stored. `app` is the app that the code was sent through (empty if none), and which alone
-    /// may use it.
-    pub fn tag(&self, key: &MacKey, at: &CodeKey, app: &str) -> MacTag {
-        key.tag(&[b"code", at.as_str().as_bytes(), app.as_bytes(), self.0.as_bytes()])
+    /// The keyed hash that is stored. `app` is the app through which the code was sent (empty if none); only that app may
+    /// use the code.
+    pub fn tag(&self, mac_key: &MacKey, code_key: &CodeKey, app: &str) -> MacTag {
+        mac_key.tag(&[b"code", code_key.as_str().as_bytes(), app.as_bytes(), self.0.as_bytes()])
     }
 }
 
@@ -145,29 +147,29 @@ mod tests {
     #[test]
     fn the_code_hash_matches_a_reference_hmac() {
         let key = MacKey::new(Zeroizing::new([0xab; 32]));
-        let at = CodeKey::new("mefp", CodePurpose::Reset, "p:+8613800138000");
-        let tag = Code::from_user_input("629457").tag(&key, &at, "melink");
+        let code_key = CodeKey::new("mefp", CodePurpose::Reset, "p:+8613800138000");
+        let tag = Code::from_user_input("629457").tag(&key, &code_key, "melink");
         assert_eq!(hex::encode(&tag), "09724eebbb81785b597b10513a0a5b048c46af2fea23d98263ce25d8f6c31204");
-        assert_eq!(at.as_str(), "mefp:reset:p:+8613800138000");
+        assert_eq!(code_key.as_str(), "mefp:reset:p:+8613800138000");
     }
 
     #[test]
     fn the_code_hash_depends_on_every_bound_value() {
-        let (key, other) = (MacKey::new(Zeroizing::new([1; 32])), MacKey::new(Zeroizing::new([2; 32])));
-        let at = |dialect, purpose, subject| CodeKey::new(dialect, purpose, subject);
+        let (key, other_key) = (MacKey::new(Zeroizing::new([1; 32])), MacKey::new(Zeroizing::new([2; 32])));
+        let code_key = |dialect, purpose, subject| CodeKey::new(dialect, purpose, subject);
         let code = Code::from_user_input("629457");
-        let all = [
-            code.tag(&key, &at("mefp", CodePurpose::Reset, "p:1"), "melink"),
-            code.tag(&other, &at("mefp", CodePurpose::Reset, "p:1"), "melink"),
-            code.tag(&key, &at("portal", CodePurpose::Reset, "p:1"), "melink"),
-            code.tag(&key, &at("mefp", CodePurpose::Register, "p:1"), "melink"),
-            code.tag(&key, &at("mefp", CodePurpose::Any, "p:1"), "melink"),
-            code.tag(&key, &at("mefp", CodePurpose::Reset, "p:2"), "melink"),
-            code.tag(&key, &at("mefp", CodePurpose::Reset, "p:1"), "wlfz"),
-            code.tag(&key, &at("mefp", CodePurpose::Reset, "p:1"), ""),
-            Code::from_user_input("629458").tag(&key, &at("mefp", CodePurpose::Reset, "p:1"), "melink"),
+        let tags = [
+            code.tag(&key, &code_key("mefp", CodePurpose::Reset, "p:1"), "melink"),
+            code.tag(&other_key, &code_key("mefp", CodePurpose::Reset, "p:1"), "melink"),
+            code.tag(&key, &code_key("portal", CodePurpose::Reset, "p:1"), "melink"),
+            code.tag(&key, &code_key("mefp", CodePurpose::Register, "p:1"), "melink"),
+            code.tag(&key, &code_key("mefp", CodePurpose::Any, "p:1"), "melink"),
+            code.tag(&key, &code_key("mefp", CodePurpose::Reset, "p:2"), "melink"),
+            code.tag(&key, &code_key("mefp", CodePurpose::Reset, "p:1"), "wlfz"),
+            code.tag(&key, &code_key("mefp", CodePurpose::Reset, "p:1"), ""),
+            Code::from_user_input("629458").tag(&key, &code_key("mefp", CodePurpose::Reset, "p:1"), "melink"),
         ];
-        let different: std::collections::BTreeSet<_> = all.iter().collect();
-        assert_eq!(different.len(), all.len());
+        let distinct: std::collections::BTreeSet<_> = tags.iter().collect();
+        assert_eq!(distinct.len(), tags.len());
     }
 }

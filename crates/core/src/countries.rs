@@ -1,30 +1,30 @@
-//! Calling codes (ITU-T E.164) of the countries that short messages are sent to, against SMS pumping.
+//! Protection against SMS pumping: the calling codes (ITU-T E.164) of the countries to which short messages are sent.
 
 use std::fmt;
 
 use crate::identifier::Phone;
 
-/// The calling codes of two digits. Those that start with 1 and 7 have one digit, all others three.
+/// The calling codes of two digits. Calling codes that start with 1 or 7 have one digit; all others have three.
 const TWO_DIGIT_CODES: &str = "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 \
                              65 66 81 82 84 86 90 91 92 93 94 95 98";
 
-/// The longest accepted prefix: a country and an area in it.
+/// The longest accepted prefix, in digits: a calling code with the digits of an area.
 const MAX_PREFIX_DIGITS: usize = 7;
 
-/// The countries, or areas of countries, that short messages may be sent to.
+/// The countries, or areas of countries, to which short messages may be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Countries(Vec<String>);
 
 impl Countries {
-    /// Parses calling codes separated by commas, without leading zeros: `86,852,853`. A code may be followed by the
-    /// digits of an area: `1` is North America and the Caribbean, `1604` is Vancouver.
+    /// Parses calling codes separated by commas, such as `86,852,853`. A code has no leading zeros; a `+` before it is
+    /// ignored. The digits of an area may follow the code: `1` is North America and the Caribbean, `1604` is Vancouver.
     ///
     /// # Errors
-    /// A text that names the invalid code.
+    /// A sentence that names the invalid code.
     pub fn parse(text: &str) -> Result<Self, String> {
         let codes = text.split(',').map(str::trim).filter(|code| !code.is_empty());
         let codes = codes.map(|code| match code.strip_prefix('+').unwrap_or(code) {
-            good if is_calling_code(good) => Ok(good.to_owned()),
+            digits if is_calling_code(digits) => Ok(digits.to_owned()),
             _ => Err(format!("`{code}` is not a calling code such as 86, 852 or 1")),
         });
         Ok(Self(codes.collect::<Result<_, _>>()?))
@@ -32,14 +32,14 @@ impl Countries {
 
     /// Whether `phone` is in one of these countries.
     pub fn contains(&self, phone: &Phone) -> bool {
-        // Calling codes are prefix-free, and each entry has a whole one: neither 86 nor 8 matches +88216….
+        // No calling code is a prefix of another, and each entry has a complete code: 86 does not match +88216….
         let number = phone.e164_digits();
         self.0.iter().any(|code| number.starts_with(code.as_str()))
     }
 }
 
 impl fmt::Display for Countries {
-    /// In the form that [`Countries::parse`] accepts.
+    /// Writes the codes in the form that [`Countries::parse`] accepts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join(","))
     }
@@ -52,13 +52,13 @@ impl Default for Countries {
     }
 }
 
-/// Whether `digits` start with a complete calling code, which an area may follow.
+/// Whether `digits` are a complete calling code, with or without the digits of an area.
 fn is_calling_code(digits: &str) -> bool {
-    let two = digits.get(..2).unwrap_or_default();
+    let first_two = digits.get(..2).unwrap_or_default();
     let length = match digits.as_bytes().first() {
         None | Some(b'0') => return false,
         Some(b'1' | b'7') => 1,
-        Some(_) if TWO_DIGIT_CODES.split(' ').any(|code| code == two) => 2,
+        Some(_) if TWO_DIGIT_CODES.split(' ').any(|code| code == first_two) => 2,
         Some(_) => 3,
     };
     (length..=MAX_PREFIX_DIGITS).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())

@@ -9,46 +9,51 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a use case failed.
 #[derive(Debug)]
 pub enum Error {
-    /// A value is not acceptable. The text is the domain's name of the field: `password`, `username`, `phone`, `email`.
+    /// A value is not acceptable. The text names the field, such as `phone`; for an administrator's command, the
+    /// command-line option, such as `may-token`.
     Invalid(&'static str),
     /// No user has this identifier or id. Dialects that must prevent user enumeration render it as
     /// [`Error::WrongPassword`].
     UnknownUser,
-    /// The proof is not of this user's password, or the user may not log in here.
+    /// The proof does not match the user's password, the password was changed meanwhile, or this login does not accept
+    /// the user ([`AllowedUsers`](crate::usecase::login::AllowedUsers)).
     WrongPassword,
     /// A salted proof's timestamp is too far from now, or is not after the creation of the state store.
     Stale,
-    /// The proof was accepted before (replay protection).
+    /// The salted proof was accepted before (replay protection).
     Replayed,
     /// The password is correct, but an administrator has disabled the user.
     Disabled,
-    /// The login needs a challenge (a code or a captcha) after too many failures, and the request has none.
+    /// After too many failures the login requires a challenge (a code or a captcha), and the request has no answer to
+    /// one.
     ChallengeRequired,
-    /// The challenge was answered wrongly.
+    /// The answer to the challenge is wrong, or another request consumed the code meanwhile.
     ChallengeFailed,
-    /// The verification code is wrong, expired, invalidated by wrong guesses, or was never sent.
+    /// The verification code is wrong, expired, invalidated by wrong guesses or by a change of password, or was never
+    /// sent.
     WrongCode,
-    /// A user with this identifier exists.
+    /// A user with this identifier exists, or an app or client token with this name.
     IdentifierTaken,
-    /// The token is missing, unknown, expired or revoked.
+    /// The session token, client token or reset token is missing, unknown, expired or revoked, or not valid for this
+    /// request.
     NotAuthenticated,
-    /// The token is valid, but does not permit this.
+    /// The session token is valid, but its user may not perform this operation.
     NotAllowed,
-    /// A one-time token cannot be issued or redeemed.
+    /// A handover ticket between apps cannot be issued or redeemed.
     TicketRefused,
     /// A rate limit or quota is exceeded.
     RateLimited {
-        /// How long to wait.
+        /// How long until the rate limit or quota permits another attempt.
         retry_after: Duration,
     },
     /// Load shedding: all hashing slots are taken and the queue is full.
     Busy {
-        /// How long to wait.
+        /// How long the client should wait before it retries.
         retry_after: Duration,
     },
-    /// A store or the delivery cannot be reached.
+    /// A store or the delivery of codes cannot be reached or does not answer in time.
     Unavailable(ErrorSource),
-    /// An internal error: a bug, damaged data, or a missing key.
+    /// An internal error: a bug, damaged data, or a missing or wrong key.
     Internal(ErrorSource),
 }
 
@@ -61,12 +66,13 @@ impl Error {
         Self::Internal(ErrorSource(source.into()))
     }
 
-    /// An unreachable store or delivery, with the source.
+    /// The error of an unreachable store or delivery, with its source.
     pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Unavailable(ErrorSource(source.into()))
     }
 
-    /// How long to wait before retrying, where that is known, for a `Retry-After` header: whole seconds, at least one.
+    /// The value of a `Retry-After` header, in whole seconds, at least one; `None` unless the error is
+    /// [`Error::RateLimited`] or [`Error::Busy`].
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::RateLimited { retry_after } | Self::Busy { retry_after } => {
@@ -84,20 +90,20 @@ impl fmt::Debug for ErrorSource {
 }
 
 impl fmt::Display for ErrorSource {
-    /// The source and its own sources, outermost first.
+    /// The source, then the chain of its sources, outermost first.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(source) = next {
+        let mut next_source = self.0.source();
+        while let Some(source) = next_source {
             write!(f, ": {source}")?;
-            next = source.source();
+            next_source = source.source();
         }
         Ok(())
     }
 }
 
 impl fmt::Display for Error {
-    /// One line for an administrator or a log. Dialects have texts of their own.
+    /// One line for an administrator or a log. Dialects render errors to clients with their own texts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid(field) => write!(f, "{field} is not acceptable"),

@@ -1,7 +1,7 @@
-//! Audit events: what each use case did, for metrics and the audit log.
+//! Audit events: the action, outcome, subject and client of each use case, for metrics and the audit log.
 //!
-//! Every use case that a client or an administrator can call records one event, however it ends. An event cannot hold a
-//! secret: action and outcome are words of a closed list, and names are those of existing records.
+//! Each use case with an [`Action`] records one event, whether it succeeds, fails or is interrupted. An event cannot hold
+//! a secret: action and outcome are words of a closed list, and names are those of existing records.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,31 +23,32 @@ use crate::{Error, Result};
 pub struct Event {
     /// When the use case ended.
     pub at: Timestamp,
-    /// What was requested.
+    /// The action that was requested.
     pub action: Action,
-    /// How it ended.
+    /// The outcome of the use case.
     pub outcome: Outcome,
-    /// The user, app or key that it concerned, as far as that is known.
+    /// The user, app, client token or key that the event concerns; `None` if unknown.
     pub subject: Option<Subject>,
-    /// Where the request came in; `None` for an administrator's action.
+    /// The entry point of the client's request; `None` for an administrator's action.
     pub entry_point: Option<EntryPoint>,
-    /// The client's address and request id; `None` for an administrator's action, and until the service adds them.
+    /// The client's address and request id; `None` for an administrator's action. Use cases leave this `None`, and the
+    /// service adds it.
     pub client: Option<RequestSource>,
 }
 
 impl Event {
-    /// An administrator's action that ended at `at`.
+    /// The event of an administrator's action that ended at `at`.
     pub fn by_administrator(at: Timestamp, action: Action, outcome: Outcome, subject: Option<Subject>) -> Self {
         Self { at, action, outcome, subject, entry_point: None, client: None }
     }
 }
 
-/// Where a request came in.
+/// The dialect, app and origin of a client's request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryPoint {
     /// The dialect.
     pub dialect: DialectName,
-    /// The app that called on the user's behalf; empty if none did.
+    /// The app that called on the user's behalf; empty if the client called directly.
     pub app: String,
     /// The origin that rate limits count the request under, if the action has rate limits.
     pub origin: Option<Origin>,
@@ -56,7 +57,7 @@ pub struct EntryPoint {
 /// The client address and request id of the HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestSource {
-    /// The full address.
+    /// The full client address.
     pub address: IpAddr,
     /// The request id.
     pub request_id: RequestId,
@@ -68,7 +69,7 @@ pub struct RequestSource {
 pub struct RequestId(Arc<str>);
 
 impl RequestId {
-    /// Parses an id; `None` if the text is not a valid one.
+    /// Parses a request id; `None` if `text` is not a valid request id.
     pub fn parse(text: impl Into<Arc<str>>) -> Option<Self> {
         let text = text.into();
         let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
@@ -81,7 +82,7 @@ impl RequestId {
     }
 }
 
-/// What an event concerns.
+/// The user or record that an event concerns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// A user.
@@ -94,7 +95,7 @@ pub enum Subject {
     Key(RecordName),
 }
 
-/// The name of an existing record: never what a client typed.
+/// The name of an existing record, never text that a client typed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RecordName(String);
 
@@ -133,7 +134,7 @@ impl From<&KeyRecord> for Subject {
     }
 }
 
-/// What was requested.
+/// The action that a client or an administrator requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Action {
@@ -157,7 +158,7 @@ pub enum Action {
     IssueCaptcha,
     /// Issue a ticket that hands a user over to another app.
     IssueTicket,
-    /// Redeem such a ticket.
+    /// Redeem a ticket that hands a user over to another app.
     RedeemTicket,
     /// End a session.
     Logout,
@@ -175,7 +176,7 @@ pub enum Action {
     AddClientToken,
     /// Register a sealing or signing key (administrator).
     AddKey,
-    /// Reseal rows under the newest key (administrator).
+    /// Reseal rows under the active sealing key (administrator).
     Reseal,
     /// Retire a sealing or signing key (administrator).
     RetireKey,
@@ -188,7 +189,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Every action, each once.
+    /// Every action, each once; those with a proof or a purpose are listed with the default one.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::iter()
     }
@@ -235,7 +236,7 @@ impl RateLimitKind {
     }
 }
 
-/// How a use case ended: done, or one word for each [`Error`].
+/// The outcome of a use case: done, one word for each [`Error`], or interrupted by the client's disconnect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "each outcome is explained at the error of the same name")]
@@ -261,7 +262,7 @@ pub enum Outcome {
     Busy,
     Unavailable,
     Internal,
-    /// The client disconnected before the use case ended. What the stores recorded by then stays recorded.
+    /// The client disconnected before the use case ended. Changes that the stores had recorded by then are kept.
     #[strum(serialize = "abandoned")]
     ClientDisconnected,
 }
@@ -307,10 +308,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn request_ids_accept_only_letters_digits_and_punctuation() {
+    fn request_ids_have_1_to_64_letters_digits_dots_hyphens_and_underscores() {
         assert_eq!(RequestId::parse("a.B-9_").unwrap().as_str(), "a.B-9_");
-        let long = "x".repeat(65);
-        for bad in ["", "a b", "a\"", "é", "a\n", long.as_str()] {
+        let too_long = "x".repeat(65);
+        for bad in ["", "a b", "a\"", "é", "a\n", too_long.as_str()] {
             assert!(RequestId::parse(bad).is_none(), "{bad:?}");
         }
     }

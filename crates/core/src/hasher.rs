@@ -1,8 +1,10 @@
-//! Password hashing off the async threads, in a bounded number of hashing slots (load shedding).
+//! Password hashing with argon2id outside the async threads, in a bounded number of hashing slots with a bounded queue
+//! (load shedding). Every verification costs the work of one hash at the current cost, whether or not the user exists
+//! (user enumeration through a timing side channel).
 //!
 //! A slot has the memory of one hash at the current cost. A hash that needs more (imported, or made before the cost was
-//! lowered) takes as many slots as make up its memory, or all of them. So total memory is bounded by that of the slots,
-//! or by that of the single largest hash. Workers reuse memory between hashes.
+//! lowered) takes as many slots as together have that memory, or all slots. Total memory is therefore bounded by the
+//! memory of all slots, or by that of the single largest hash. Worker threads reuse memory between hashes.
 
 mod worker_pool;
 
@@ -19,11 +21,10 @@ use crate::verifier::{self, Argon2Cost, HashMemory, PresentedSecret, WeakHash};
 pub use worker_pool::Usage;
 use worker_pool::WorkerPool;
 
-/// The wait that clients are given when the queue is full.
+/// After this time a client should retry when the queue is full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Computes password hashes: at most `slots` at once (each takes [`Argon2Cost::memory_kib`] KiB), at most `queue`
-/// waiting.
+/// Computes and verifies password hashes in a bounded worker pool. Cheap to clone.
 #[derive(Clone)]
 pub struct Hasher {
     shared: Arc<Shared>,
@@ -36,24 +37,26 @@ struct Shared {
     computed_hashes: AtomicU64,
 }
 
-/// What is hashed when there is no verifier, or a cheaper one, so that response times are equal (user enumeration).
+/// The input that is hashed to pad the work where there is no verifier or a cheaper one, so that response times are equal
+/// (user enumeration).
 struct DummyHash {
     digest: PasswordDigest,
     salt: [u8; 16],
 }
 
 impl Hasher {
-    /// A hasher with this cost. `None` if argon2 rejects the cost, or the system cannot start a thread for each slot.
-    pub fn new(cost: Argon2Cost, slots: u32, queue: usize, random: &dyn Random) -> Option<Self> {
+    /// A hasher with `slots` slots of [`Argon2Cost::memory_kib`] KiB each. At most `queue_capacity` hashes are computed
+    /// or wait at a time. `None` if argon2 rejects `cost`, or the system cannot start a thread for each slot.
+    pub fn new(cost: Argon2Cost, slots: u32, queue_capacity: usize, random: &dyn Random) -> Option<Self> {
         let dummy = DummyHash { digest: PasswordDigest::from_bytes(random.bits128()), salt: random.bits128() };
         // Hash once, so that an unusable cost fails here and not at the first login.
         verifier::hash(&dummy.digest, &dummy.salt, cost, &mut HashMemory::default())?;
-        let workers = Arc::new(WorkerPool::new(slots, cost.memory_kib, queue)?);
+        let workers = Arc::new(WorkerPool::new(slots, cost.memory_kib, queue_capacity)?);
         Some(Self { shared: Arc::new(Shared { cost, dummy, computed_hashes: AtomicU64::new(0) }), workers })
     }
 
-    /// How many times the work of a hash at the current cost was done so far. Tests compare the work of code paths by
-    /// it.
+    /// How many hashes were computed, verified or padded so far, each at the current cost or more. Tests compare the work
+    /// of code paths by this number.
     pub fn computed_hashes(&self) -> u64 {
         self.shared.computed_hashes.load(Ordering::Relaxed)
     }
@@ -63,7 +66,7 @@ impl Hasher {
         self.workers.slot_usage()
     }
 
-    /// How many hashes are computed or wait for a slot.
+    /// How many hashes are being computed or wait for a slot.
     pub fn queue_usage(&self) -> Usage {
         self.workers.queue_usage()
     }
@@ -73,18 +76,19 @@ impl Hasher {
         self.shared.cost
     }
 
-    /// argon2id of `digest`, as a PHC string.
+    /// Computes argon2id of `digest` at the current cost, as a PHC string.
     ///
     /// # Errors
-    /// [`Error::Busy`] if the queue is full.
+    /// [`Error::Busy`] if the queue is full; `Internal` if hashing fails.
     pub async fn hash(&self, digest: PasswordDigest, salt: [u8; 16]) -> Result<String> {
         self.hash_with_cost(self.shared.cost, digest, salt).await
     }
 
-    /// As [`Hasher::hash`], to replace `stored`: never cheaper than `stored` was.
+    /// Computes a hash as [`Hasher::hash`] does, to replace `stored` (rehash on login). Its cost is at least that of
+    /// `stored`.
     ///
     /// # Errors
-    /// [`Error::Busy`] if the queue is full.
+    /// [`Error::Busy`] if the queue is full; `Internal` if hashing fails.
     pub async fn rehash(&self, stored: &str, digest: PasswordDigest, salt: [u8; 16]) -> Result<String> {
         self.hash_with_cost(verifier::replacement_cost(stored, self.shared.cost), digest, salt).await
     }
@@ -92,23 +96,23 @@ impl Hasher {
     /// Wraps an imported, cheap hash in argon2id.
     ///
     /// # Errors
-    /// [`Error::Busy`] if the queue is full.
+    /// [`Error::Busy`] if the queue is full; `Internal` if hashing fails.
     pub async fn wrap(&self, weak: WeakHash, salt: [u8; 16]) -> Result<String> {
         let cost = self.shared.cost;
-        let wrapped = self.run_job(cost.memory_kib, move |_, memory| verifier::wrap(&weak, &salt, cost, memory));
-        wrapped.await?.ok_or_else(|| Error::internal("argon2 rejected its parameters"))
+        let job = self.run_job(cost.memory_kib, move |_, memory| verifier::wrap(&weak, &salt, cost, memory));
+        job.await?.ok_or_else(|| Error::internal("argon2 rejected its parameters"))
     }
 
     async fn hash_with_cost(&self, cost: Argon2Cost, digest: PasswordDigest, salt: [u8; 16]) -> Result<String> {
-        let hash = self.run_job(cost.memory_kib, move |_, memory| verifier::hash(&digest, &salt, cost, memory));
-        let hash = hash.await?;
-        hash.ok_or_else(|| Error::internal("argon2 rejected its parameters"))
+        let job = self.run_job(cost.memory_kib, move |_, memory| verifier::hash(&digest, &salt, cost, memory));
+        job.await?.ok_or_else(|| Error::internal("argon2 rejected its parameters"))
     }
 
-    /// Whether `secret` matches the verifier `stored`; with `None`, `false` after the same work.
+    /// Whether `secret` matches the verifier `stored`. With `None`, for an unknown user, returns `false` after the same
+    /// work.
     ///
     /// # Errors
-    /// [`Error::Busy`] if the queue is full.
+    /// [`Error::Busy`] if the queue is full; `Internal` if hashing fails.
     pub async fn verify(&self, stored: Option<String>, secret: PresentedSecret) -> Result<bool> {
         let memory_kib = stored.as_deref().map_or(0, verifier::memory_needed_kib);
         let task = move |shared: &Shared, memory: &mut HashMemory| match &stored {
@@ -143,7 +147,7 @@ impl Hasher {
 }
 
 impl Shared {
-    /// Does the rest of the work of a hash at the current cost, of which `done_kib` KiB were written.
+    /// Pads the work to that of one hash at the current cost, after `done_kib` KiB were written already.
     fn pad_to_current_cost(&self, done_kib: u64, memory: &mut HashMemory) {
         if let Some(remaining) = self.cost.remaining_after(done_kib) {
             std::hint::black_box(verifier::hash(&self.dummy.digest, &self.dummy.salt, remaining, memory));
@@ -174,15 +178,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cheaper_hash_is_padded_to_the_current_cost() {
+    async fn hashes_of_any_cost_verify_and_each_counts_as_one_hash() {
         let higher_cost = Argon2Cost { passes: 4, ..LOW_COST };
         let hasher = Hasher::new(higher_cost, 1, 8, &OsRandom).unwrap();
         let start = hasher.computed_hashes();
-        for (cost, right) in
-            [(LOW_COST, secret()), (higher_cost, secret()), (Argon2Cost { memory_kib: 256, ..LOW_COST }, secret())]
-        {
+        for cost in [LOW_COST, higher_cost, Argon2Cost { memory_kib: 256, ..LOW_COST }] {
             let old = verifier::hash(&secret().digest(), &[1; 16], cost, &mut HashMemory::default()).unwrap();
-            assert!(hasher.verify(Some(old.clone()), right).await.unwrap());
+            assert!(hasher.verify(Some(old.clone()), secret()).await.unwrap());
             assert!(!hasher.verify(Some(old), PresentedSecret::Raw(RawPassword::new("wrong".into()))).await.unwrap());
         }
         assert_eq!(hasher.computed_hashes() - start, 6);
@@ -198,14 +200,14 @@ mod tests {
             panic!("a salted md5 is weak")
         };
         let wrapped = hasher.wrap(weak, [1; 16]).await.unwrap();
-        let wrong = || PresentedSecret::Raw(RawPassword::new("wrong".into()));
+        let wrong_secret = || PresentedSecret::Raw(RawPassword::new("wrong".into()));
         // The outer hash alone has the full cost, so there is nothing to pad.
-        assert_eq!(verifier::verification_work(&wrapped, &wrong()), higher_cost.total_kib_written());
-        assert_eq!(higher_cost.remaining_after(verifier::verification_work(&wrapped, &wrong())), None);
+        assert_eq!(verifier::verification_work(&wrapped, &wrong_secret()), higher_cost.total_kib_written());
+        assert_eq!(higher_cost.remaining_after(verifier::verification_work(&wrapped, &wrong_secret())), None);
         let start = hasher.computed_hashes();
-        assert!(!hasher.verify(Some(wrapped.clone()), wrong()).await.unwrap());
+        assert!(!hasher.verify(Some(wrapped.clone()), wrong_secret()).await.unwrap());
         assert!(!hasher.verify(Some(wrapped), PresentedSecret::Digest(secret().digest())).await.unwrap());
-        assert!(!hasher.verify(None, wrong()).await.unwrap());
+        assert!(!hasher.verify(None, wrong_secret()).await.unwrap());
         assert_eq!(hasher.computed_hashes() - start, 3);
     }
 
@@ -218,8 +220,8 @@ mod tests {
         let (release, wait) = std::sync::mpsc::channel::<()>();
         let (start, started) = std::sync::mpsc::channel();
         let mut small = std::pin::pin!(hasher.run_job(0, move |_, _| start.send(()).and(Ok(wait.recv()))));
-        let large = Argon2Cost { memory_kib: 256, ..LOW_COST };
-        let large = verifier::hash(&secret().digest(), &[1; 16], large, &mut HashMemory::default()).unwrap();
+        let large_cost = Argon2Cost { memory_kib: 256, ..LOW_COST };
+        let large = verifier::hash(&secret().digest(), &[1; 16], large_cost, &mut HashMemory::default()).unwrap();
         let mut large_job = std::pin::pin!(hasher.verify(Some(large), secret()));
         let mut next = std::pin::pin!(hasher.verify(None, secret()));
         let polled = std::future::poll_fn(|context| {

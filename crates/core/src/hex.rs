@@ -1,12 +1,12 @@
-//! Hexadecimal as the API documents write digests and tokens. Output is in lower case; input may be in either case,
-//! with `-` between bytes (as .NET's `BitConverter` writes them) and white space around it.
+//! Hexadecimal encoding and decoding of digests and tokens, in the forms of the API documents. Output is in lower case.
+//! Input may be in either case, with `-` between bytes (as .NET's `BitConverter` writes them) and white space around it.
 
 /// Encodes `bytes` as lowercase hex digits.
 pub fn encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(2 * bytes.len());
     for byte in bytes {
-        out.push(char::from(digit(byte >> 4)));
-        out.push(char::from(digit(byte & 15)));
+        out.push(char::from(encode_nibble(byte >> 4)));
+        out.push(char::from(encode_nibble(byte & 15)));
     }
     out
 }
@@ -15,13 +15,13 @@ pub fn encode(bytes: &[u8]) -> String {
 pub fn encode16(bytes: &[u8; 16]) -> [u8; 32] {
     let mut out = [0; 32];
     for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
-        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        pair.copy_from_slice(&[encode_nibble(byte >> 4), encode_nibble(byte & 15)]);
     }
     out
 }
 
-/// Decodes exactly `2 N` hex digits in either case, with `-` between all bytes or none, and optional white space around
-/// them; `None` for anything else.
+/// Decodes `N` bytes: exactly `2 N` hex digits in either case, with `-` between all bytes or between none, and optional
+/// white space around the digits; `None` for anything else.
 pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.trim().as_bytes();
     let width = if N > 1 && digits.len() == 3 * N - 1 { 3 } else { 2 };
@@ -33,16 +33,16 @@ pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
         if group.get(2).is_some_and(|separator| *separator != b'-') {
             return None;
         }
-        *byte = digit_value(group[0])? << 4 | digit_value(group[1])?;
+        *byte = decode_digit(group[0])? << 4 | decode_digit(group[1])?;
     }
     Some(out)
 }
 
-fn digit(nibble: u8) -> u8 {
+fn encode_nibble(nibble: u8) -> u8 {
     b"0123456789abcdef"[usize::from(nibble & 15)]
 }
 
-fn digit_value(digit: u8) -> Option<u8> {
+fn decode_digit(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|v| u8::try_from(v).ok())
 }
 
@@ -62,19 +62,19 @@ mod tests {
         }
 
         #[test]
-        fn hyphen_separated_bytes_with_surrounding_whitespace_are_decoded(bytes: [u8; 16], around in "[ \t\r\n\u{a0}]{0,3}") {
+        fn bytes_are_decoded_only_with_a_hyphen_between_all_of_them(bytes: [u8; 16], around in "[ \t\r\n\u{a0}]{0,3}") {
             let pairs: Vec<_> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
-            let net = format!("{around}{}{around}", pairs.join("-"));
-            prop_assert_eq!(decode::<16>(&net), Some(bytes));
-            prop_assert_eq!(decode::<16>(&net.replacen('-', "", 1)), None);
-            prop_assert_eq!(decode::<16>(&net.replace('-', ":")), None);
-            prop_assert_eq!(decode::<16>(&net.replace('-', "--")), None);
+            let dotnet_text = format!("{around}{}{around}", pairs.join("-"));
+            prop_assert_eq!(decode::<16>(&dotnet_text), Some(bytes));
+            prop_assert_eq!(decode::<16>(&dotnet_text.replacen('-', "", 1)), None);
+            prop_assert_eq!(decode::<16>(&dotnet_text.replace('-', ":")), None);
+            prop_assert_eq!(decode::<16>(&dotnet_text.replace('-', "--")), None);
         }
 
         #[test]
-        fn other_text_is_rejected(text in "\\PC{0,40}") {
-            let hex = text.trim().len() == 32 && text.trim().bytes().all(|b| b.is_ascii_hexdigit());
-            prop_assert_eq!(decode::<16>(&text).is_some(), hex);
+        fn only_32_hex_digits_are_16_bytes(text in "\\PC{0,40}") {
+            let is_hex = text.trim().len() == 32 && text.trim().bytes().all(|b| b.is_ascii_hexdigit());
+            prop_assert_eq!(decode::<16>(&text).is_some(), is_hex);
         }
     }
 }

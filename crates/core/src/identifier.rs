@@ -1,8 +1,8 @@
 //! Identifiers that find a user: user name, phone number or e-mail address.
 //!
-//! All three share one namespace and are compared by a canonical key: NFKC in lower case, and for a mobile number of
-//! mainland China its 11 digits, however it is written. A key belongs to at most one user: a user name that reads as a
-//! phone number has that phone's key.
+//! All three share one namespace and are compared by a canonical key: the 11 digits of a mobile number of mainland China,
+//! in whatever spelling; any other text in NFKC and lower case. A key belongs to at most one user. A user name that can
+//! be read as a mobile number has the key of that number.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -10,12 +10,13 @@ use crate::text::{find_invisible, is_separator};
 
 /// China's calling code.
 const CHINA_CALLING_CODE: &str = "86";
-/// What may precede a mobile number. The `+` of an unescaped form value arrives as a space, so `86` is one of them.
+/// The prefixes that may precede a mobile number. `86` is one of them because the `+` of an unescaped form value arrives
+/// as a space.
 const CHINA_PREFIXES: [&str; 4] = ["+86", "86", "0086", ""];
-/// The longest mobile number, in digits and `+`.
+/// The longest spelling of a mobile number without separators: `0086` and 11 digits.
 const MAX_MOBILE_LENGTH: usize = 15;
 
-/// The longest identifier, in bytes of its canonical key (the longest address of RFC 5321).
+/// The longest identifier, in bytes, both as given and as a canonical key (the longest address of RFC 5321).
 pub const MAX_IDENTIFIER_LENGTH: usize = 254;
 
 /// The content of a login field: any text that could identify a user.
@@ -26,8 +27,8 @@ pub struct Identifier {
 }
 
 impl Identifier {
-    /// Parses a login field. `None` if no user can have such an identifier: it is empty, has over
-    /// [`MAX_IDENTIFIER_LENGTH`] bytes, or has control characters.
+    /// Parses a login field. `None` if no user can have this identifier: it is empty, has over
+    /// [`MAX_IDENTIFIER_LENGTH`] bytes as given or in canonical form, or has control characters.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let key = canonicalize(text)?;
@@ -45,6 +46,7 @@ impl Identifier {
     }
 }
 
+/// The canonical key of `text`; `None` if it is empty, too long, or has control characters.
 fn canonicalize(text: &str) -> Option<String> {
     if text.len() > MAX_IDENTIFIER_LENGTH {
         return None;
@@ -56,8 +58,8 @@ fn canonicalize(text: &str) -> Option<String> {
     Some(canonical_mobile(&folded).unwrap_or(folded))
 }
 
-/// The 11 digits of a mobile number of mainland China. The calling code may precede them, and separators
-/// ([`is_separator`]) may be anywhere. `None` if `text` is anything else.
+/// The 11 digits of a mobile number of mainland China; `None` if `text` is anything else. The calling code may precede
+/// the digits, and separators ([`is_separator`]) may be anywhere.
 fn canonical_mobile(text: &str) -> Option<String> {
     let mut digits = String::with_capacity(MAX_MOBILE_LENGTH);
     for character in text.chars().filter(|character| !is_separator(*character)) {
@@ -71,7 +73,7 @@ fn canonical_mobile(text: &str) -> Option<String> {
     national.map(str::to_owned).find(|national| is_mainland_mobile(national))
 }
 
-/// `1` and ten digits: a mobile number of mainland China, as the API documents define it.
+/// Whether `key` is a mobile number of mainland China as the API documents define it: `1` and ten digits.
 fn is_mainland_mobile(key: &str) -> bool {
     key.len() == 11 && key.starts_with('1') && is_all_digits(key)
 }
@@ -111,32 +113,32 @@ identifier_type! {
 }
 
 impl Phone {
-    /// Parses what a client may give: a mobile number of mainland China in any spelling, or E.164 (`+`, 7 to 15 digits,
-    /// no leading 0). After China's `+86` only mobile numbers are accepted: no other number there receives short
-    /// messages.
+    /// Parses a phone number that a client gives: a mobile number of mainland China in any spelling, or another number in
+    /// E.164 form (`+`, 7 to 15 digits, no leading 0). After China's `+86` only mobile numbers are accepted, because
+    /// other numbers of mainland China receive no short messages.
     pub fn parse(text: &str) -> Option<Self> {
         let id = Identifier::parse(text)?;
         let is_e164 =
             |digits: &str| (7..=15).contains(&digits.len()) && is_all_digits(digits) && !digits.starts_with('0');
-        // The key of a mobile number has no +86 any more.
+        // The canonical key of a mobile number does not have the +86.
         let is_foreign = |digits: &str| is_e164(digits) && !digits.starts_with(CHINA_CALLING_CODE);
         let is_accepted = is_mainland_mobile(id.key()) || id.key().strip_prefix('+').is_some_and(is_foreign);
         is_accepted.then(|| Self::with_display_text(id))
     }
 
-    /// Chooses the text that is stored and shown: as given if that is digits, with or without a `+` and the calling
-    /// code; else the key.
+    /// Chooses the text that is stored and shown: the text as given if it is the canonical key or consists of a `+` and
+    /// digits; else the canonical key.
     fn with_display_text(id: Identifier) -> Self {
         let is_plain = id.text == id.key || id.text.strip_prefix('+').is_some_and(is_all_digits);
         Self(if is_plain { id } else { Identifier { text: id.key.clone(), key: id.key } })
     }
 
-    /// The digits with the calling code; a number without one is China's.
+    /// The digits with the calling code. A number without a calling code is taken as a number of mainland China.
     pub fn e164_digits(&self) -> String {
         self.key().strip_prefix('+').map_or_else(|| format!("{CHINA_CALLING_CODE}{}", self.key()), str::to_owned)
     }
 
-    /// Parses what an administrator may store: what a client may give, or any 5 to 15 digits.
+    /// Parses a phone number that an administrator stores: as [`Phone::parse`], or any 5 to 15 digits.
     pub fn parse_provisioned(text: &str) -> Option<Self> {
         Self::parse(text).or_else(|| {
             let id = Identifier::parse(text)?;
@@ -151,7 +153,8 @@ identifier_type! {
 }
 
 impl Email {
-    /// Parses what a client may give: one `@`, a local part of up to 64 bytes, and a host name with a dot in it.
+    /// Parses an e-mail address that a client gives: one `@`, a local part of up to 64 bytes without white space, quotes
+    /// and invisible characters, and a host name with at least one dot.
     pub fn parse(text: &str) -> Option<Self> {
         Self::parse_provisioned(text).filter(|email| {
             email.key().rsplit_once('@').is_some_and(|(_, host)| {
@@ -160,8 +163,8 @@ impl Email {
         })
     }
 
-    /// Parses what an administrator may store: as [`Email::parse`], but the host may have no dot (the TMS document's
-    /// sample is `1@hna`).
+    /// Parses an e-mail address that an administrator stores: as [`Email::parse`], but without a check of the host's
+    /// labels, so the host needs no dot (the sample in the TMS document is `1@hna`).
     pub fn parse_provisioned(text: &str) -> Option<Self> {
         let id = Identifier::parse(text)?;
         let (local, host) = id.key().split_once('@')?;
@@ -180,7 +183,7 @@ identifier_type! {
 }
 
 impl Username {
-    /// Parses a user name.
+    /// Parses a user name; `None` if it is no identifier, has over 64 or invisible characters, or has an `@`.
     pub fn parse(text: &str) -> Option<Self> {
         let id = Identifier::parse(text)?;
         let is_visible = find_invisible(id.text()).is_none();
@@ -191,14 +194,14 @@ impl Username {
 /// Where a code can be sent: a phone or an e-mail address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Recipient {
-    /// By short message.
+    /// The number to which a short message is sent.
     Phone(Phone),
-    /// By mail.
+    /// The address to which mail is sent.
     Email(Email),
 }
 
 impl Recipient {
-    /// Parses a phone number or an e-mail address, as a client may give them.
+    /// Parses a phone number or an e-mail address that a client gives: see [`Phone::parse`] and [`Email::parse`].
     pub fn parse(text: &str) -> Option<Self> {
         Phone::parse(text).map(Self::Phone).or_else(|| Email::parse(text).map(Self::Email))
     }
@@ -226,7 +229,7 @@ mod tests {
     #[test]
     fn identifiers_have_1_to_254_bytes_and_no_control_characters() {
         assert!(Identifier::parse(&"x".repeat(MAX_IDENTIFIER_LENGTH)).is_some());
-        // Too long as given, or (ﷺ, which NFKC expands to 18 characters) only in canonical form.
+        // Too long as given, or only in canonical form (NFKC expands ﷺ to 18 characters).
         for bad in [
             "x".repeat(MAX_IDENTIFIER_LENGTH + 1),
             "\u{fb03}".repeat(MAX_IDENTIFIER_LENGTH / 3 + 1),
@@ -236,16 +239,16 @@ mod tests {
         ] {
             assert_eq!(Identifier::parse(&bad), None, "{bad:?}");
         }
-        // Only before a mobile number is +86 redundant.
+        // A number that is no mobile number keeps its +86.
         assert_eq!(Identifier::parse("+862112345678").unwrap().key(), "+862112345678");
     }
 
     #[test]
     fn equivalent_spellings_share_one_key() {
-        let keys = |texts: &[&str]| texts.iter().map(|t| Identifier::parse(t).unwrap().key).collect::<Vec<_>>();
-        assert_eq!(keys(&["Mark", " mark ", "ＭＡＲＫ"]), ["mark"; 3]);
-        assert_eq!(keys(&["13800138000", "+8613800138000", "１３８００１３８０００"]), ["13800138000"; 3]);
-        assert_eq!(keys(&["A@QQ.com", "a@qq.COM"]), ["a@qq.com"; 2]);
+        let keys_of = |texts: &[&str]| texts.iter().map(|t| Identifier::parse(t).unwrap().key).collect::<Vec<_>>();
+        assert_eq!(keys_of(&["Mark", " mark ", "ＭＡＲＫ"]), ["mark"; 3]);
+        assert_eq!(keys_of(&["13800138000", "+8613800138000", "１３８００１３８０００"]), ["13800138000"; 3]);
+        assert_eq!(keys_of(&["A@QQ.com", "a@qq.COM"]), ["a@qq.com"; 2]);
     }
 
     /// Sources of these spellings: docs/FIELD.md.

@@ -3,15 +3,18 @@
 //! Modules:
 //! - values: [`identifier`], [`password`], [`proof`], [`client_timestamp`], [`user`], [`session`], [`code`], [`app`],
 //!   [`origin`], [`text`]
-//! - stored secrets: [`seal`] (envelope encryption of digests), [`verifier`] and [`hasher`] (argon2id), [`mac`] (keyed
-//!   hashes)
-//! - use of salted logins: [`salted_logins`]
-//! - rules: [`policy`] (every number that can be configured), [`rate_limit`] (rate limits, account lockout and backoff)
+//! - stored secrets: [`seal`] (envelope encryption of digests and app secrets), [`verifier`] and [`hasher`] (password
+//!   hashing with argon2id), [`mac`] (keyed hashes)
+//! - records of salted logins: [`salted_logins`]
+//! - rules: [`policy`] (every limit and lifetime that can be configured), [`rate_limit`] and [`rate_limit_key`] (rate
+//!   limits, account lockout and backoff), [`countries`] (protection against SMS pumping)
 //! - auditing: [`event`] (audit events), [`audit_log`] (their stored form)
-//! - [`ports`]: the traits that stores and delivery implement; [`Dependencies`] bundles them with keys and rules
-//! - [`usecase`]: what a client or an administrator can do, one file each, as methods of [`UseCases`]
+//! - [`ports`]: the traits that stores, delivery and audit sinks implement; [`Dependencies`] bundles them with keys and
+//!   rules
+//! - [`usecase`]: the operations of clients and administrators, most in a file of their own, as methods of [`UseCases`]
+//! - utilities: [`time`], [`random`], [`hex`]
 //!
-//! Nothing here knows HTTP, a database or a dialect's wire format.
+//! This crate does not depend on HTTP, on a database, or on a dialect's wire format.
 
 pub mod app;
 pub mod audit_log;
@@ -42,8 +45,8 @@ pub mod usecase;
 pub mod user;
 pub mod verifier;
 
-/// The target of spans that only traces need. Logs filter it out, so that such a span costs one check of a flag when no
-/// exporter is configured.
+/// The `tracing` target of spans that only trace exporters need. Logs filter this target out, so a span with it costs
+/// one check of a flag when no exporter is configured.
 pub const TRACE_TARGET: &str = "stele::trace";
 
 pub use dependencies::Dependencies;

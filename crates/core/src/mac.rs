@@ -1,4 +1,5 @@
-//! Keyed hashes (HMAC-SHA-256), for values that are too short to be hashed without a key (pepper): codes and captchas.
+//! Keyed hashes (HMAC-SHA-256 with a pepper), for codes and captchas, whose short texts could be guessed from a hash
+//! without a key; and SHA-256 for values that need no key.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256};
@@ -7,20 +8,21 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 /// A keyed hash.
 pub type MacTag = [u8; 32];
 
-/// The key of the keyed hashes. Never printed, zeroized on drop.
+/// The key of the keyed hashes (pepper). Never printed, zeroized on drop.
 pub struct MacKey(Zeroizing<[u8; 32]>);
 
 impl ZeroizeOnDrop for MacKey {}
 
 impl MacKey {
-    /// Wraps a key.
+    /// Wraps the 32 bytes of a key.
     pub fn new(key: Zeroizing<[u8; 32]>) -> Self {
         Self(key)
     }
 
-    /// The keyed hash of `parts`, each preceded by its length so that no two lists collide.
+    /// The keyed hash of `parts`. Each part is preceded by its length, so that different lists of parts never have the
+    /// same input.
     pub fn tag(&self, parts: &[&[u8]]) -> MacTag {
-        // A key shorter than the block is padded with zeros (RFC 2104 §2).
+        // HMAC pads a key that is shorter than the block with zeros (RFC 2104 §2).
         let mut block = Zeroizing::new([0; 64]);
         block[..32].copy_from_slice(&*self.0);
         let mut mac = <Hmac<Sha256> as KeyInit>::new(&(*block).into());
@@ -38,7 +40,7 @@ impl std::fmt::Debug for MacKey {
     }
 }
 
-/// SHA-256 of `bytes`: enough for tokens, which hold 128 random bits.
+/// The SHA-256 hash of `bytes`. Tokens need no key: they have 128 random bits, which cannot be guessed.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
@@ -50,7 +52,7 @@ mod tests {
 
     /// Computed by Python's `hmac` and `hashlib`.
     #[test]
-    fn hmacs_match_a_reference_implementation() {
+    fn hmac_and_sha256_match_a_reference_implementation() {
         let key = MacKey::new(Zeroizing::new([0xab; 32]));
         assert_eq!(
             hex::encode(&key.tag(&[b"ab", b"c"])),
@@ -64,7 +66,7 @@ mod tests {
         let key = MacKey::new(Zeroizing::new([0xab; 32]));
         let lists: [&[&[u8]]; 7] =
             [&[], &[b""], &[b"", b""], &[b"abc"], &[b"ab", b"c"], &[b"a", b"bc"], &[b"abc", b""]];
-        let different: std::collections::BTreeSet<_> = lists.iter().map(|parts| key.tag(parts)).collect();
-        assert_eq!(different.len(), lists.len());
+        let distinct: std::collections::BTreeSet<_> = lists.iter().map(|parts| key.tag(parts)).collect();
+        assert_eq!(distinct.len(), lists.len());
     }
 }

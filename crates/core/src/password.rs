@@ -1,4 +1,5 @@
-//! Passwords and their digest `D = lowercase hex md5(utf8(password))`, the secret that every dialect proves.
+//! Passwords, and their digest `D = lowercase hex md5(utf8(password))`, which the API documents define. Every password
+//! proof proves the knowledge of `D`.
 
 use std::fmt;
 
@@ -17,12 +18,12 @@ pub const MAX_PASSWORD_LENGTH: usize = 128;
 pub struct RawPassword(String);
 
 impl RawPassword {
-    /// Wraps a password.
+    /// Wraps the text of a password.
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// The text, for a verifier.
+    /// The password's text, for computing a hash of it.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
@@ -44,12 +45,12 @@ impl fmt::Debug for RawPassword {
     }
 }
 
-/// `D`, the md5 of a password. Equivalent to the password, so never printed or stored as it is.
+/// `D`, the md5 of a password. It is equivalent to the password, so it is never printed, and stored only sealed.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct PasswordDigest([u8; 16]);
 
 impl PasswordDigest {
-    /// Parses 32 hex digits in either case.
+    /// Parses 16 bytes in hex, as [`hex::decode`] reads them; `None` for anything else.
     pub fn from_hex(text: &str) -> Option<Self> {
         hex::decode(text).map(Self)
     }
@@ -59,29 +60,31 @@ impl PasswordDigest {
         Self(bytes)
     }
 
-    /// The form that is hashed and concatenated: 32 lowercase hex digits.
+    /// `D` as 32 lowercase hex digits: the form over which salted digests and verifiers are computed.
     pub(crate) fn hex(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(hex::encode16(&self.0))
     }
 
-    /// The 16 bytes, for sealing.
+    /// The 16 bytes of the digest, for sealing.
     pub(crate) fn expose(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// `md5(D + timestamp)` (cloudbox document, "authsalt"), over the 32 hex digits of `D` and the timestamp's text.
+    /// The salted digest `md5(D + timestamp)` (cloudbox document, "authsalt"), over the 32 lowercase hex digits of `D` and
+    /// the timestamp's text.
     pub fn salted_hash(&self, timestamp: impl fmt::Display) -> [u8; 16] {
         salted_md5(&self.hex(), &timestamp.to_string())
     }
 
-    /// Whether `proof` is this digest, with hex digits in lower or upper case, salted with a candidate text of its
-    /// timestamp. Computes every combination and compares in constant time: two md5 for a plain integer, at most eight.
+    /// Whether `proof` is this digest, in lower-case or upper-case hex digits, salted with one of the candidate texts of
+    /// the proof's timestamp. Computes every combination (two for a plain integer, at most eight) and compares each in
+    /// constant time (timing side channel).
     pub fn matches_proof(&self, proof: &SaltedProof) -> bool {
         let lower = self.hex();
         let upper = Zeroizing::new(lower.map(|digit| digit.to_ascii_uppercase()));
         let is_match = proof.timestamp.candidate_texts().fold(Choice::from(0), |is_match, timestamp| {
-            let matches = |digits| salted_md5(digits, &timestamp).ct_eq(&proof.digest);
-            is_match | matches(&lower) | matches(&upper)
+            let is_equal = |digits| salted_md5(digits, &timestamp).ct_eq(&proof.digest);
+            is_match | is_equal(&lower) | is_equal(&upper)
         });
         is_match.into()
     }
@@ -97,27 +100,27 @@ impl fmt::Debug for PasswordDigest {
     }
 }
 
-/// Why a new password is rejected.
+/// Why the length of a new password is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordLengthError {
-    /// Fewer characters than the policy's minimum.
+    /// The password has fewer characters than the policy's minimum.
     TooShort,
-    /// More than [`MAX_PASSWORD_LENGTH`] characters.
+    /// The password has more than [`MAX_PASSWORD_LENGTH`] characters.
     TooLong,
 }
 
-/// A new password that satisfies the rules.
+/// The digest of a new password that satisfies the rules of its source.
 #[derive(Clone, Debug)]
 pub struct NewPassword(PasswordDigest);
 
 impl NewPassword {
-    /// A password that a user chose: `min` to [`MAX_PASSWORD_LENGTH`] characters.
+    /// A password that a user chose, of `min_length` to [`MAX_PASSWORD_LENGTH`] characters.
     ///
     /// # Errors
     /// [`PasswordLengthError`] if it is too short or too long.
-    pub fn from_user_choice(raw: &RawPassword, min: usize) -> Result<Self, PasswordLengthError> {
+    pub fn from_user_choice(raw: &RawPassword, min_length: usize) -> Result<Self, PasswordLengthError> {
         match raw.0.chars().count() {
-            n if n < min => Err(PasswordLengthError::TooShort),
+            n if n < min_length => Err(PasswordLengthError::TooShort),
             n if n > MAX_PASSWORD_LENGTH => Err(PasswordLengthError::TooLong),
             _ => Ok(Self(raw.digest())),
         }
@@ -128,7 +131,7 @@ impl NewPassword {
         Self(digest)
     }
 
-    /// A password that an administrator sets; `None` if it is empty.
+    /// A password of any length that an administrator sets; `None` if it is empty.
     pub fn from_administrator(raw: &RawPassword) -> Option<Self> {
         (!raw.0.is_empty()).then(|| Self(raw.digest()))
     }
@@ -146,7 +149,8 @@ mod tests {
     use super::*;
     use crate::client_timestamp::ClientTimestamp;
 
-    /// The timestamp as sent, the text that was hashed, and the salted digests over `D` in lower and in upper case.
+    /// The timestamp as sent, the candidate text that was hashed, and the salted digests over `D` in lower and in upper
+    /// case.
     const VECTORS: [(&str, &str, &str, &str); 9] = [
         ("1795691504", "1795691504", "b9634818d4899447e0818218cdf16c1d", "92ea30a87e51e77c846294e581bcc74f"),
         (" 1795691504\n", "1795691504", "b9634818d4899447e0818218cdf16c1d", "92ea30a87e51e77c846294e581bcc74f"),
@@ -163,11 +167,11 @@ mod tests {
         #[test]
         fn only_the_right_password_and_timestamp_match(password in "\\PC{1,40}", other in "\\PC{1,40}", at: u64, shift in 1u64..1000) {
             let digest = RawPassword::new(password.clone()).digest();
-            let proof = |timestamp: u64| SaltedProof { digest: digest.salted_hash(at), timestamp: timestamp.into() };
-            prop_assert!(digest.matches_proof(&proof(at)));
-            prop_assert!(!digest.matches_proof(&proof(at.wrapping_add(shift))));
+            let proof_at = |timestamp: u64| SaltedProof { digest: digest.salted_hash(at), timestamp: timestamp.into() };
+            prop_assert!(digest.matches_proof(&proof_at(at)));
+            prop_assert!(!digest.matches_proof(&proof_at(at.wrapping_add(shift))));
             if other != password {
-                prop_assert!(!RawPassword::new(other).digest().matches_proof(&proof(at)));
+                prop_assert!(!RawPassword::new(other).digest().matches_proof(&proof_at(at)));
             }
         }
     }
@@ -191,37 +195,40 @@ mod tests {
         }
     }
 
-    /// Computed by Python's `hashlib`: `D` of 123456 in lower and in upper case before each of these texts.
+    /// The digests in [`VECTORS`] were computed by Python's `hashlib`, over `D` of the password 123456.
     #[test]
     fn a_proof_matches_either_digest_case_with_the_timestamp_text() {
         let digest = PasswordDigest::from_hex("e10adc3949ba59abbe56e057f20f883e").unwrap();
         for (sent, text, lower, upper) in VECTORS {
-            let proves = |sent: &str, md5: &str| {
+            let is_proof = |sent: &str, md5: &str| {
                 let timestamp = ClientTimestamp::parse(sent).unwrap();
                 digest.matches_proof(&SaltedProof { digest: hex::decode(md5).unwrap(), timestamp })
             };
-            assert!(proves(sent, lower) && proves(sent, upper), "{sent:?} over {text:?}");
+            assert!(is_proof(sent, lower) && is_proof(sent, upper), "{sent:?} over {text:?}");
             assert_eq!(crate::hex::encode(&digest.salted_hash(text)), lower, "{text:?}");
             // A proof over another text does not match, even if it denotes the same instant.
             assert!(
-                !proves("1795691505", lower) && !proves("1795691504000", lower) || text == "1795691504000",
+                !is_proof("1795691505", lower) && !is_proof("1795691504000", lower) || text == "1795691504000",
                 "{text:?}"
             );
         }
     }
 
     #[test]
-    fn password_length_is_counted_in_characters() {
-        let raw = |text: &str| RawPassword::new(text.to_owned());
-        assert_eq!(NewPassword::from_user_choice(&raw("12345"), 6).unwrap_err(), PasswordLengthError::TooShort);
-        assert!(NewPassword::from_user_choice(&raw("密码密码密码"), 6).is_ok());
-        assert!(NewPassword::from_user_choice(&raw(&"密".repeat(128)), 6).is_ok());
+    fn password_length_is_counted_in_characters_and_bounded_for_users_only() {
+        let raw_password = |text: &str| RawPassword::new(text.to_owned());
         assert_eq!(
-            NewPassword::from_user_choice(&raw(&"密".repeat(129)), 6).unwrap_err(),
+            NewPassword::from_user_choice(&raw_password("12345"), 6).unwrap_err(),
+            PasswordLengthError::TooShort
+        );
+        assert!(NewPassword::from_user_choice(&raw_password("密码密码密码"), 6).is_ok());
+        assert!(NewPassword::from_user_choice(&raw_password(&"密".repeat(128)), 6).is_ok());
+        assert_eq!(
+            NewPassword::from_user_choice(&raw_password(&"密".repeat(129)), 6).unwrap_err(),
             PasswordLengthError::TooLong
         );
-        assert!(NewPassword::from_administrator(&raw("")).is_none());
-        assert!(NewPassword::from_administrator(&raw("1")).is_some());
+        assert!(NewPassword::from_administrator(&raw_password("")).is_none());
+        assert!(NewPassword::from_administrator(&raw_password("1")).is_some());
     }
 
     #[test]

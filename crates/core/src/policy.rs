@@ -1,5 +1,5 @@
-//! Policy: every limit and lifetime of the domain that can be configured, with its default (`docs/RATE-LIMITS.md`,
-//! `docs/PROTOCOLS.md`).
+//! Policy: every rate limit, quota, lifetime and other rule of the domain that can be configured, with the default values
+//! (`docs/RATE-LIMITS.md`, `docs/PROTOCOLS.md`).
 
 use std::time::Duration;
 
@@ -14,19 +14,21 @@ const QUARTER_HOUR: Duration = Duration::from_secs(900);
 /// The rules that the use cases apply.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// How far a salted proof's timestamp may be from now; `None` to accept any (clients with broken clocks).
+    /// How far a salted proof's timestamp may be from the current time; `None` accepts every timestamp (for clients with
+    /// broken clocks).
     pub max_clock_skew: Option<Duration>,
-    /// How long a proof is remembered where `max_clock_skew` is `None` (replay protection).
+    /// How long a used proof is remembered if `max_clock_skew` is `None` (replay protection).
     pub replay_retention: Duration,
-    /// How long a login may be repeated with the same proof from the same address; zero for not at all.
+    /// How long a login may be repeated once with the same proof, in the same dialect and from the same origin; zero for
+    /// no repetition.
     pub repeat_window: Duration,
-    /// How long a session lives after its last use.
+    /// How long a session stays valid after its last use.
     pub session_ttl: Duration,
-    /// How many sessions a user may have in all dialects together. A login beyond it ends the oldest.
+    /// The most sessions of one user, in all dialects together. A further login ends the oldest session.
     pub sessions_per_user: u32,
     /// The minimum length of a password that a user chooses, in characters.
     pub min_password_length: usize,
-    /// Whether digests are sealed, which salted logins need.
+    /// Whether the configuration enables salted logins, for which digests are sealed.
     pub salted_logins_enabled: bool,
     /// How long a code is valid.
     pub code_ttl: Duration,
@@ -38,54 +40,57 @@ pub struct Policy {
     pub ticket_ttl: Duration,
     /// How long a captcha is valid.
     pub captcha_ttl: Duration,
-    /// How many times a captcha's image may be requested.
+    /// How many times the image of a captcha may be requested.
     pub captcha_views: u32,
-    /// How long after a login the password may be changed without the old one (JWT document, 更新密码).
+    /// How long after a login the session may set a new password without the old one (JWT document, 更新密码).
     pub recent_login_max_age: Duration,
     /// Rate limits on guessing passwords and codes.
     pub login_limits: LoginLimits,
-    /// Quotas of messages and captchas.
+    /// Quotas of sent messages and of issued captchas.
     pub send_quotas: SendQuotas,
-    /// The countries that short messages may be sent to.
+    /// The countries to which short messages may be sent.
     pub sms_countries: Countries,
 }
 
 /// Rate limits on guessing passwords and codes, over all dialects together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoginLimits {
-    /// Failures of an account, and separately of each origin that it trusts (account lockout).
+    /// Failures at an account, and separately from each origin that the account trusts (account lockout).
     pub account: FailureLimit,
-    /// Failures from an address.
+    /// Failures from a client address.
     pub address: FailureLimit,
-    /// Failures through an app.
+    /// Failures of requests that an app makes for its users.
     pub app: FailureLimit,
-    /// How long after a login the account trusts its origin.
+    /// How long after a login the account trusts the origin of the login.
     pub trusted_origin_ttl: Duration,
-    /// After how many failures, on the counter that applies to the origin, a login requires a challenge.
+    /// From how many failures on a login requires a challenge, counted by the counter that applies to the origin.
     pub challenge_after: u32,
 }
 
 impl LoginLimits {
-    /// A login at `now` renews the trust in its origin only if that would expire before the returned time. Renewing at
-    /// each login would cost more than the session; a thousandth of the lifetime (43 minutes of 30 days) is not missed.
+    /// The threshold for renewing a trusted origin: a login at `now` renews the trust only if the trust would expire
+    /// before the returned time. Renewing at each login would cost more than storing the session; losing a thousandth of
+    /// the lifetime (43 minutes of 30 days) does not matter.
     #[must_use]
     pub fn renew_trusted_origin_before(&self, now: Timestamp) -> Timestamp {
         now.saturating_add(self.trusted_origin_ttl - self.trusted_origin_ttl / 1_000)
     }
 }
 
-/// Quotas of messages that are sent, and of captchas that are issued.
+/// Quotas of messages that are sent (against SMS pumping), and of captchas that are issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendQuotas {
-    /// To one recipient: all dialects together, except for JWT, which has a separate quota of this size.
+    /// Messages to one recipient, from all dialects together. The reset messages of JWT have a separate quota of this
+    /// size, which also counts requests that send nothing.
     pub recipient: Quota,
-    /// From one address.
+    /// Messages requested from one client address.
     pub address: Quota,
-    /// From one app.
+    /// Messages requested by one app.
     pub app: Quota,
-    /// Captchas issued to one address.
+    /// Captchas issued to one client address.
     pub captcha: Quota,
-    /// All messages together; `None` for no limit. Bounds what a flood can cost.
+    /// All messages together, which bounds the cost of a flood; `None` for no limit. JWT's reset messages have a separate
+    /// quota of this size.
     pub total: Option<Quota>,
 }
 

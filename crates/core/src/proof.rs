@@ -1,4 +1,4 @@
-//! Password proofs: what a client sends to prove that it knows the password.
+//! Password proofs: the password, its md5 digest, or a salted digest, by which a client proves that it knows the password.
 
 use std::fmt;
 
@@ -9,17 +9,18 @@ use crate::password::{PasswordDigest, RawPassword};
 use crate::random::{OsRandom, Random as _};
 use crate::time::Timestamp;
 
-/// `md5(D + timestamp)` and its timestamp. The digest allows guessing the password offline, so it is never printed.
+/// A salted digest `md5(D + timestamp)` with its timestamp. The digest is never printed, because it allows guessing the
+/// password offline (brute force).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SaltedProof {
-    /// The md5.
+    /// The salted digest.
     pub digest: [u8; 16],
-    /// The timestamp it was salted with.
+    /// The timestamp with which the digest was salted.
     pub timestamp: ClientTimestamp,
 }
 
 impl SaltedProof {
-    /// When the client says that it made the proof; saturates far in the future.
+    /// The time at which the client claims to have made the proof; saturates far in the future.
     pub fn made_at(&self) -> Timestamp {
         Timestamp::from_secs(i64::try_from(self.timestamp.seconds()).unwrap_or(i64::MAX))
     }
@@ -31,21 +32,22 @@ impl fmt::Debug for SaltedProof {
     }
 }
 
-/// A proof of the password, in the form that the dialect sends.
+/// A proof of the password, in the form that the dialect's clients send.
 #[derive(Clone, Debug)]
 pub enum Proof {
     /// The password (portal, MeFP, JWT).
     Raw(RawPassword),
-    /// `D`, the md5 of the password (TMS, one reading of its document).
+    /// `D`, the md5 of the password (TMS, in one reading of the document).
     Digest(PasswordDigest),
-    /// `md5(D + timestamp)` (cloudbox; TMS, the other reading).
+    /// `md5(D + timestamp)` (cloudbox; TMS, in the other reading of the document).
     Salted(SaltedProof),
-    /// Either a salted proof or `D` (TMS's default). The salted reading is checked first, as that is cheap.
+    /// Either a salted proof or `D` (the default of TMS). The proof is checked as a salted proof first, because that check
+    /// is cheap.
     SaltedOrDigest(SaltedProof),
 }
 
-/// The kind of a proof, for metrics and the audit log. The default is what [`Action::all`](crate::event::Action::all)
-/// lists.
+/// The kind of a proof, for metrics and the audit log. [`Action::all`](crate::event::Action::all) lists actions with the
+/// default kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum ProofKind {
@@ -56,7 +58,7 @@ pub enum ProofKind {
     Digest,
     /// `md5(D + timestamp)`.
     Salted,
-    /// `D` or `md5(D + timestamp)`; which of them is known only after it was verified.
+    /// `D` or `md5(D + timestamp)`. Only a successful verification shows which of the two the client sent.
     #[strum(serialize = "either")]
     SaltedOrDigest,
 }
@@ -79,7 +81,8 @@ impl Proof {
         }
     }
 
-    /// The salted reading of this proof, if it has one. Salted proofs must be fresh and may be accepted only once.
+    /// This proof read as a salted proof; `None` if it cannot be one. Salted proofs must be fresh and are accepted only
+    /// once (replay protection).
     pub fn as_salted(&self) -> Option<SaltedProof> {
         match self {
             Self::Salted(salted) | Self::SaltedOrDigest(salted) => Some(*salted),
@@ -87,14 +90,14 @@ impl Proof {
         }
     }
 
-    /// Whether verifying it may cost a password hash, so that the rate limits must be checked first.
+    /// Whether verifying this proof may cost a password hash, so that the rate limits must be checked first.
     pub fn may_need_password_hash(&self) -> bool {
         !matches!(self, Self::Salted(_))
     }
 }
 
-/// A digest that matches no password, for an empty field. Random, so that no stored or imported digest equals it;
-/// checking it costs as much as checking a wrong one.
+/// A digest that matches no password, for a request whose proof field is empty. The digest is random, so no stored or
+/// imported digest equals it, and checking it costs as much as checking a wrong digest.
 pub fn unmatchable_digest() -> [u8; 16] {
     OsRandom.bits128()
 }
@@ -104,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn salted_forms_and_hash_costs_are_reported_per_proof_kind() {
+    fn each_proof_kind_has_its_name_salted_form_and_hash_cost() {
         let raw = RawPassword::new("123456".to_owned());
         let salted = SaltedProof { digest: [7; 16], timestamp: 9.into() };
         for (proof, name, salted_seconds, needs_hash) in [

@@ -1,8 +1,8 @@
-//! The source of randomness, which tests can replace.
+//! The source of cryptographically secure randomness, which tests can replace.
 
 use crate::hex;
 
-/// A source of random bytes. Tests inject one with known output.
+/// A source of random bytes. Tests can inject a source with known output.
 pub trait Random: Send + Sync {
     /// Fills `bytes` with cryptographically secure random bytes.
     fn fill(&self, bytes: &mut [u8]);
@@ -19,8 +19,8 @@ pub trait Random: Send + Sync {
         hex::encode(&self.bits128())
     }
 
-    /// A new epoch for a credential: 63 random bits, never 0. Random and not counted up, so that an epoch whose row was
-    /// lost in a failover or a restore never occurs again. See ADR 2.
+    /// A new epoch for a credential: 63 random bits, never 0. Epochs are random and not counted up, so that an epoch
+    /// whose row was lost in a failover or a restore does not occur again (ADR 2).
     fn new_epoch(&self) -> i64 {
         loop {
             let mut bytes = [0; 8];
@@ -32,28 +32,31 @@ pub trait Random: Send + Sync {
         }
     }
 
-    /// A uniformly distributed number below `bound`, which must not be 0. Draws again instead of reducing modulo
-    /// `bound`, which would favor small numbers.
+    /// A uniformly distributed number below `bound`.
+    ///
+    /// # Panics
+    /// If `bound` is 0.
     fn uniform_below(&self, bound: u64) -> u64 {
-        let zone = u64::MAX - u64::MAX % bound;
+        // Draws above a multiple of `bound` are rejected, because reducing them modulo `bound` would favor small numbers.
+        let limit = u64::MAX - u64::MAX % bound;
         loop {
             let mut bytes = [0; 8];
             self.fill(&mut bytes);
             let draw = u64::from_le_bytes(bytes);
-            if draw < zone {
+            if draw < limit {
                 return draw % bound;
             }
         }
     }
 }
 
-/// The operating system's generator.
+/// The random generator of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsRandom;
 
 impl Random for OsRandom {
     /// # Panics
-    /// If the operating system cannot provide random bytes: nothing here is safe without them.
+    /// If the operating system cannot provide random bytes, without which no operation is secure.
     fn fill(&self, bytes: &mut [u8]) {
         if let Err(error) = getrandom::fill(bytes) {
             panic!("the operating system cannot provide random bytes: {error}");
@@ -68,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn epochs_are_positive_and_use_all_63_bits() {
+    fn epochs_are_distinct_positive_and_use_all_63_bits() {
         let epochs: HashSet<_> = (0..500).map(|_| OsRandom.new_epoch()).collect();
         assert_eq!(epochs.len(), 500);
         assert!(epochs.iter().all(|&epoch| epoch > 0));

@@ -1,8 +1,10 @@
-//! Rate limits against brute force, and account lockout: the order of checks, and what an attempt changes.
+//! Rate limits against brute force, and account lockout: the order of the checks, and the counters that an attempt
+//! changes.
 //!
-//! Pure functions over the stored state. The embedded store calls this module; the Lua scripts of the Redis store do
-//! the same and are tested against it. A store reads the counters that [`counter_keys`] names, asks [`RateLimitState`]
-//! for a decision, and writes the [`CounterUpdate`]s it returns, all in one step. Limits: `docs/RATE-LIMITS.md`.
+//! Pure functions over the stored state. The embedded store calls this module; the Lua scripts of the Redis store
+//! implement the same rules and are tested against it. In one atomic step, a store reads the counters that
+//! [`counter_keys`] names, takes a decision from [`RateLimitState`], and writes the [`CounterUpdate`]s that follow from
+//! it. `docs/RATE-LIMITS.md` lists the limits.
 
 mod fixed_window;
 
@@ -18,73 +20,74 @@ pub use fixed_window::{FailureCounter, FailureLimit, Penalty, Quota, QuotaWindow
 /// A failure counter as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredFailures {
-    /// All failures.
+    /// The counter of all failures.
     pub counter: FailureCounter,
-    /// Those that came from the attempt's origin, where that is tracked.
+    /// The number of these failures that came from the attempt's origin; 0 where origins are not tracked.
     pub from_origin: u32,
 }
 
-/// A change that the store has to make.
+/// A change of a counter that the store has to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CounterUpdate {
-    /// Write a counter.
+    /// Write the counter.
     Store {
-        /// Its key.
+        /// The counter's key.
         key: RateLimitKey,
-        /// Its new value.
+        /// The counter's new value.
         counter: FailureCounter,
-        /// When it can be deleted.
+        /// When the counter can be deleted.
         expires_at: Timestamp,
-        /// What to store about the origins of its failures.
+        /// The number to store of failures that came from the attempt's origin.
         origin_failures: OriginFailures,
     },
-    /// Delete a counter.
+    /// Delete the counter with this key.
     Delete(RateLimitKey),
 }
 
-/// What a store keeps about the origins of a counter's failures.
+/// The change of the failures per origin that a store records beside a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginFailures {
-    /// Nothing: the counter belongs to a single origin.
+    /// Record no origins: the counter belongs to a single origin.
     NotTracked,
-    /// This many failures of the attempt's origin; those of other origins stay.
+    /// Record this many failures for the attempt's origin. Failures of other origins stay.
     Set(u32),
-    /// This many failures of the attempt's origin in a new window; those of other origins are deleted.
+    /// Record this many failures for the attempt's origin in a new window. Failures of other origins are deleted.
     Reset(u32),
 }
 
-/// Whether an account trusts the origin of an attempt: a login to the account from there succeeded lately.
+/// Whether an account trusts the origin of an attempt, because a login to the account from that origin has succeeded
+/// within the trust's lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginTrust {
-    /// Failures count against the origin's own counter at this account, so an attacker elsewhere cannot lock its user
-    /// out.
+    /// Failures count against a counter for this origin at this account, so an attacker at another origin cannot lock the
+    /// user out (account lockout).
     Trusted,
-    /// Failures count against the counter that all untrusted origins of the account share.
+    /// Failures count against the account's counter, which all untrusted origins share.
     Untrusted,
 }
 
 /// Whether a salted proof was accepted before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofUse {
-    /// It was not, or a permit allows this repetition.
+    /// The proof was not accepted before, is not a salted proof, or a permit allows this repetition.
     First,
-    /// It was, and no permit allows this repetition.
+    /// The proof was accepted before, and no permit allows this repetition.
     Replayed,
 }
 
-/// What to do with a login attempt.
+/// The decision about a login attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptDecision {
-    /// Reject it; nothing changes.
+    /// Reject the attempt and change nothing.
     Reject(AttemptOutcome),
-    /// The proof is wrong: call [`RateLimitState::record_failure`].
+    /// Reject the attempt because its proof is wrong, and apply the updates of [`RateLimitState::record_failure`].
     CountFailure,
-    /// Accept it, and apply all of its [`crate::ports::SuccessEffects`].
+    /// Accept the attempt, and apply all [`crate::ports::SuccessEffects`] of its proof.
     Accept,
 }
 
-/// The counters that an attempt counts against: the account's, or the origin's own at this account if the origin is
-/// trusted; then those of the origin and of its enclosing networks.
+/// The keys of the counters that an attempt counts against: first the account's counter, or if the origin is trusted,
+/// that of the origin at this account; then the counters of the origin and of its enclosing networks.
 pub fn counter_keys(keys: &LoginAttemptKeys, origin_trust: OriginTrust) -> Vec<RateLimitKey> {
     std::iter::once(account_counter_key(keys, origin_trust)).chain(keys.origins.iter().map(|(key, _)| *key)).collect()
 }
@@ -96,7 +99,7 @@ fn account_counter_key(keys: &LoginAttemptKeys, origin_trust: OriginTrust) -> Ra
     }
 }
 
-/// The counters that an attempt counts against, with their current values.
+/// The counters that an attempt counts against, with their values at the time of the attempt.
 #[derive(Clone, Debug)]
 pub struct RateLimitState {
     now: Timestamp,
@@ -105,7 +108,7 @@ pub struct RateLimitState {
     origins: Vec<CounterState>,
 }
 
-/// One counter with its current value.
+/// One counter with its limit and its value at the time of the attempt.
 #[derive(Clone, Copy, Debug)]
 struct CounterState {
     key: RateLimitKey,
@@ -116,37 +119,37 @@ struct CounterState {
 }
 
 impl RateLimitState {
-    /// The state of `attempt`. `stored` looks a counter up.
+    /// Loads the counters of `attempt`. `find_stored` returns a stored counter, if there is one.
     ///
     /// # Errors
-    /// Those of `stored`.
+    /// The errors of `find_stored`.
     pub fn load<E>(
         attempt: &LoginAttempt,
         keys: &LoginAttemptKeys,
         origin_trust: OriginTrust,
-        mut stored: impl FnMut(&RateLimitKey) -> Result<Option<StoredFailures>, E>,
+        mut find_stored: impl FnMut(&RateLimitKey) -> Result<Option<StoredFailures>, E>,
     ) -> Result<Self, E> {
         let now = attempt.now;
-        let mut counter_state = |key: RateLimitKey, limit: FailureLimit| {
-            let found = stored(&key)?;
+        let mut load_counter = |key: RateLimitKey, limit: FailureLimit| {
+            let found = find_stored(&key)?;
             let counter = found.map_or_else(|| FailureCounter::new(now), |found| found.counter.advance_to(now, &limit));
             // Failures of an earlier window do not count.
             let from_origin = found.filter(|_| counter.failures > 0).map_or(0, |found| found.from_origin);
             Ok(CounterState { key, limit, counter, from_origin, is_stored: found.is_some() })
         };
-        let account = counter_state(account_counter_key(keys, origin_trust), attempt.limits.account)?;
-        let origins = keys.origins.iter().map(|&(key, limit)| counter_state(key, limit)).collect::<Result<_, E>>()?;
+        let account = load_counter(account_counter_key(keys, origin_trust), attempt.limits.account)?;
+        let origins = keys.origins.iter().map(|&(key, limit)| load_counter(key, limit)).collect::<Result<_, E>>()?;
         Ok(Self { now, origin_trust, account, origins })
     }
 
-    /// How long every attempt is rejected: the longest wait of all counters; `None` if it is allowed.
+    /// How long attempts are still rejected: the longest wait of all counters; `None` if the attempt is allowed.
     pub fn retry_after(&self) -> Option<Duration> {
         let origins = self.origins.iter().map(|state| state.counter.retry_after(self.now));
         origins.fold(self.account.counter.retry_after(self.now), Option::max)
     }
 
-    /// What the limits decide before anything is verified. Whether a challenge is required depends on the failures of
-    /// the account's counter.
+    /// Decides, before a proof is verified, whether the rate limits allow the attempt. The number of failures in the
+    /// decision, by which a challenge is required, is that of the account's or trusted origin's counter.
     pub fn decide_admission(&self) -> RateLimitDecision {
         match self.retry_after() {
             Some(retry_after) => RateLimitDecision::RateLimited { retry_after },
@@ -157,11 +160,12 @@ impl RateLimitState {
         }
     }
 
-    /// Decides a login attempt. The checks, in order: within the limits; the proof is dated after `created_at` of the
-    /// store; it is correct; it is not a replay; the code that it consumes still exists. `consume_code` is called last.
+    /// Decides a login attempt. The checks, in order: the rate limits allow the attempt; the proof is dated after
+    /// `created_at`, the creation of the state store; the proof is correct; the proof is not a replay; the code that a
+    /// success consumes still exists. `consume_code` is called last, and returns whether the code existed.
     ///
     /// # Errors
-    /// Those of `consume_code`.
+    /// The errors of `consume_code`.
     pub fn decide_attempt<E>(
         &self,
         attempt: &LoginAttempt,
@@ -173,8 +177,8 @@ impl RateLimitState {
         if let Some(retry_after) = self.retry_after() {
             return Ok(AttemptDecision::Reject(AttemptOutcome::RateLimited { retry_after }));
         }
-        // A proof from that second or before may have been accepted by the store that this one replaces.
-        if attempt.proof_made_at.is_some_and(|made| made.as_secs() <= created_at.as_secs()) {
+        // A proof made in the second of the creation or before may have been accepted by a store that this one replaces.
+        if attempt.proof_made_at.is_some_and(|made_at| made_at.as_secs() <= created_at.as_secs()) {
             return Ok(AttemptDecision::Reject(AttemptOutcome::ProofStale));
         }
         let ProofResult::Valid(success) = proof_result else { return Ok(AttemptDecision::CountFailure) };
@@ -187,7 +191,7 @@ impl RateLimitState {
         }
     }
 
-    /// Counts a failure against every counter.
+    /// The updates that count a failure against every counter.
     pub fn record_failure(&self) -> Vec<CounterUpdate> {
         let account = self.account.with_failure(self.now);
         let origin_failures = match (self.origin_trust, self.account.counter.failures) {
@@ -199,12 +203,16 @@ impl RateLimitState {
                 OriginFailures::Set(account.origin_failures_after_failure(self.account.from_origin))
             }
         };
-        let origins =
-            self.origins.iter().map(|state| state.update(state.with_failure(self.now), OriginFailures::NotTracked));
-        std::iter::once(self.account.update(account, origin_failures)).chain(origins).collect()
+        let origins = self
+            .origins
+            .iter()
+            .map(|state| state.store_update(state.with_failure(self.now), OriginFailures::NotTracked));
+        std::iter::once(self.account.store_update(account, origin_failures)).chain(origins).collect()
     }
 
-    /// Clears the account's failures that came from this origin. The origin's own counter stays.
+    /// The update that clears the account's failures from this origin, after a successful login; `None` if there are
+    /// none. A trusted origin's counter at this account is deleted. The counters of the origin itself and of its networks
+    /// stay.
     pub fn clear_origin_failures(&self) -> Option<CounterUpdate> {
         let account = &self.account;
         if !account.is_stored {
@@ -212,7 +220,7 @@ impl RateLimitState {
         }
         match account.counter.without_origin_failures(account.from_origin) {
             Some(remaining) if self.origin_trust == OriginTrust::Untrusted => {
-                (account.from_origin > 0).then(|| account.update(remaining, OriginFailures::Set(0)))
+                (account.from_origin > 0).then(|| account.store_update(remaining, OriginFailures::Set(0)))
             }
             Some(_) | None => Some(CounterUpdate::Delete(account.key)),
         }
@@ -224,7 +232,7 @@ impl CounterState {
         self.counter.with_failure(now, &self.limit)
     }
 
-    fn update(&self, counter: FailureCounter, origin_failures: OriginFailures) -> CounterUpdate {
+    fn store_update(&self, counter: FailureCounter, origin_failures: OriginFailures) -> CounterUpdate {
         CounterUpdate::Store { key: self.key, counter, expires_at: counter.expires_at(&self.limit), origin_failures }
     }
 }

@@ -1,5 +1,5 @@
-//! Records which users log in with salted proofs: collected in memory and stored in batches, at most once a user and
-//! day.
+//! Records which users log in with salted proofs. The records are collected in memory and stored in batches, at most one
+//! a day for each user.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,45 +10,46 @@ use crate::ports::KeyStore;
 use crate::time::Timestamp;
 use crate::user::{Account, UserId};
 
-/// How old a stored record may get before it is renewed.
+/// How old a stored record must be before a login renews it.
 const RECORD_INTERVAL: Duration = Duration::from_secs(86_400);
-/// How many users may be pending. Others are not recorded before their next login.
+/// The most users that may be pending. A login of a further user is not recorded.
 const MAX_PENDING: usize = 100_000;
 /// How many users one statement stores.
 const BATCH_SIZE: usize = 500;
 
-/// Users who have logged in with a salted proof and whose rows do not show it yet.
+/// The pending users: they have logged in with a salted proof, and their rows do not record it yet.
 #[derive(Debug, Default)]
 pub struct SaltedLoginRecorder(Mutex<BTreeSet<UserId>>);
 
 impl SaltedLoginRecorder {
-    /// Records a login to `account`, unless its row shows one of today.
+    /// Records a login with a salted proof to `account`, unless its row records one of the last 24 hours or too many users
+    /// are pending.
     pub fn record(&self, account: &Account, now: Timestamp) {
         if account.salted_at.is_some_and(|at| now.saturating_duration_since(at) < RECORD_INTERVAL) {
             return;
         }
-        let mut pending = self.pending();
+        let mut pending = self.lock_pending();
         if pending.len() < MAX_PENDING {
             pending.insert(account.user.id);
         }
     }
 
-    /// Stores the pending users. Those that could not be stored stay pending.
+    /// Stores the records of the pending users. Users whose records could not be stored stay pending.
     ///
     /// # Errors
     /// `Unavailable`, `Internal`.
     pub async fn flush(&self, keys: &dyn KeyStore, now: Timestamp) -> Result<()> {
         loop {
-            let batch: Vec<UserId> = self.pending().iter().take(BATCH_SIZE).copied().collect();
+            let batch: Vec<UserId> = self.lock_pending().iter().take(BATCH_SIZE).copied().collect();
             if batch.is_empty() {
                 return Ok(());
             }
             keys.record_salted_logins(&batch, now).await?;
-            self.pending().retain(|user| batch.binary_search(user).is_err());
+            self.lock_pending().retain(|user| batch.binary_search(user).is_err());
         }
     }
 
-    fn pending(&self) -> MutexGuard<'_, BTreeSet<UserId>> {
+    fn lock_pending(&self) -> MutexGuard<'_, BTreeSet<UserId>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -77,7 +78,7 @@ mod tests {
     fn is_recorded(salted_at: Option<Timestamp>) -> bool {
         let logins = SaltedLoginRecorder::default();
         logins.record(&account(1, salted_at), NOW);
-        logins.pending().contains(&user_id(1))
+        logins.lock_pending().contains(&user_id(1))
     }
 
     #[test]
@@ -92,11 +93,11 @@ mod tests {
     #[test]
     fn the_pending_set_is_bounded() {
         let logins = SaltedLoginRecorder::default();
-        logins.pending().extend((0..MAX_PENDING - 1).map(user_id));
+        logins.lock_pending().extend((0..MAX_PENDING - 1).map(user_id));
         for n in MAX_PENDING..MAX_PENDING + 3 {
             logins.record(&account(n, None), NOW);
         }
-        assert_eq!(logins.pending().len(), MAX_PENDING);
-        assert!(logins.pending().contains(&user_id(MAX_PENDING)));
+        assert_eq!(logins.lock_pending().len(), MAX_PENDING);
+        assert!(logins.lock_pending().contains(&user_id(MAX_PENDING)));
     }
 }

@@ -1,4 +1,4 @@
-//! Sessions and one-time tickets, found by the hash of their token.
+//! Sessions with their bearer tokens, and one-time tickets. Both are found by the hash of their token, never by the token.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use crate::random::Random;
 use crate::time::Timestamp;
 use crate::user::UserId;
 
-/// A dialect's name, to which sessions and codes are bound: `cloudbox`, `tms`, `portal`, `mefp`, `jwt`, or one that is
-/// added.
+/// The name of a dialect, to which sessions and codes are bound: `cloudbox`, `tms`, `portal`, `mefp` or `jwt`, or that of
+/// a dialect added later.
 pub type DialectName = &'static str;
 
-/// A bearer token: 32 lowercase hex digits, 128 random bits. Never stored, never printed.
+/// A bearer token: 128 random bits as 32 lowercase hex digits. Never stored, never printed.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Token(String);
 
@@ -26,17 +26,17 @@ impl Token {
         Self(random.hex128())
     }
 
-    /// Parses what a client presents: 32 hex digits in either case; `None` if it cannot be a token.
+    /// Parses a token that a client presents: 16 bytes in hex, as [`hex::decode`] reads them; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         hex::decode::<16>(text).map(|bytes| Self(hex::encode(&bytes)))
     }
 
-    /// The text, for the client that the token is issued to.
+    /// The token's text, for the client to which it is issued.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The key that the token's session or ticket is stored under.
+    /// The key under which the token's session or ticket is stored.
     pub fn key(&self) -> TokenKey {
         TokenKey(sha256(self.0.as_bytes()))
     }
@@ -48,12 +48,12 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The key of a session or ticket: the SHA-256 of its token.
+/// The key of a session or ticket: the SHA-256 hash of its token, or of the values that an app-bound session has instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenKey(pub [u8; 32]);
 
 impl TokenKey {
-    /// The key of a session without a token, which is bound to a user and an app (MeFP).
+    /// The key of a session without a token, which is bound to a dialect, an app and a user (MeFP).
     pub fn app_bound(dialect: DialectName, app: &str, user: UserId) -> Self {
         let parts = [dialect.as_bytes(), b"\0presence\0", app.as_bytes(), b"\0", user.as_bytes()];
         Self(sha256(&parts.concat()))
@@ -65,38 +65,39 @@ impl TokenKey {
 pub struct Session {
     /// The user.
     pub user: UserId,
-    /// The dialect that opened it; it is valid only there.
+    /// The dialect that opened the session, in which alone the session is valid.
     pub dialect: String,
-    /// The app that it was opened through; empty if none.
+    /// The app through which the session was opened; empty if none.
     pub app: String,
-    /// When it was opened.
+    /// When the session was opened.
     pub created: Timestamp,
-    /// When it expires unless it is used before.
+    /// When the session expires, unless it is used before.
     pub expires: Timestamp,
-    /// When it was last used, to within [`touch_interval`].
+    /// When the session was last used, to within [`touch_interval`].
     pub last_seen: Timestamp,
-    /// The credential's epoch when it was opened; it is valid under that epoch only.
+    /// The credential's epoch when the session was opened. The session is valid under that epoch only.
     pub epoch: i64,
 }
 
 /// A session to be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSession {
-    /// The key to store it under.
+    /// The key under which the session is stored.
     pub key: TokenKey,
     /// The session.
     pub session: Session,
-    /// The limit on the user's sessions, this one included, at least 1. Beyond it the oldest end.
+    /// The most sessions that the user may have, this one included; at least 1. The user's oldest sessions beyond it
+    /// end.
     pub max_per_user: u32,
 }
 
-/// How old `last_seen` may get before it is stored again, so that not every use of a session is a write: a minute, or a
-/// tenth of the session's lifetime if that is shorter.
+/// How old [`Session::last_seen`] may get before it is stored again: a minute, or a tenth of the session's lifetime `ttl`
+/// if that is shorter. Not every use of a session is therefore a write.
 pub fn touch_interval(ttl: Duration) -> Duration {
     (ttl / 10).min(Duration::from_secs(60))
 }
 
-/// What a one-time ticket is for.
+/// The purpose of a one-time ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum TicketKind {
@@ -107,7 +108,7 @@ pub enum TicketKind {
 }
 
 impl TicketKind {
-    /// The name in stores.
+    /// The name of the kind in stores.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -116,17 +117,17 @@ impl TicketKind {
 /// A one-time ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
-    /// What it is for.
+    /// The purpose of the ticket.
     pub kind: TicketKind,
     /// The user.
     pub user: UserId,
-    /// The credential's epoch when it was issued; it is valid under that epoch only.
+    /// The credential's epoch when the ticket was issued. The ticket is valid under that epoch only.
     pub epoch: i64,
-    /// The app that issued it; empty for a reset.
+    /// The app that issued the ticket; empty for a reset.
     pub source: String,
-    /// Who may redeem it: an app's name, or the user's id.
+    /// The name of the app that may redeem the ticket; for a reset, the id of the user whose password it sets.
     pub audience: String,
-    /// When it expires.
+    /// When the ticket expires.
     pub expires: Timestamp,
 }
 
@@ -151,13 +152,13 @@ mod tests {
 
     #[test]
     fn an_app_bound_key_is_unique_per_dialect_app_and_user() {
-        let (user, other) = (UserId::from_bytes([1; 16]), UserId::from_bytes([2; 16]));
+        let (user, other_user) = (UserId::from_bytes([1; 16]), UserId::from_bytes([2; 16]));
         let key = TokenKey::app_bound("mefp", "melink", user);
         assert_eq!(hex::encode(&key.0), "e653193d3f5cf071d1f74e324322223204e957a2313666e0bf9bba6ba7eddc5b");
         for different in [
             TokenKey::app_bound("jwt", "melink", user),
             TokenKey::app_bound("mefp", "wlfz", user),
-            TokenKey::app_bound("mefp", "melink", other),
+            TokenKey::app_bound("mefp", "melink", other_user),
         ] {
             assert_ne!(different, key);
         }

@@ -1,4 +1,4 @@
-//! Text normalization: visible characters, separators in numbers, typed codes.
+//! Text normalization: invisible characters (spoofing), separators in numbers, typed codes and captchas.
 
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
@@ -6,9 +6,9 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 const ZERO_WIDTH_NON_JOINER: char = '\u{200c}';
 const ZERO_WIDTH_JOINER: char = '\u{200d}';
 
-/// Whether a character is visible and does not affect the text around it. Unicode's Cc, Cf, Zl and Zp are not:
-/// controls, formats (bidirectional overrides, zero-width characters), line and paragraph separators. Private use (Co)
-/// is visible: rare Chinese characters of older encodings are there.
+/// Whether a character is visible and does not affect the text around it. Characters of Unicode's categories Cc, Cf, Zl
+/// and Zp are not visible: controls, formats (bidirectional overrides, zero-width characters), line and paragraph
+/// separators. Private-use characters (Co) are visible, because rare Chinese characters of older encodings are there.
 pub fn is_visible(character: char) -> bool {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
     character == ' '
@@ -16,30 +16,32 @@ pub fn is_visible(character: char) -> bool {
         || !matches!(character.general_category(), Control | Format | LineSeparator | ParagraphSeparator)
 }
 
-/// Whether a character is meaningless between the digits of a number: white space, hyphens, dashes and invisible
-/// characters (iOS copies U+202D and U+202C with a phone number).
+/// Whether a character is meaningless between the digits of a number: white space, hyphens, dashes, and invisible
+/// characters other than controls (iOS copies U+202D and U+202C with a phone number).
 pub fn is_separator(character: char) -> bool {
     let is_dash = matches!(character, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
     is_dash || character.is_whitespace() || !(character.is_control() || is_visible(character))
 }
 
-/// How many characters [`normalize_typed`] keeps: more than any code has.
+/// How many characters [`normalize_typed`] retains: more than any code or captcha has.
 const MAX_TYPED_LENGTH: usize = 64;
 
-/// Text that a person typed or copied from a message or an image: without separators ([`is_separator`]), full-width
-/// forms as ASCII. Allocates once, because it may be a secret that must be zeroized.
+/// Normalizes text that a person typed or copied from a message or an image: removes separators ([`is_separator`]) and
+/// turns full-width forms into ASCII. Allocates only once, because the text may be a secret, and a reallocation would
+/// leave a copy that is not zeroized.
 pub(crate) fn normalize_typed(text: &str) -> String {
     let mut normalized = String::with_capacity(4 * MAX_TYPED_LENGTH);
     normalized.extend(text.nfkc().filter(|character| !is_separator(*character)).take(MAX_TYPED_LENGTH));
     normalized
 }
 
-/// The first character that is not allowed in an identifier.
+/// The first invisible character, none of which is allowed in an identifier; `None` if all characters are visible.
 pub fn find_invisible(text: &str) -> Option<char> {
     text.chars().find(|character| !is_visible(*character))
 }
 
-/// The first character that is not allowed in personal data. The joiners of emoji and several scripts are allowed.
+/// The first invisible character that is not allowed in personal data; `None` if there is none. The zero-width joiners
+/// of emoji and of several scripts are allowed.
 pub fn find_invisible_in_text(text: &str) -> Option<char> {
     let joiners = [ZERO_WIDTH_NON_JOINER, ZERO_WIDTH_JOINER];
     text.chars().find(|character| !is_visible(*character) && !joiners.contains(character))
@@ -83,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn separators_are_removed_from_typed_text() {
+    fn typed_text_loses_separators_and_is_truncated() {
         for text in [
             "629457",
             " 629 457 ",
@@ -98,8 +100,8 @@ mod tests {
         for text in ["٦٢٩٤٥٧", "629.457", "629457\0", "x629457"] {
             assert_ne!(normalize_typed(text), "629457", "{text:?}");
         }
-        let long = normalize_typed(&"9".repeat(100_000));
-        assert_eq!((long.len(), long.capacity()), (MAX_TYPED_LENGTH, 4 * MAX_TYPED_LENGTH));
+        let truncated = normalize_typed(&"9".repeat(100_000));
+        assert_eq!((truncated.len(), truncated.capacity()), (MAX_TYPED_LENGTH, 4 * MAX_TYPED_LENGTH));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Timestamps in microseconds, offsets from UTC, and the [`Clock`].
+//! Timestamps in microseconds and their text forms, offsets from UTC, and the [`Clock`] that tests can replace.
 
 use std::time::Duration;
 
@@ -28,10 +28,11 @@ impl Timestamp {
         Self(secs.saturating_mul(1_000_000))
     }
 
-    /// Parses RFC 3339, or a date (`YYYY-MM-DD`: its start in UTC); `None` for anything else.
+    /// Parses a time in RFC 3339 format, or a date `YYYY-MM-DD`, which means its first moment in UTC; `None` for anything
+    /// else.
     pub fn parse(text: &str) -> Option<Self> {
-        let day = || Date::parse(text, DATE_FORMAT).ok().map(|day| day.midnight().assume_utc());
-        let at = OffsetDateTime::parse(text, &Rfc3339).ok().or_else(day)?;
+        let parse_date = || Date::parse(text, DATE_FORMAT).ok().map(|date| date.midnight().assume_utc());
+        let at = OffsetDateTime::parse(text, &Rfc3339).ok().or_else(parse_date)?;
         i64::try_from(at.unix_timestamp_nanos() / 1_000).ok().map(Self)
     }
 
@@ -48,21 +49,21 @@ impl Timestamp {
     /// This time plus `span`, saturating.
     #[must_use]
     pub fn saturating_add(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(saturating_micros(span)))
+        Self(self.0.saturating_add(to_micros_saturating(span)))
     }
 
     /// This time minus `span`, saturating.
     #[must_use]
     pub fn saturating_sub(self, span: Duration) -> Self {
-        Self(self.0.saturating_sub(saturating_micros(span)))
+        Self(self.0.saturating_sub(to_micros_saturating(span)))
     }
 
-    /// The time since `earlier`; zero if this is not after it.
+    /// The time that has passed since `earlier`; zero if this time is not after `earlier`.
     pub fn saturating_duration_since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// RFC 3339 with microseconds: `2017-11-23T04:59:11.544126Z`, or `…+08:00` for another offset.
+    /// Formats this time in RFC 3339 with microseconds: `2017-11-23T04:59:11.544126Z`, or `…+08:00` for another offset.
     pub fn to_rfc3339(self, offset: Offset) -> String {
         let local = self.to_offset_date_time(offset);
         let date = local.format(RFC3339_MICROS_FORMAT).unwrap_or_default();
@@ -72,7 +73,7 @@ impl Timestamp {
         date + &local.format(OFFSET_FORMAT).unwrap_or_default()
     }
 
-    /// `YYYY-MM-DD HH:MM:SS` at `offset`.
+    /// Formats this time at `offset` as `YYYY-MM-DD HH:MM:SS`.
     pub fn to_date_time(self, offset: Offset) -> String {
         self.to_offset_date_time(offset).format(DATE_TIME_FORMAT).unwrap_or_default()
     }
@@ -84,16 +85,16 @@ impl Timestamp {
     }
 }
 
-fn saturating_micros(span: Duration) -> i64 {
+fn to_micros_saturating(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// A fixed offset from UTC, in which a dialect prints times.
+/// A fixed offset from UTC, at which a dialect or a command prints times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offset(UtcOffset);
 
 impl Offset {
-    /// `Z`.
+    /// UTC, `Z`.
     pub const UTC: Self = Self(UtcOffset::UTC);
     /// China Standard Time, `+08:00`.
     pub const CHINA: Self = Self(::time::macros::offset!(+8));
@@ -117,12 +118,13 @@ impl Offset {
     }
 }
 
-/// A clock. Tests inject one that they can stop and advance.
+/// A clock. Tests inject a clock that they can stop and advance.
 pub trait Clock: Send + Sync {
     /// The current time.
     fn now(&self) -> Timestamp;
 
-    /// Whether this is the machine's clock. A test's clock also stands for those of other machines, such as Redis.
+    /// Whether this is the machine's clock. A test's clock is not, and also replaces the clocks of other machines, such
+    /// as that of the Redis server.
     fn is_system_clock(&self) -> bool {
         true
     }

@@ -1,4 +1,5 @@
-//! The user schema: users, profiles, credentials. Its fields are those that the dialects answer.
+//! The user schema: users with their roles and profiles, credentials, accounts. The fields are those that the dialects'
+//! responses contain.
 
 mod id;
 
@@ -17,7 +18,7 @@ pub use id::{FIRST_USER_NUMBER, UserId, UserRef};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Role {
-    /// An administrator: TMS has a login for this role alone.
+    /// An administrator. TMS has a login for this role only.
     Admin,
     /// An ordinary user.
     #[default]
@@ -68,7 +69,7 @@ impl Gender {
     }
 }
 
-/// Personal data. Absent texts are empty.
+/// Personal data of a user. A text field is empty if the user has no value for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
     /// cloudbox `user_real_name`, JWT `realName`.
@@ -89,14 +90,15 @@ pub struct Profile {
     pub department: String,
     /// JWT `description`.
     pub description: String,
-    /// portal `orgId`; a user who has one is an 组织用户 (`user_type` 1).
+    /// portal `orgId`; a user who has an organization id is an 组织用户 (`user_type` 1).
     pub org_id: String,
     /// portal `memo`.
     pub memo: String,
 }
 
 impl Profile {
-    /// The first field, by its name on the command line, with an invisible character: see [`find_invisible_in_text`].
+    /// The command-line name of the first field that has an invisible character ([`find_invisible_in_text`]); `None` if no
+    /// field has one.
     pub fn field_with_invisible_character(&self) -> Option<&'static str> {
         let fields = [
             ("real-name", &self.real_name),
@@ -119,15 +121,15 @@ impl Profile {
 pub struct User {
     /// The id.
     pub id: UserId,
-    /// The number, from [`FIRST_USER_NUMBER`] up.
+    /// The sequential number, at least [`FIRST_USER_NUMBER`].
     pub number: i64,
-    /// The user name, as given.
+    /// The user name, as it was entered.
     pub name: Option<String>,
-    /// The phone number, as given.
+    /// The phone number, as it was entered.
     pub phone: Option<String>,
-    /// The e-mail address, as given.
+    /// The e-mail address, as it was entered.
     pub email: Option<String>,
-    /// The identifier that the user registered with, as given; `None` for a user that an administrator added.
+    /// The identifier that the user registered with, as it was entered; `None` for a user whom an administrator added.
     pub registered_with: Option<String>,
     /// The app that the user registered through (MeFP `reg_app`); empty if none.
     pub registered_through: String,
@@ -144,8 +146,8 @@ pub struct User {
 }
 
 impl User {
-    /// The name to show where a document has a single one: the user name, else the identifier registered with, else
-    /// phone or e-mail address.
+    /// The name to show where a dialect has a single name field: the user name, else the identifier registered with, else
+    /// the phone number, else the e-mail address.
     pub fn display_name(&self) -> &str {
         [&self.name, &self.registered_with, &self.phone, &self.email]
             .into_iter()
@@ -153,14 +155,14 @@ impl User {
             .unwrap_or_default()
     }
 
-    /// Whether `to` is the user's own phone or e-mail address. It is not enough that `to` finds the user: it may be
-    /// their user name.
+    /// Whether `to` is the user's own phone number or e-mail address. That a lookup by `to` finds the user is not
+    /// enough, because a user name may look like a phone number.
     pub fn owns_recipient(&self, to: &Recipient) -> bool {
-        let own = match to {
+        let own_recipient = match to {
             Recipient::Phone(_) => &self.phone,
             Recipient::Email(_) => &self.email,
         };
-        own.as_deref().and_then(Identifier::parse).is_some_and(|own| own.key() == to.key())
+        own_recipient.as_deref().and_then(Identifier::parse).is_some_and(|own| own.key() == to.key())
     }
 }
 
@@ -169,7 +171,8 @@ impl User {
 pub struct Credential {
     /// The verifier of raw and digest proofs (see [`crate::verifier`]).
     pub verifier: String,
-    /// The sealed `D`, for salted proofs; `None` if salted logins are disabled, and for imported hashes.
+    /// The sealed digest `D`, against which salted proofs are verified; `None` if salted logins are disabled, and for
+    /// imported hashes before their first use.
     pub sealed: Option<SealedSecret>,
 }
 
@@ -179,17 +182,18 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// A user with the credential.
+/// A user with the credential and the epoch that sessions, tickets and codes are bound to.
 #[derive(Clone, Debug)]
 pub struct Account {
     /// The user.
     pub user: User,
     /// The credential.
     pub credential: Credential,
-    /// The credential's epoch: 0 at first, then a new random value with every change, reset, disabling and enabling,
-    /// which revokes all sessions, tickets and codes of the old one. Epochs have no order.
+    /// The credential's epoch: 0 for a new user. Every change or reset of the password, and disabling or enabling the
+    /// user, sets a new random value, which revokes all sessions, tickets and codes of the old epoch. Epochs have no
+    /// order.
     pub epoch: i64,
-    /// When the user last logged in with a salted proof, to within a day; `None` if never.
+    /// When the user last logged in with a salted proof, to within a day; `None` if no such login is recorded.
     pub salted_at: Option<Timestamp>,
 }
 
@@ -204,7 +208,7 @@ pub struct NewUser {
     pub phone: Option<Phone>,
     /// The e-mail address.
     pub email: Option<Email>,
-    /// The identifier that the user registers with, as given.
+    /// The identifier that the user registers with, as it was entered; `None` if an administrator adds the user.
     pub registered_with: Option<String>,
     /// The app that the user registers through; empty if none.
     pub registered_through: String,
@@ -221,7 +225,7 @@ pub struct NewUser {
 }
 
 impl NewUser {
-    /// The canonical keys that find this user, each once.
+    /// The canonical keys of the user's identifiers, sorted, each once.
     pub fn identifier_keys(&self) -> Vec<&str> {
         let mut keys: Vec<&str> = [
             self.name.as_ref().map(Username::key),
@@ -268,16 +272,16 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn display_name_and_recipient_ownership_follow_the_profile() {
+    fn display_name_and_recipient_ownership_follow_the_users_identifiers() {
         let nameless = user(UserId::from_bytes([1; 16]));
         assert_eq!(nameless.display_name(), "+8613800000000");
         let registered = User { registered_with: nameless.email.clone(), ..nameless.clone() };
         assert_eq!(registered.display_name(), "A@example.com");
         assert_eq!(User { name: Some("alice".to_owned()), ..registered }.display_name(), "alice");
-        for (to, own) in
+        for (to, is_own) in
             [("13800000000", true), ("13800000001", false), ("a@example.com", true), ("b@example.com", false)]
         {
-            assert_eq!(nameless.owns_recipient(&Recipient::parse(to).unwrap()), own, "{to}");
+            assert_eq!(nameless.owns_recipient(&Recipient::parse(to).unwrap()), is_own, "{to}");
         }
         // A user name that looks like a phone number is not the user's phone.
         let named = User { phone: None, email: None, name: Some("13800000000".to_owned()), ..nameless };
@@ -286,7 +290,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_new_user_has_each_identifier_key_once() {
-        let new = |name: &str| NewUser {
+        let user_named = |name: &str| NewUser {
             id: UserId::from_bytes([1; 16]),
             name: Username::parse(name),
             phone: Phone::parse_provisioned("13800000000"),
@@ -299,8 +303,8 @@ pub(crate) mod tests {
             profile: Profile::default(),
             credential: Credential { verifier: String::new(), sealed: None },
         };
-        assert_eq!(new("alice").identifier_keys(), ["13800000000", "a@example.com", "alice"]);
-        assert_eq!(new("13800000000").identifier_keys(), ["13800000000", "a@example.com"]);
+        assert_eq!(user_named("alice").identifier_keys(), ["13800000000", "a@example.com", "alice"]);
+        assert_eq!(user_named("13800000000").identifier_keys(), ["13800000000", "a@example.com"]);
     }
 
     #[test]

@@ -1,14 +1,13 @@
-//! Password verifiers: argon2id of `D`, or of an imported hash until its first use.
+//! Password verification: stored verifiers, which are argon2id of `D`, or an imported hash until its first use.
 //!
 //! Stored forms:
-//! - `$argon2id$…`: our own, a PHC string over the 32 hex digits of `D`;
+//! - `$argon2id$…`: our own hash, a PHC string over the 32 hex digits of `D`;
 //! - `{phc}$argon2id$…`: an imported PHC string over the password, at least as strong as
 //!   [`Argon2Cost::OWASP_MINIMUMS`];
-//! - `{wrapped}SPEC|$argon2id$…`: argon2id over a cheaper hash of the password, and how to compute that one (see
-//!   `imported`);
+//! - `{wrapped}SPEC|$argon2id$…`: argon2id over a cheaper hash of the password, which `SPEC` describes (see `imported`);
 //! - `{raw}…`: an imported hash of any cost, stored unwrapped by an earlier version (see [`parse_unwrapped`]).
 //!
-//! After an imported hash has verified a password once, our own credential replaces it (rehash on login).
+//! After an imported hash has verified a password once, our own hash replaces it (rehash on login).
 
 mod cost;
 mod imported;
@@ -21,12 +20,12 @@ use crate::password::{PasswordDigest, RawPassword};
 pub use cost::Argon2Cost;
 pub use imported::{ImportedHash, WeakHash, parse_imported, parse_unwrapped};
 
-/// What a client presents to be verified.
+/// The secret that a client presents for verification.
 #[derive(Clone, Debug)]
 pub enum PresentedSecret {
-    /// A password.
+    /// The password itself.
     Raw(RawPassword),
-    /// A `D`. It cannot be verified against an imported hash.
+    /// `D`, the md5 of the password. It cannot be verified against an imported hash.
     Digest(PasswordDigest),
 }
 
@@ -40,24 +39,25 @@ impl PresentedSecret {
     }
 }
 
-/// The address space that [`HashMemory`] reserves at least, in KiB. glibc's malloc maps allocations of more than 32 MiB
-/// separately and unmaps them when they are freed (mallopt(3), `M_MMAP_THRESHOLD`). A smaller one, of 19 MiB, comes
-/// from its thread's arena once the first was freed, and an arena keeps what is freed. Reserved memory that is not used
-/// costs nothing.
+/// The least address space that [`HashMemory`] reserves, in KiB. glibc's malloc maps allocations of more than 32 MiB
+/// separately and unmaps them when they are freed (mallopt(3), `M_MMAP_THRESHOLD`). Smaller allocations, such as 19 MiB,
+/// come from the thread's arena once one of that size was freed, and an arena does not return freed memory to the system.
+/// Reserved memory that is not used costs nothing.
 const MIN_RESERVED_KIB: usize = 33 * 1024;
 
-/// Memory for argon2, reused from hash to hash: a hash of 19 MiB takes a tenth longer in memory that the system has yet
-/// to map. Empty until it is first used; given back to the system on drop.
+/// Memory for argon2 that is reused from hash to hash, because a hash of 19 MiB takes a tenth longer in memory that the
+/// system has yet to map. Empty until the first use; returned to the system on drop.
 #[derive(Default)]
 pub struct HashMemory(Vec<Block>);
 
 impl HashMemory {
-    /// Its size in KiB.
+    /// The size in KiB: that of the largest hash computed so far.
     pub fn size_kib(&self) -> usize {
         self.0.len()
     }
 
-    /// The first `count` KiB, with whatever they hold: argon2 writes each block before it reads it.
+    /// The first `count` blocks of 1 KiB. Their contents are arbitrary, because argon2 writes each block before it reads
+    /// it.
     fn blocks(&mut self, count: usize) -> &mut [Block] {
         if self.0.capacity() < count {
             // A new allocation, because growing would copy the old contents.
@@ -71,20 +71,20 @@ impl HashMemory {
     }
 }
 
-/// An imported hash, stored unwrapped by an earlier version.
+/// Prefix of an imported hash that an earlier version stored unwrapped.
 const UNWRAPPED_PREFIX: &str = "{raw}";
-/// An imported argon2id hash that is strong enough.
+/// Prefix of an imported argon2id hash of at least [`Argon2Cost::OWASP_MINIMUMS`].
 const PHC_PREFIX: &str = "{phc}";
-/// argon2id over an imported hash, and how to compute that one.
+/// Prefix of argon2id over an imported hash, with the spec of how to compute the imported hash.
 const WRAPPED_PREFIX: &str = "{wrapped}";
 
 /// A stored verifier, parsed.
 enum StoredVerifier<'a> {
     /// argon2id over `D`.
     Argon2OfDigest(&'a str),
-    /// An imported hash over the password.
+    /// An imported hash of the password, without prefix.
     Imported(&'a str),
-    /// argon2id over an imported hash.
+    /// argon2id over an imported hash of the password.
     Wrapped { inner_spec: &'a str, argon2id: &'a str },
 }
 
@@ -103,12 +103,12 @@ impl<'a> StoredVerifier<'a> {
     }
 }
 
-/// argon2id of `D` as a PHC string; `None` if argon2 rejects `cost`.
+/// Computes our own verifier: argon2id of `D` as a PHC string. `None` if argon2 rejects `cost`.
 pub fn hash(digest: &PasswordDigest, salt: &[u8; 16], cost: Argon2Cost, memory: &mut HashMemory) -> Option<String> {
     argon2id(digest.hex().as_slice(), salt, cost, memory)
 }
 
-/// An imported, cheap hash in its stored form: wrapped in argon2id of `cost`. `None` if argon2 rejects `cost`.
+/// Wraps an imported, cheap hash in argon2id of `cost` and returns the verifier to store. `None` if argon2 rejects `cost`.
 pub fn wrap(weak: &WeakHash, salt: &[u8; 16], cost: Argon2Cost, memory: &mut HashMemory) -> Option<String> {
     Some(format!("{WRAPPED_PREFIX}{}|{}", weak.inner_spec(), argon2id(weak.output(), salt, cost, memory)?))
 }
@@ -141,22 +141,24 @@ fn compute_argon2(
     argon2.hash_password_into_with_memory(secret, salt, output, blocks).ok()
 }
 
-/// Whether `stored` is our own and at least as strong as `cost`. If not, it should be replaced.
+/// Whether `stored` is our own hash of at least `cost`. Otherwise it should be replaced (rehash on login).
 pub fn is_current(stored: &str, cost: Argon2Cost) -> bool {
     cost_of_own_hash(stored).is_some_and(|actual| actual.is_at_least(cost))
 }
 
-/// The cost of a hash that replaces `stored` when `cost` is configured: at least that of `stored`.
+/// The cost of a hash that replaces `stored` when `cost` is configured: at least `cost`, and at least that of `stored` if
+/// it is our own hash.
 pub fn replacement_cost(stored: &str, cost: Argon2Cost) -> Argon2Cost {
     cost_of_own_hash(stored).filter(|actual| actual.is_within_limits()).map_or(cost, |actual| cost.raise_to(actual))
 }
 
-/// The memory that [`verify`] needs for `stored`, in KiB; 0 for other algorithms than argon2.
+/// The memory that [`verify`] needs for `stored`, in KiB; 0 if it computes no argon2 hash.
 pub fn memory_needed_kib(stored: &str) -> u32 {
     argon2_costs(stored).map(|cost| cost.memory_kib).max().unwrap_or(0)
 }
 
-/// The work of [`verify`], as in [`Argon2Cost::total_kib_written`]; 0 for other algorithms than argon2.
+/// The argon2 work of [`verify`] with `secret`, in the unit of [`Argon2Cost::total_kib_written`]; 0 if it computes no
+/// argon2 hash.
 pub fn verification_work(stored: &str, secret: &PresentedSecret) -> u64 {
     match secret {
         // A digest cannot match an imported hash, so nothing is computed.
@@ -165,6 +167,7 @@ pub fn verification_work(stored: &str, secret: &PresentedSecret) -> u64 {
     }
 }
 
+/// The cost of `stored` if it is our own hash; `None` for imported hashes.
 fn cost_of_own_hash(stored: &str) -> Option<Argon2Cost> {
     match StoredVerifier::parse(stored) {
         StoredVerifier::Argon2OfDigest(phc) => phc_cost(phc),
@@ -181,7 +184,7 @@ fn argon2_costs(stored: &str) -> impl Iterator<Item = Argon2Cost> {
     costs.into_iter().flatten().filter(|cost| cost.is_within_limits())
 }
 
-/// Whether `stored` is, or wraps, an imported hash.
+/// Whether `stored` is an imported hash or wraps one.
 pub fn is_imported(stored: &str) -> bool {
     !matches!(StoredVerifier::parse(stored), StoredVerifier::Argon2OfDigest(_))
 }
@@ -197,11 +200,12 @@ pub fn verify(stored: &str, secret: &PresentedSecret, memory: &mut HashMemory) -
             verify_phc(imported_hash, raw.expose().as_bytes(), memory)
         }
         (StoredVerifier::Imported(imported_hash), PresentedSecret::Raw(raw)) => {
-            imported::verify(imported_hash, raw.expose())
+            imported::verify_unwrapped(imported_hash, raw.expose())
         }
         (StoredVerifier::Wrapped { inner_spec, argon2id }, PresentedSecret::Raw(raw)) => {
             let inner = imported::compute_inner_hash(inner_spec, raw.expose(), memory);
-            // Computed even if the inner hash failed, so that a password that it rejects costs as much.
+            // The outer hash is computed even if the inner hash rejects the password, so that this costs as much (timing side
+            // channel).
             let is_match = verify_phc(argon2id, inner.as_ref().map_or(&[][..], |inner| inner), memory);
             is_match && inner.is_some()
         }
@@ -213,14 +217,14 @@ fn verify_phc(stored: &str, secret: &[u8], memory: &mut HashMemory) -> bool {
     is_within_limits && PasswordHash::new(stored).is_ok_and(|phc| matches_phc(&phc, secret, memory).unwrap_or(false))
 }
 
-/// `None` if `phc` has no hash or is not argon2.
+/// Whether `secret` has the hash of `phc`; `None` if `phc` has no hash or is not argon2.
 fn matches_phc(phc: &PasswordHash, secret: &[u8], memory: &mut HashMemory) -> Option<bool> {
     let expected = phc.hash.as_ref()?;
     let output = phc_output(phc, expected.len(), secret, memory)?;
     Some(output.ct_eq(expected.as_ref()).into())
 }
 
-/// The hash of `length` bytes of `secret`, with salt and parameters of `phc`.
+/// Computes a hash of `length` bytes of `secret`, with the algorithm, salt and parameters of `phc`.
 fn phc_output(phc: &PasswordHash, length: usize, secret: &[u8], memory: &mut HashMemory) -> Option<Vec<u8>> {
     let algorithm = Algorithm::try_from(phc.algorithm.as_str()).ok()?;
     let version = phc.version.map_or(Some(Version::default()), |version| Version::try_from(version).ok())?;
@@ -230,7 +234,7 @@ fn phc_output(phc: &PasswordHash, length: usize, secret: &[u8], memory: &mut Has
     Some(output)
 }
 
-/// The cost of a PHC string; `None` if it has no hash.
+/// The cost of an argon2 PHC string; `None` if it is malformed or has no hash.
 fn phc_cost(stored: &str) -> Option<Argon2Cost> {
     let phc = PasswordHash::new(stored).ok()?;
     phc.hash?;

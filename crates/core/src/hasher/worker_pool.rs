@@ -1,10 +1,10 @@
 //! Worker pool for password hashing: dedicated threads behind a bounded queue, with memory that they reuse.
 //!
-//! Dedicated threads take the next hash as soon as one is done, in memory that is already mapped. Async tasks that wait
-//! for a semaphore and then for a blocking thread would leave a core idle in between, for a sixth of the time.
+//! A dedicated thread starts the next hash as soon as one is done, in memory that is already mapped. With async tasks that
+//! wait for a semaphore and then for a blocking thread, a core was idle between hashes for a sixth of the time.
 //!
-//! The threads run at normal priority. Where the scheduler shares cores between groups of processes (Linux autogroup),
-//! lower priority made p99 of concurrent salted logins 500 ms, against 10 ms without it.
+//! The threads run at normal priority. With lower priority, the p99 latency of concurrent salted logins was 500 ms instead
+//! of 10 ms where the scheduler shares cores between groups of processes (Linux autogroup).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -16,15 +16,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::error::{Error, Result};
 use crate::verifier::HashMemory;
 
-/// After this long without a new hash, idle memory is given back to the system.
+/// Idle memory is returned to the system after this time without a new hash.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Computes a hash. The function it returns sends the result, and is called once the slots are free again.
+/// Computes a hash. Returns the function that sends the result, which is called once the slots are free again.
 type HashTask = Box<dyn FnOnce(&mut HashMemory) -> SendResult + Send>;
 type SendResult = Box<dyn FnOnce() + Send>;
 
-/// A task with its permit to be in the queue. The worker that starts the task takes both out, or else the caller that
-/// is cancelled before that.
+/// A task with its queue permit. Both are taken out by the worker that starts the task, or by the caller if it is
+/// cancelled before that.
 type QueuedTask = Arc<Mutex<Option<(OwnedSemaphorePermit, HashTask)>>>;
 
 struct Job {
@@ -32,20 +32,20 @@ struct Job {
     task: QueuedTask,
 }
 
-/// How much of a bounded resource is in use.
+/// How much of a bounded resource is in use, in slots or in queued hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// How much is in use now.
+    /// The number in use now.
     pub used: usize,
-    /// How much there is.
+    /// The number that exists.
     pub capacity: usize,
 }
 
-/// Slots of equal memory, one thread for each, and a bounded queue.
+/// A pool of slots of equal memory, with one worker thread for each slot, and a bounded queue.
 pub(super) struct WorkerPool {
     shared: Arc<PoolState>,
     jobs: Sender<Job>,
-    /// One permit for each hash that is computed or waits.
+    /// Each hash that is being computed or waits holds one permit.
     queue_permits: Arc<Semaphore>,
     queue_capacity: usize,
 }
@@ -60,11 +60,11 @@ struct PoolState {
 
 struct SlotState {
     free_slots: u32,
-    /// Memory that no hash uses; never more of them than there are free slots.
+    /// Memory that no hash uses, for reuse; never more entries than there are free slots.
     idle_memory: Vec<HashMemory>,
 }
 
-/// Removes the task from the queue when its caller is cancelled before a worker started it.
+/// Drops a task and its queue permit when the caller is cancelled before a worker has started the task.
 struct CancelOnDrop(QueuedTask);
 
 impl Drop for CancelOnDrop {
@@ -110,19 +110,19 @@ impl WorkerPool {
         Usage { used: to_usize(slot_count - self.shared.lock().free_slots), capacity: to_usize(slot_count) }
     }
 
-    /// How many hashes are computed or wait.
+    /// How many hashes are being computed or wait for slots.
     pub(super) fn queue_usage(&self) -> Usage {
         let used = self.queue_capacity.saturating_sub(self.queue_permits.available_permits());
         Usage { used, capacity: self.queue_capacity }
     }
 
-    /// How many slots make up `memory_kib` KiB; all of them if that is not enough.
+    /// The number of slots that together have `memory_kib` KiB; all slots if they have less.
     pub(super) fn slots_needed(&self, memory_kib: u32) -> u32 {
         memory_kib.div_ceil(self.shared.slot_kib).clamp(1, self.shared.slot_count)
     }
 
-    /// Runs `task` in as many slots as make up `memory_kib` KiB, first in, first out. A task that has started runs to
-    /// its end, even if the caller is cancelled.
+    /// Runs `task` in the slots that [`WorkerPool::slots_needed`] gives for `memory_kib` KiB. Tasks start in the order of
+    /// the calls. A task that has started runs to its end, even if the caller is cancelled.
     ///
     /// # Errors
     /// [`Error::Busy`] if the queue is full; [`Error::Internal`] if the task panics.
@@ -136,7 +136,7 @@ impl WorkerPool {
         let (sender, receiver) = oneshot::channel();
         let task: HashTask = Box::new(move |memory| {
             let output = task(memory);
-            // Sending fails if the caller was cancelled: then the output is dropped.
+            // Sending fails if the caller was cancelled. The output is then dropped.
             Box::new(move || drop(sender.send(output)))
         });
         let queued: QueuedTask = Arc::new(Mutex::new(Some((permit, task))));
@@ -155,7 +155,7 @@ impl PoolState {
             // One worker at a time waits for a job and then for its slots, so that hashes start in the order of calls.
             let receiver = lock(queue);
             match receiver.recv_timeout(self.idle_timeout) {
-                // Cancelled while queued: needs no slots.
+                // The caller was cancelled while the task was queued, so no slots are needed.
                 Ok(job) if lock(&job.task).is_none() => {}
                 Ok(job) => {
                     let memory = self.acquire_slots(job.slots);
@@ -168,7 +168,7 @@ impl PoolState {
         }
     }
 
-    /// Waits until `slots` slots are free, and takes them with memory to work in.
+    /// Waits until `slots` slots are free, takes them, and returns memory to work in.
     fn acquire_slots(&self, slots: u32) -> HashMemory {
         let guard = self.slots_freed.wait_while(self.lock(), |state| state.free_slots < slots);
         let mut state = guard.unwrap_or_else(PoisonError::into_inner);
@@ -181,14 +181,14 @@ impl PoolState {
 
     fn run_task(&self, Job { slots, task }: Job, mut memory: HashMemory) {
         let queued = lock(&task).take();
-        // A task that panics drops its sender, which the caller sees as an error.
+        // A task that panics drops its sender, and the caller gets an error.
         let (permit, send_result) = match queued {
             Some((permit, task)) => (Some(permit), catch_unwind(AssertUnwindSafe(|| task(&mut memory))).ok()),
             None => (None, None),
         };
         let mut state = self.lock();
         state.free_slots += slots;
-        // The memory of a hash that needed more than one slot is too large to be kept for one.
+        // The memory of a hash that took more than one slot is too large to be reused in one slot.
         if memory.size_kib() <= usize::try_from(self.slot_kib).unwrap_or(usize::MAX) {
             state.idle_memory.push(memory);
         }
@@ -218,11 +218,11 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn idle_memory_sizes(slots: &WorkerPool) -> Vec<usize> {
-        slots.shared.lock().idle_memory.iter().map(HashMemory::size_kib).collect()
+    fn idle_memory_sizes(pool: &WorkerPool) -> Vec<usize> {
+        pool.shared.lock().idle_memory.iter().map(HashMemory::size_kib).collect()
     }
 
-    /// Hashes with `kib` KiB and returns the size of the memory it got.
+    /// A task that computes a hash of `kib` KiB and returns the size of the memory that it got.
     fn hash_job(kib: u32) -> impl FnOnce(&mut HashMemory) -> usize + Send {
         let digest = crate::password::PasswordDigest::from_bytes([7; 16]);
         let cost = crate::verifier::Argon2Cost { memory_kib: kib, passes: 1, lanes: 1 };
@@ -234,19 +234,19 @@ mod tests {
 
     #[tokio::test]
     async fn idle_memory_is_reused_and_bounded_by_the_free_slots() {
-        let slots = Arc::new(WorkerPool::new(2, 64, 8).unwrap());
-        assert_eq!(slots.run(64, SECOND, hash_job(64)).await.unwrap(), 64);
-        let (first, second) = tokio::join!(slots.run(64, SECOND, hash_job(64)), slots.run(64, SECOND, hash_job(64)));
+        let pool = Arc::new(WorkerPool::new(2, 64, 8).unwrap());
+        assert_eq!(pool.run(64, SECOND, hash_job(64)).await.unwrap(), 64);
+        let (first, second) = tokio::join!(pool.run(64, SECOND, hash_job(64)), pool.run(64, SECOND, hash_job(64)));
         assert_eq!((first.unwrap(), second.unwrap()), (64, 64));
-        assert!((1..=2).contains(&idle_memory_sizes(&slots).len()), "{:?}", idle_memory_sizes(&slots));
-        // A hash that takes both slots leaves no idle memory beside it, and its own is not kept.
-        let inner = slots.clone();
-        let large = slots.run(128, SECOND, move |memory| {
+        assert!((1..=2).contains(&idle_memory_sizes(&pool).len()), "{:?}", idle_memory_sizes(&pool));
+        // While a hash takes both slots there is no idle memory, and the memory of that hash is not reused.
+        let inner_pool = pool.clone();
+        let large = pool.run(128, SECOND, move |memory| {
             hash_job(128)(memory);
-            (idle_memory_sizes(&inner).len(), inner.slot_usage().used)
+            (idle_memory_sizes(&inner_pool).len(), inner_pool.slot_usage().used)
         });
         assert_eq!(large.await.unwrap(), (0, 2));
-        assert!(idle_memory_sizes(&slots).is_empty());
+        assert!(idle_memory_sizes(&pool).is_empty());
     }
 
     /// The resident memory of this process, in bytes.
@@ -259,22 +259,22 @@ mod tests {
     #[tokio::test]
     async fn idle_memory_is_released_after_a_burst() {
         let cost = crate::verifier::Argon2Cost::default().memory_kib;
-        let slots = Arc::new(WorkerPool::with_idle_timeout(2, cost, 8, Duration::from_millis(1)).unwrap());
+        let pool = Arc::new(WorkerPool::with_idle_timeout(2, cost, 8, Duration::from_millis(1)).unwrap());
         let mut after_bursts = Vec::new();
         for _ in 0..10 {
             let burst = (0..8).map(|_| {
-                let slots = slots.clone();
-                tokio::spawn(async move { slots.run(cost, SECOND, hash_job(cost)).await.unwrap() })
+                let pool = pool.clone();
+                tokio::spawn(async move { pool.run(cost, SECOND, hash_job(cost)).await.unwrap() })
             });
             for hash in burst.collect::<Vec<_>>() {
                 assert_eq!(hash.await.unwrap(), usize::try_from(cost).unwrap());
             }
-            while slots.queue_usage().used > 0 || !slots.shared.lock().idle_memory.is_empty() {
+            while pool.queue_usage().used > 0 || !pool.shared.lock().idle_memory.is_empty() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             after_bursts.push(resident_bytes());
         }
-        // Other tests of this process may be hashing while one burst is measured; a leak shows in all of them.
+        // Other tests of this process may be hashing during some measurements; a leak would show in all of them.
         let smallest = |bursts: &[u64]| bursts.iter().min().copied().unwrap_or_default();
         let growth = smallest(&after_bursts[5..]).saturating_sub(smallest(&after_bursts[..5]));
         assert!(growth < u64::from(cost) * 1024 / 2, "{after_bursts:?}");
@@ -282,22 +282,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_cancelled_caller_frees_its_queue_permit_and_password() {
-        let slots = WorkerPool::new(1, 64, 2).unwrap();
+        let pool = WorkerPool::new(1, 64, 2).unwrap();
         let (release, wait) = std::sync::mpsc::channel::<()>();
-        let busy = slots.run(64, SECOND, move |_| wait.recv().unwrap());
+        let busy = pool.run(64, SECOND, move |_| wait.recv().unwrap());
         let password = Arc::new("a password");
         let mut busy = std::pin::pin!(busy);
         let mut cx = Context::from_waker(Waker::noop());
         assert!(busy.as_mut().poll(&mut cx).is_pending());
-        while slots.slot_usage().used == 0 {
+        while pool.slot_usage().used == 0 {
             tokio::task::yield_now().await;
         }
         for _ in 0..100 {
-            let held = Arc::clone(&password);
-            let mut waiting = Box::pin(slots.run(64, SECOND, move |_| drop(held)));
+            let held_password = Arc::clone(&password);
+            let mut waiting = Box::pin(pool.run(64, SECOND, move |_| drop(held_password)));
             assert!(waiting.as_mut().poll(&mut cx).is_pending());
             drop(waiting);
-            assert_eq!((Arc::strong_count(&password), slots.queue_usage().used), (1, 1));
+            assert_eq!((Arc::strong_count(&password), pool.queue_usage().used), (1, 1));
         }
         release.send(()).unwrap();
         busy.await.unwrap();
@@ -305,26 +305,26 @@ mod tests {
 
     #[tokio::test]
     async fn a_panicking_task_fails_and_frees_its_slot() {
-        let slots = Arc::new(WorkerPool::new(1, 64, 1).unwrap());
+        let pool = Arc::new(WorkerPool::new(1, 64, 1).unwrap());
         for _ in 0..3 {
-            let failed = slots.run(64, SECOND, |_| assert_eq!(1, 2, "on purpose")).await;
+            let failed = pool.run(64, SECOND, |_| assert_eq!(1, 2, "on purpose")).await;
             assert!(matches!(failed, Err(Error::Internal(_))), "{failed:?}");
-            while slots.queue_usage().used > 0 {
+            while pool.queue_usage().used > 0 {
                 tokio::task::yield_now().await;
             }
         }
-        assert_eq!(slots.run(64, SECOND, hash_job(64)).await.unwrap(), 64);
+        assert_eq!(pool.run(64, SECOND, hash_job(64)).await.unwrap(), 64);
     }
 
     #[tokio::test]
-    async fn a_thousand_concurrent_tasks_all_complete() {
-        let slots = Arc::new(WorkerPool::new(3, 8, 1_000).unwrap());
+    async fn a_thousand_concurrent_tasks_complete_or_are_cancelled_and_free_their_slots() {
+        let pool = Arc::new(WorkerPool::new(3, 8, 1_000).unwrap());
         let tasks: Vec<_> = (0..1_000_u32)
             .map(|n| {
-                let slots = slots.clone();
+                let pool = pool.clone();
                 tokio::spawn(async move {
-                    let run = slots.run(n % 30, SECOND, move |_| n);
-                    // Some are cancelled while they wait or run.
+                    let run = pool.run(n % 30, SECOND, move |_| n);
+                    // Every seventh task is cancelled if it does not complete within 50 microseconds.
                     match n % 7 {
                         0 => tokio::time::timeout(Duration::from_micros(50), run).await.unwrap_or(Ok(n)),
                         _ => run.await,
@@ -335,12 +335,12 @@ mod tests {
         for (n, task) in tasks.into_iter().enumerate() {
             assert_eq!(task.await.unwrap().unwrap(), u32::try_from(n).unwrap());
         }
-        while slots.queue_usage().used > 0 {
+        while pool.queue_usage().used > 0 {
             tokio::task::yield_now().await;
         }
-        while slots.slot_usage().used > 0 {
+        while pool.slot_usage().used > 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(slots.shared.lock().free_slots, 3);
+        assert_eq!(pool.shared.lock().free_slots, 3);
     }
 }

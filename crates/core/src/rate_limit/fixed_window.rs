@@ -1,74 +1,76 @@
-//! Fixed-window counters: failures with exponential backoff or a block (account lockout), and quotas of uses.
+//! Fixed-window counters: of failures, with exponential backoff or a block as the penalty (account lockout), and of uses
+//! against a quota.
 
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// For how many failures of a counter the origin is recorded.
+/// Beyond this many failures, a counter records no further origins.
 const MAX_ATTRIBUTED_FAILURES: u32 = 256;
 
-/// How many failures are free, and what further ones cost.
+/// A rate limit on failures: how many are free within a window, and the penalty for further ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailureLimit {
     /// How many failures within a window cost no wait.
     pub free_failures: u32,
-    /// How long failures are counted together, from the first of them.
+    /// How long failures are counted together, starting with the first of them.
     pub window: Duration,
-    /// What a failure past the free ones costs.
+    /// The penalty for failures beyond the free ones.
     pub penalty: Penalty,
 }
 
-/// What a failure past the free ones costs.
+/// The penalty for failures beyond the free ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Penalty {
-    /// Wait `base` after the first such failure; the wait doubles with each further one, up to `cap`.
+    /// Attempts are rejected for `base` after the first failure beyond the free ones. The wait doubles with each further
+    /// failure, up to `cap`.
     ExponentialBackoff {
         /// The first wait.
         base: Duration,
         /// The longest wait.
         cap: Duration,
     },
-    /// Block until the window ends. The last free failure already blocks.
+    /// Attempts are rejected until the window ends. The last free failure already starts the block.
     BlockUntilWindowEnds,
 }
 
-/// Failures counted together in one window.
+/// The failures counted in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailureCounter {
     /// Failures since the window began.
     pub failures: u32,
-    /// When the window began: at its first failure.
+    /// When the window began: at the first failure.
     pub window_start: Timestamp,
     /// Until when every attempt is rejected.
     pub blocked_until: Timestamp,
 }
 
 impl FailureCounter {
-    /// A counter without failures.
+    /// A counter without failures, in a window that begins at `now`.
     pub fn new(now: Timestamp) -> Self {
         Self { failures: 0, window_start: now, blocked_until: now }
     }
 
-    /// This counter at `now`: a new window if the old one has ended and no wait is left. If the clock was set back, the
-    /// count stays and no wait exceeds the limit's longest.
+    /// This counter at `now`. A new window begins if the old one has ended and no wait is left. If the clock was set back,
+    /// the count stays, and the remaining wait is cut to the longest wait of the limit.
     #[must_use]
     pub fn advance_to(self, now: Timestamp, limit: &FailureLimit) -> Self {
-        let latest = now.saturating_add(limit.max_wait());
+        let latest_block_end = now.saturating_add(limit.max_wait());
         let has_ended = now >= self.window_start.saturating_add(limit.window) && now >= self.blocked_until;
         if has_ended {
             return Self::new(now);
         }
         let window_start = self.window_start.min(now);
-        // A counter that never blocked has `blocked_until` equal to `window_start`; keep it so.
+        // A counter that has never blocked has equal `blocked_until` and `window_start`, before and after this.
         let has_blocked = self.blocked_until > self.window_start;
         Self {
             window_start,
-            blocked_until: if has_blocked { self.blocked_until.min(latest) } else { window_start },
+            blocked_until: if has_blocked { self.blocked_until.min(latest_block_end) } else { window_start },
             ..self
         }
     }
 
-    /// How long every attempt is still rejected; `None` if none is.
+    /// How long attempts are still rejected; `None` if they are allowed.
     pub fn retry_after(&self, now: Timestamp) -> Option<Duration> {
         (self.blocked_until > now).then(|| self.blocked_until.saturating_duration_since(now))
     }
@@ -91,13 +93,14 @@ impl FailureCounter {
         Self { failures, window_start: current.window_start, blocked_until }
     }
 
-    /// The failures to record for an origin after it failed, given those recorded before. New origins are recorded only
-    /// for the first failures of the counter, so that an attack from many origins cannot grow the row without bound.
+    /// The number of failures to record for an origin after a failure from it, given the number `recorded` before. A new
+    /// origin is recorded only during the first failures of the counter, so that an attack from many origins cannot grow
+    /// the row without bound.
     pub fn origin_failures_after_failure(&self, recorded: u32) -> u32 {
         if recorded > 0 || self.failures <= MAX_ATTRIBUTED_FAILURES { recorded.saturating_add(1) } else { 0 }
     }
 
-    /// This counter without the failures of one origin; `None` if none are left.
+    /// This counter without the `from_origin` failures of one origin; `None` if no failures are left.
     #[must_use]
     pub fn without_origin_failures(self, from_origin: u32) -> Option<Self> {
         let failures = self.failures.saturating_sub(from_origin);
@@ -125,21 +128,21 @@ impl FailureLimit {
     }
 }
 
-/// At most `max` uses within a window that starts with the first.
+/// A quota: at most `max` uses within a window that starts with the first use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// How many uses.
+    /// The most uses within a window.
     pub max: u32,
-    /// How long the window is.
+    /// The length of the window.
     pub window: Duration,
 }
 
-/// Uses counted together in one window.
+/// The uses counted in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuotaWindow {
-    /// How many uses.
+    /// The number of uses so far.
     pub used: u32,
-    /// When the first use was.
+    /// The time of the first use, at which the window began.
     pub start: Timestamp,
 }
 
@@ -150,7 +153,8 @@ impl Quota {
         Self { max: self.max.saturating_mul(factor), ..self }
     }
 
-    /// The window that is open at `now`, given the stored one. If the clock was set back, the window is not prolonged.
+    /// The window that is open at `now`: the stored one, or a new one if there is none or it has ended. If the clock was
+    /// set back, the window is moved back too, so that it never lasts longer than its length.
     pub fn current_window(&self, stored: Option<QuotaWindow>, now: Timestamp) -> QuotaWindow {
         let current = stored.map(|window| QuotaWindow { start: window.start.min(now), ..window });
         current.filter(|window| now < self.window_end(window)).unwrap_or(QuotaWindow { used: 0, start: now })
@@ -161,7 +165,7 @@ impl Quota {
         (window.used >= self.max).then(|| self.window_end(window).saturating_duration_since(now))
     }
 
-    /// When a window can be deleted.
+    /// When the window ends and can be deleted.
     pub fn window_end(&self, window: &QuotaWindow) -> Timestamp {
         window.start.saturating_add(self.window)
     }
@@ -203,11 +207,14 @@ mod tests {
 
     #[test]
     fn setting_the_clock_back_keeps_the_count_and_caps_the_wait() {
-        let before =
+        let stored =
             FailureCounter { failures: 9, window_start: START, blocked_until: START.saturating_add(MINUTE * 10) };
         let back = Timestamp::from_secs(999_000);
-        let now = before.advance_to(back, &ACCOUNT_LIMIT);
-        assert_eq!(now, FailureCounter { failures: 9, window_start: back, blocked_until: back.saturating_add(MINUTE) });
+        let advanced = stored.advance_to(back, &ACCOUNT_LIMIT);
+        assert_eq!(
+            advanced,
+            FailureCounter { failures: 9, window_start: back, blocked_until: back.saturating_add(MINUTE) }
+        );
         let never_waited = FailureCounter { failures: 3, window_start: START, blocked_until: START };
         assert_eq!(
             never_waited.advance_to(back, &ACCOUNT_LIMIT),
@@ -237,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_clears_only_the_failures_of_its_origin() {
+    fn failures_are_attributed_to_a_bounded_number_of_origins_and_cleared_by_origin() {
         let three = (0..3).fold(FailureCounter::new(START), |counter, _| counter.with_failure(START, &ACCOUNT_LIMIT));
         assert_eq!(three.origin_failures_after_failure(1), 2);
         assert_eq!(three.without_origin_failures(2).map(|left| left.failures), Some(1));

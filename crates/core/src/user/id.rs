@@ -1,4 +1,4 @@
-//! User ids: UUIDs, and sequential numbers for authenticated callers.
+//! User ids: UUIDs, and sequential user numbers, by which only administrators and authenticated clients refer to users.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::hex;
 
-/// A user's id.
+/// A user's id: a UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(pub Uuid);
 
@@ -21,8 +21,8 @@ impl UserId {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// Parses a hyphenated UUID with optional white space around it, or its 16 bytes as [`hex::decode`] reads them.
-    /// Other forms that UUID libraries accept are rejected.
+    /// Parses a hyphenated UUID with optional white space around it, or the UUID's 16 bytes as [`hex::decode`] reads
+    /// them; `None` for anything else, including other forms that UUID libraries accept.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         match text.len() {
@@ -31,9 +31,9 @@ impl UserId {
         }
     }
 
-    /// Parses what an unauthenticated client may send: as [`UserId::parse`], or a decimal number, which becomes an id
-    /// that no user has. Numbers are sequential, so they must not find a user here (user enumeration); such a lookup
-    /// costs as much as one of an unknown UUID.
+    /// Parses the user id of an unauthenticated request: as [`UserId::parse`], or a decimal number, which becomes an id
+    /// that no user has. User numbers are sequential, so without authentication they must not find a user (user
+    /// enumeration). Looking a number up costs as much as looking up an unknown UUID.
     pub fn parse_untrusted(text: &str) -> Option<Self> {
         Self::parse(text).or_else(|| parse_number(text).map(Self::unassigned_from_number))
     }
@@ -44,7 +44,7 @@ impl UserId {
         Self(Uuid::from_u64_pair(0, number.unsigned_abs()))
     }
 
-    /// A random id (UUID version 4) made of these 16 random bytes.
+    /// The id (UUID version 4) made of these 16 random bytes.
     pub fn from_random(bytes: [u8; 16]) -> Self {
         Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
@@ -63,9 +63,9 @@ pub const FIRST_USER_NUMBER: i64 = 100_001;
 /// Numbers are sequential, so calls without authentication take a [`UserId`] instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserRef {
-    /// By UUID.
+    /// The user's UUID.
     Id(UserId),
-    /// By number.
+    /// The user's number.
     Number(i64),
 }
 
@@ -76,11 +76,11 @@ impl UserRef {
     }
 }
 
-/// Parses up to 18 decimal digits with optional white space around them.
+/// Parses 1 to 18 decimal digits with optional white space around them.
 fn parse_number(text: &str) -> Option<i64> {
     let text = text.trim();
-    let number = text.len() <= 18 && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    number.then(|| text.parse().ok())?
+    let is_number = text.len() <= 18 && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| text.parse().ok())?
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
-//! Imported password hashes from other systems: argon2, bcrypt and salted md5, parsed, classified and computed.
+//! Imported password hashes from other systems: argon2, bcrypt and md5, salted or not. They are parsed, classified by
+//! strength, and computed for verification.
 //!
-//! A hash cheaper than [`Argon2Cost::OWASP_MINIMUMS`] is never stored as it is: it is wrapped in argon2id
-//! ([`super::wrap`]), next to the spec of how to compute it, which is one of
-//! - `$md5ps$SALT` and `$md5sp$SALT`: `md5(password + salt)` and `md5(salt + password)`, salt in hex; argon2id is over
-//!   the 32 hex digits of the md5;
-//! - `$2b$COST$SALT` (`2a`, `2y`): bcrypt; over its 31 characters;
-//! - `$argon2i$v=19$m=…,t=…,p=…$SALT$LENGTH` (any argon2): over its `LENGTH` bytes.
+//! A hash cheaper than [`Argon2Cost::OWASP_MINIMUMS`] is never stored as it is: argon2id is computed over it
+//! ([`super::wrap`]) and stored with a spec of how to compute the inner hash. The specs, and the output of the inner hash
+//! over which argon2id is computed:
+//! - `$md5ps$SALT` and `$md5sp$SALT`: `md5(password + salt)` and `md5(salt + password)`, with the salt in hex. The output
+//!   is the 32 hex digits of the md5.
+//! - `$2b$COST$SALT` (also `2a`, `2y`): bcrypt. The output is the last 31 characters of the bcrypt string.
+//! - `$argon2i$v=19$m=…,t=…,p=…$SALT$LENGTH` (any argon2). The output is the `LENGTH` bytes of the hash.
 
 use argon2::password_hash::phc::PasswordHash;
 use md5::{Digest as _, Md5};
@@ -18,24 +20,25 @@ use crate::password::PasswordDigest;
 
 /// The highest cost of an imported bcrypt hash (base-2 logarithm of its rounds).
 const MAX_BCRYPT_COST: u32 = 14;
-/// How many characters of a bcrypt string precede those of the hash.
+/// The number of characters of a bcrypt string before those of the hash.
 const BCRYPT_PREFIX_LENGTH: usize = 29;
 /// The longest salt of an imported md5, in bytes.
 const MAX_SALT_BYTES: usize = 256;
 
-const TOO_COSTLY: &str = "this hash asks for more memory or time than is allowed";
+const TOO_COSTLY: &str =
+    "this hash asks for more memory or time than is allowed; set a new password for the user instead";
 
-/// A hash from another system, classified by how it may be stored. Never printed.
+/// A hash from another system, classified by the form in which it may be stored. Never printed.
 pub enum ImportedHash {
-    /// `D` itself, the md5 of a password without salt: equivalent to the password.
+    /// `D` itself, the md5 of a password without salt. It is equivalent to the password.
     Digest(PasswordDigest),
-    /// argon2id at least as strong as [`Argon2Cost::OWASP_MINIMUMS`], in its stored form.
+    /// argon2id of at least one of [`Argon2Cost::OWASP_MINIMUMS`], in the form of a stored verifier.
     Strong(String),
-    /// Anything cheaper: must be wrapped.
+    /// Any other hash, which must be wrapped in argon2id.
     Weak(WeakHash),
 }
 
-/// A hash that passwords can be guessed from cheaply. Never printed.
+/// A hash from which passwords can be guessed cheaply (brute force). Never printed.
 pub struct WeakHash {
     inner_spec: String,
     output: Zeroizing<Vec<u8>>,
@@ -58,12 +61,12 @@ impl WeakHash {
         Self { inner_spec, output: Zeroizing::new(output.into()) }
     }
 
-    /// How to compute the hash from a password.
+    /// The spec of how to compute the hash from a password: see the module's documentation.
     pub(super) fn inner_spec(&self) -> &str {
         &self.inner_spec
     }
 
-    /// The hash, which argon2id is computed over.
+    /// The output of the hash, over which argon2id is computed.
     pub(super) fn output(&self) -> &[u8] {
         &self.output
     }
@@ -72,7 +75,8 @@ impl WeakHash {
 /// Parses an imported hash.
 ///
 /// # Errors
-/// A sentence for the administrator: the form is unknown, the salt is empty, or the hash is too costly to verify.
+/// A sentence for the administrator: the form is unknown or damaged, the salt is empty, or the hash is too costly to
+/// verify.
 pub fn parse_imported(text: &str) -> Result<ImportedHash, &'static str> {
     let text = text.trim();
     if let Some(digest) = PasswordDigest::from_hex(text) {
@@ -84,21 +88,21 @@ pub fn parse_imported(text: &str) -> Result<ImportedHash, &'static str> {
     if text.starts_with("$2") {
         return import_bcrypt(text);
     }
-    let unknown = "not a hash that can be imported: argon2 (PHC), bcrypt, $md5ps$SALT$HASH, $md5sp$SALT$HASH, or the \
+    let unknown_form = "not a hash that can be imported: argon2 (PHC), bcrypt, $md5ps$SALT$HASH, $md5sp$SALT$HASH, or the \
                    32 hex digits of an md5 without salt";
-    match SaltedMd5::parse(text).ok_or(unknown)? {
+    match SaltedMd5::parse(text).ok_or(unknown_form)? {
         md5 if md5.salt.is_empty() => Err("the salt is empty, so this is the plain md5 of the password; give its 32 \
                                            hex digits alone, without $md5ps$ or $md5sp$"),
         md5 => Ok(ImportedHash::Weak(md5.to_weak_hash())),
     }
 }
 
-/// What is to replace a verifier that an earlier version stored unwrapped; `None` for all other verifiers, and for
-/// unreadable ones, which match no password.
+/// Parses a verifier that an earlier version stored unwrapped, so that it can be replaced. `None` for all other verifiers,
+/// and for an unreadable one, which matches no password.
 pub fn parse_unwrapped(stored: &str) -> Option<ImportedHash> {
     let text = stored.strip_prefix(UNWRAPPED_PREFIX)?;
     match SaltedMd5::parse(text) {
-        // Earlier versions accepted an empty salt: the hash is `D`.
+        // Earlier versions accepted an empty salt, with which the hash is `D`.
         Some(md5) if md5.salt.is_empty() => Some(ImportedHash::Digest(PasswordDigest::from_bytes(md5.hash))),
         Some(md5) => Some(ImportedHash::Weak(md5.to_weak_hash())),
         None => parse_imported(text).ok(),
@@ -106,12 +110,12 @@ pub fn parse_unwrapped(stored: &str) -> Option<ImportedHash> {
 }
 
 fn import_argon2(text: &str) -> Result<ImportedHash, &'static str> {
-    let unreadable = "this argon2 hash cannot be read";
+    let unreadable = "this argon2 hash cannot be read; give the complete PHC string";
     let cost = super::phc_cost(text).ok_or(unreadable)?;
     if !cost.is_within_limits() {
         return Err(TOO_COSTLY);
     }
-    // argon2i, argon2d and older versions are easier to guess from at the same cost.
+    // At the same cost, argon2i, argon2d and older versions resist brute force less than argon2id.
     if cost.is_strong() && text.starts_with("$argon2id$v=19$") {
         return Ok(ImportedHash::Strong(format!("{PHC_PREFIX}{text}")));
     }
@@ -122,9 +126,10 @@ fn import_argon2(text: &str) -> Result<ImportedHash, &'static str> {
 }
 
 fn import_bcrypt(text: &str) -> Result<ImportedHash, &'static str> {
-    let parts: bcrypt::HashParts = text.parse().map_err(|_| "this bcrypt hash cannot be read")?;
+    let parts: bcrypt::HashParts =
+        text.parse().map_err(|_| "this bcrypt hash cannot be read; give the complete string of 60 characters")?;
     if !matches!(&text[..4], "$2a$" | "$2b$" | "$2y$") {
-        return Err("this bcrypt hash is of a kind that cannot be imported: $2a$, $2b$ and $2y$ can");
+        return Err("this kind of bcrypt hash cannot be imported; give a hash that starts with $2a$, $2b$ or $2y$");
     }
     if parts.get_cost() > MAX_BCRYPT_COST {
         return Err(TOO_COSTLY);
@@ -133,8 +138,8 @@ fn import_bcrypt(text: &str) -> Result<ImportedHash, &'static str> {
     Ok(ImportedHash::Weak(WeakHash::new(spec.to_owned(), output)))
 }
 
-/// The inner hash of `password`, computed as `inner_spec` says; `None` if the spec is unreadable or too costly, or does
-/// not accept this password.
+/// Computes the inner hash of `password` by `inner_spec`; `None` if the spec is unreadable or too costly, or the algorithm
+/// does not accept this password.
 pub(super) fn compute_inner_hash(
     inner_spec: &str,
     password: &str,
@@ -156,18 +161,18 @@ pub(super) fn compute_inner_hash(
     Some(Zeroizing::new(output))
 }
 
-/// The cost of the argon2 hash that `inner_spec` describes, if it describes one.
+/// The cost of the argon2 hash that `inner_spec` describes; `None` if it describes another algorithm.
 pub(super) fn argon2_cost(inner_spec: &str) -> Option<Argon2Cost> {
     super::params_cost(&PasswordHash::new(split_argon2_spec(inner_spec)?.0).ok()?)
 }
 
-/// Splits a spec into a PHC string without hash, and the length of the hash.
+/// Splits an argon2 spec into a PHC string without hash, and the length of the hash.
 fn split_argon2_spec(inner_spec: &str) -> Option<(&str, &str)> {
     inner_spec.starts_with("$argon2").then(|| inner_spec.rsplit_once('$'))?
 }
 
-/// Whether an unwrapped hash other than argon2 matches `password`.
-pub(super) fn verify(stored: &str, password: &str) -> bool {
+/// Whether an unwrapped bcrypt or salted md5 hash matches `password`.
+pub(super) fn verify_unwrapped(stored: &str, password: &str) -> bool {
     let is_equal = |actual: &[u8], expected: &[u8]| actual.ct_eq(expected).into();
     if stored.starts_with("$2") {
         let parts = stored.split_at_checked(BCRYPT_PREFIX_LENGTH);
@@ -178,10 +183,10 @@ pub(super) fn verify(stored: &str, password: &str) -> bool {
     SaltedMd5::parse(stored).is_some_and(|md5| is_equal(&md5.digest(password), &md5.hash))
 }
 
-/// The last 31 characters of a bcrypt string, given the first 29 as `inner_spec`.
+/// Computes the last 31 characters of a bcrypt string, whose first 29 are `inner_spec`.
 fn bcrypt_output(inner_spec: &str, password: &str) -> Option<String> {
     let parts: bcrypt::HashParts = format!("{inner_spec}{}", ".".repeat(31)).parse().ok()?;
-    // bcrypt reads 72 bytes and stops at a NUL: a longer password would match its own prefix.
+    // bcrypt reads at most 72 bytes and stops at a NUL, so a longer password would match the hash of its prefix.
     let is_accepted_by_bcrypt = !password.contains('\0') && password.len() <= 72;
     let cost = Some(parts.get_cost()).filter(|cost| is_accepted_by_bcrypt && *cost <= MAX_BCRYPT_COST)?;
     let mut text = bcrypt::hash_with_salt(password, cost, parts.get_salt_raw()).ok()?.to_string();
@@ -195,7 +200,7 @@ struct SaltedMd5 {
     hash: [u8; 16],
 }
 
-/// Where the salt stands in what is hashed.
+/// The position of the salt in the hashed text.
 #[derive(Clone, Copy)]
 enum SaltPosition {
     BeforePassword,
