@@ -13,8 +13,9 @@ const JAVA_EXPONENT_MIN: u64 = 10_000_000;
 /// Integers of 13 digits are milliseconds: as seconds they would be 30,000 years in the future.
 const MILLISECOND_RANGE: std::ops::Range<u64> = 1_000_000_000_000..10_000_000_000_000;
 
-/// The time at which a client claims to have salted a digest: an integer of seconds or milliseconds since the Unix epoch.
-/// The integer may be written as a double (`1795691504.0`, `1.795691504E9`), in quotes, and with white space around it.
+/// The time at which a client claims to have salted a digest: an integer of seconds or milliseconds since the Unix
+/// epoch. The integer may be written as a double (`1795691504.0`, `1.795691504E9`), in quotes, and with white space
+/// around it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ClientTimestamp {
     text: [u8; MAX_LENGTH],
@@ -23,8 +24,8 @@ pub struct ClientTimestamp {
 }
 
 impl ClientTimestamp {
-    /// Parses the text that the client sent. `None` if it has more than 32 bytes, or is not an integer below 2^63 (2^53 if
-    /// written as a double) without sign and leading zeros.
+    /// Parses the text that the client sent. `None` if it has more than 32 bytes, or is not an integer below 2^63 (2^53
+    /// if written as a double) without sign and leading zeros.
     pub fn parse(sent: &str) -> Option<Self> {
         let mut text = [0; MAX_LENGTH];
         text.get_mut(..sent.len())?.copy_from_slice(sent.as_bytes());
@@ -42,9 +43,9 @@ impl ClientTimestamp {
     }
 
     /// The texts over which the client may have computed the digest, each once, at most four: the text as sent; without
-    /// quotes and white space; the integer in decimal digits; and for a double, the form that Java writes, because a JSON
-    /// number arrives here as `1795691504.0` however the client wrote it. All texts denote the same integer, and how
-    /// many there are depends only on the sent text (timing side channel).
+    /// quotes and white space; the integer in decimal digits; and for a double, the form that Java writes, because a
+    /// JSON number arrives here as `1795691504.0` however the client wrote it. All texts denote the same integer, and
+    /// how many there are depends only on the sent text (timing side channel).
     pub fn candidate_texts(&self) -> impl Iterator<Item = Cow<'_, str>> {
         let sent = std::str::from_utf8(&self.text[..usize::from(self.text_length)]).unwrap_or_default();
         let unquoted = strip_quotes(sent);

@@ -1,5 +1,5 @@
-//! Verification codes (one-time codes): six digits, stored as keyed hashes that are bound to dialect, purpose, subject and
-//! app.
+//! Verification codes (one-time codes): six digits, stored as keyed hashes that are bound to dialect, purpose, subject
+//! and app.
 
 use std::fmt;
 
@@ -39,8 +39,8 @@ impl CodePurpose {
 pub struct CodeKey(String);
 
 impl CodeKey {
-    /// The key of a code that `dialect` sent for `purpose`. `subject` is the recipient's canonical key, or the account's
-    /// key where the request with the code does not repeat the recipient (JWT).
+    /// The key of a code that `dialect` sent for `purpose`. `subject` is the recipient's canonical key, or the
+    /// account's key where the request with the code does not repeat the recipient (JWT).
     pub fn new(dialect: DialectName, purpose: CodePurpose, subject: &str) -> Self {
         Self(format!("{dialect}:{}:{subject}", purpose.as_str()))
     }
@@ -61,9 +61,9 @@ impl Code {
         Self(format!("{:06}", random.uniform_below(1_000_000)))
     }
 
-    /// Normalizes a code as a person typed it: separators and invisible characters are removed, full-width digits become
-    /// ASCII, and a number of fewer than six digits is padded with the leading zeros that it has lost. Any text is
-    /// accepted, but only six digits can match a code.
+    /// Normalizes a code as a person typed it: separators and invisible characters are removed, full-width digits
+    /// become ASCII, and a number of fewer than six digits is padded with the leading zeros that it has lost. Any text
+    /// is accepted, but only six digits can match a code.
     pub fn from_user_input(text: &str) -> Self {
         let mut digits = text::normalize_typed(text);
         if (1..CODE_DIGITS).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -77,8 +77,8 @@ impl Code {
         &self.0
     }
 
-    /// The keyed hash that is stored. `app` is the app through which the code was sent (empty if none); only that app may
-    /// use the code.
+    /// The keyed hash that is stored. `app` is the app through which the code was sent (empty if none); only that app
+    /// may use the code.
     pub fn tag(&self, mac_key: &MacKey, code_key: &CodeKey, app: &str) -> MacTag {
         mac_key.tag(&[b"code", code_key.as_str().as_bytes(), app.as_bytes(), self.0.as_bytes()])
     }

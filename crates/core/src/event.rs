@@ -1,7 +1,7 @@
 //! Audit events: the action, outcome, subject and client of each use case, for metrics and the audit log.
 //!
-//! Each use case with an [`Action`] records one event, whether it succeeds, fails or is interrupted. An event cannot hold
-//! a secret: action and outcome are words of a closed list, and names are those of existing records.
+//! Each use case with an [`Action`] records one event, whether it succeeds, fails or is interrupted. An event cannot
+//! hold a secret: action and outcome are words of a closed list, and names are those of existing records.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -37,8 +37,8 @@ struct Shared {
     computed_hashes: AtomicU64,
 }
 
-/// The input that is hashed to pad the work where there is no verifier or a cheaper one, so that response times are equal
-/// (user enumeration).
+/// The input that is hashed to pad the work where there is no verifier or a cheaper one, so that response times are
+/// equal (user enumeration).
 struct DummyHash {
     digest: PasswordDigest,
     salt: [u8; 16],
@@ -55,8 +55,8 @@ impl Hasher {
         Some(Self { shared: Arc::new(Shared { cost, dummy, computed_hashes: AtomicU64::new(0) }), workers })
     }
 
-    /// How many hashes were computed, verified or padded so far, each at the current cost or more. Tests compare the work
-    /// of code paths by this number.
+    /// How many hashes were computed, verified or padded so far, each at the current cost or more. Tests compare the
+    /// work of code paths by this number.
     pub fn computed_hashes(&self) -> u64 {
         self.shared.computed_hashes.load(Ordering::Relaxed)
     }

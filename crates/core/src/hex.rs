@@ -1,5 +1,6 @@
 //! Hexadecimal encoding and decoding of digests and tokens, in the forms of the API documents. Output is in lower case.
-//! Input may be in either case, with `-` between bytes (as .NET's `BitConverter` writes them) and white space around it.
+//! Input may be in either case, with `-` between bytes (as .NET's `BitConverter` writes them) and white space around
+//! it.
 
 /// Encodes `bytes` as lowercase hex digits.
 pub fn encode(bytes: &[u8]) -> String {

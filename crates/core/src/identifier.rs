@@ -1,8 +1,8 @@
 //! Identifiers that find a user: user name, phone number or e-mail address.
 //!
-//! All three share one namespace and are compared by a canonical key: the 11 digits of a mobile number of mainland China,
-//! in whatever spelling; any other text in NFKC and lower case. A key belongs to at most one user. A user name that can
-//! be read as a mobile number has the key of that number.
+//! All three share one namespace and are compared by a canonical key: the 11 digits of a mobile number of mainland
+//! China, in whatever spelling; any other text in NFKC and lower case. A key belongs to at most one user. A user name
+//! that can be read as a mobile number has the key of that number.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -10,8 +10,8 @@ use crate::text::{find_invisible, is_separator};
 
 /// China's calling code.
 const CHINA_CALLING_CODE: &str = "86";
-/// The prefixes that may precede a mobile number. `86` is one of them because the `+` of an unescaped form value arrives
-/// as a space.
+/// The prefixes that may precede a mobile number. `86` is one of them because the `+` of an unescaped form value
+/// arrives as a space.
 const CHINA_PREFIXES: [&str; 4] = ["+86", "86", "0086", ""];
 /// The longest spelling of a mobile number without separators: `0086` and 11 digits.
 const MAX_MOBILE_LENGTH: usize = 15;
@@ -113,8 +113,8 @@ identifier_type! {
 }
 
 impl Phone {
-    /// Parses a phone number that a client gives: a mobile number of mainland China in any spelling, or another number in
-    /// E.164 form (`+`, 7 to 15 digits, no leading 0). After China's `+86` only mobile numbers are accepted, because
+    /// Parses a phone number that a client gives: a mobile number of mainland China in any spelling, or another number
+    /// in E.164 form (`+`, 7 to 15 digits, no leading 0). After China's `+86` only mobile numbers are accepted, because
     /// other numbers of mainland China receive no short messages.
     pub fn parse(text: &str) -> Option<Self> {
         let id = Identifier::parse(text)?;
@@ -153,8 +153,8 @@ identifier_type! {
 }
 
 impl Email {
-    /// Parses an e-mail address that a client gives: one `@`, a local part of up to 64 bytes without white space, quotes
-    /// and invisible characters, and a host name with at least one dot.
+    /// Parses an e-mail address that a client gives: one `@`, a local part of up to 64 bytes without white space,
+    /// quotes and invisible characters, and a host name with at least one dot.
     pub fn parse(text: &str) -> Option<Self> {
         Self::parse_provisioned(text).filter(|email| {
             email.key().rsplit_once('@').is_some_and(|(_, host)| {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// The networks around an IPv6 /64 that are counted as well: prefix length, and the factor by which the limit of the
-/// network exceeds that of a /64. A subscriber may have a /56, and a site a /48 with 65,536 /64s; without these limits an
-/// attacker could use a fresh /64 for each attempt.
+/// network exceeds that of a /64. A subscriber may have a /56, and a site a /48 with 65,536 /64s; without these limits
+/// an attacker could use a fresh /64 for each attempt.
 const ENCLOSING_PREFIXES: [(u32, u32); 2] = [(56, 2), (48, 4)];
 
 /// A client's address, or the app that calls on behalf of its users (MeFP).

@@ -70,15 +70,15 @@ impl PasswordDigest {
         &self.0
     }
 
-    /// The salted digest `md5(D + timestamp)` (cloudbox document, "authsalt"), over the 32 lowercase hex digits of `D` and
-    /// the timestamp's text.
+    /// The salted digest `md5(D + timestamp)` (cloudbox document, "authsalt"), over the 32 lowercase hex digits of `D`
+    /// and the timestamp's text.
     pub fn salted_hash(&self, timestamp: impl fmt::Display) -> [u8; 16] {
         salted_md5(&self.hex(), &timestamp.to_string())
     }
 
-    /// Whether `proof` is this digest, in lower-case or upper-case hex digits, salted with one of the candidate texts of
-    /// the proof's timestamp. Computes every combination (two for a plain integer, at most eight) and compares each in
-    /// constant time (timing side channel).
+    /// Whether `proof` is this digest, in lower-case or upper-case hex digits, salted with one of the candidate texts
+    /// of the proof's timestamp. Computes every combination (two for a plain integer, at most eight) and compares each
+    /// in constant time (timing side channel).
     pub fn matches_proof(&self, proof: &SaltedProof) -> bool {
         let lower = self.hex();
         let upper = Zeroizing::new(lower.map(|digit| digit.to_ascii_uppercase()));

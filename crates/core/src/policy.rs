@@ -1,5 +1,5 @@
-//! Policy: every rate limit, quota, lifetime and other rule of the domain that can be configured, with the default values
-//! (`docs/RATE-LIMITS.md`, `docs/PROTOCOLS.md`).
+//! Policy: every rate limit, quota, lifetime and other rule of the domain that can be configured, with the default
+//! values (`docs/RATE-LIMITS.md`, `docs/PROTOCOLS.md`).
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ const QUARTER_HOUR: Duration = Duration::from_secs(900);
 /// The rules that the use cases apply.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// How far a salted proof's timestamp may be from the current time; `None` accepts every timestamp (for clients with
-    /// broken clocks).
+    /// How far a salted proof's timestamp may be from the current time; `None` accepts every timestamp (for clients
+    /// with broken clocks).
     pub max_clock_skew: Option<Duration>,
     /// How long a used proof is remembered if `max_clock_skew` is `None` (replay protection).
     pub replay_retention: Duration,
-    /// How long a login may be repeated once with the same proof, in the same dialect and from the same origin; zero for
-    /// no repetition.
+    /// How long a login may be repeated once with the same proof, in the same dialect and from the same origin; zero
+    /// for no repetition.
     pub repeat_window: Duration,
     /// How long a session stays valid after its last use.
     pub session_ttl: Duration,
@@ -69,8 +69,8 @@ pub struct LoginLimits {
 
 impl LoginLimits {
     /// The threshold for renewing a trusted origin: a login at `now` renews the trust only if the trust would expire
-    /// before the returned time. Renewing at each login would cost more than storing the session; losing a thousandth of
-    /// the lifetime (43 minutes of 30 days) does not matter.
+    /// before the returned time. Renewing at each login would cost more than storing the session; losing a thousandth
+    /// of the lifetime (43 minutes of 30 days) does not matter.
     #[must_use]
     pub fn renew_trusted_origin_before(&self, now: Timestamp) -> Timestamp {
         now.saturating_add(self.trusted_origin_ttl - self.trusted_origin_ttl / 1_000)
@@ -89,8 +89,8 @@ pub struct SendQuotas {
     pub app: Quota,
     /// Captchas issued to one client address.
     pub captcha: Quota,
-    /// All messages together, which bounds the cost of a flood; `None` for no limit. JWT's reset messages have a separate
-    /// quota of this size.
+    /// All messages together, which bounds the cost of a flood; `None` for no limit. JWT's reset messages have a
+    /// separate quota of this size.
     pub total: Option<Quota>,
 }
 

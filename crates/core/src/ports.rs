@@ -1,8 +1,9 @@
-//! Ports: the traits that stores, the delivery of codes and the audit log implement for the domain.
+//! Ports: the traits that stores, the key ring, the delivery of codes and the sink of audit events implement for the
+//! domain.
 //!
-//! Every method is atomic for all instances of all services. A missing record is a value (`None`, `false`), never an
-//! error. [`Error::Unavailable`] means that the store could not be reached, [`Error::Internal`] that what it holds
-//! cannot be read.
+//! Every store method is one atomic step for all instances of all services. A missing record is a value (`None`,
+//! `false`), never an error. [`Error::Unavailable`] means that a store could not be reached or did not answer in time,
+//! [`Error::Internal`] that a stored value cannot be read or a store rejected a statement.
 //!
 //! [`Error::Unavailable`]: crate::Error::Unavailable
 //! [`Error::Internal`]: crate::Error::Internal

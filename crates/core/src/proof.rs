@@ -1,4 +1,5 @@
-//! Password proofs: the password, its md5 digest, or a salted digest, by which a client proves that it knows the password.
+//! Password proofs: the password, its md5 digest, or a salted digest, by which a client proves that it knows the
+//! password.
 
 use std::fmt;
 
@@ -41,13 +42,13 @@ pub enum Proof {
     Digest(PasswordDigest),
     /// `md5(D + timestamp)` (cloudbox; TMS, in the other reading of the document).
     Salted(SaltedProof),
-    /// Either a salted proof or `D` (the default of TMS). The proof is checked as a salted proof first, because that check
-    /// is cheap.
+    /// Either a salted proof or `D` (the default of TMS). The proof is checked as a salted proof first, because that
+    /// check is cheap.
     SaltedOrDigest(SaltedProof),
 }
 
-/// The kind of a proof, for metrics and the audit log. [`Action::all`](crate::event::Action::all) lists actions with the
-/// default kind.
+/// The kind of a proof, for metrics and the audit log. [`Action::all`](crate::event::Action::all) lists actions with
+/// the default kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum ProofKind {

@@ -37,7 +37,8 @@ pub trait Random: Send + Sync {
     /// # Panics
     /// If `bound` is 0.
     fn uniform_below(&self, bound: u64) -> u64 {
-        // Draws above a multiple of `bound` are rejected, because reducing them modulo `bound` would favor small numbers.
+        // Draws above a multiple of `bound` are rejected, because reducing them modulo `bound` would favor small
+        // numbers.
         let limit = u64::MAX - u64::MAX % bound;
         loop {
             let mut bytes = [0; 8];

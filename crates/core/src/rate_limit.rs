@@ -59,8 +59,8 @@ pub enum OriginFailures {
 /// within the trust's lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginTrust {
-    /// Failures count against a counter for this origin at this account, so an attacker at another origin cannot lock the
-    /// user out (account lockout).
+    /// Failures count against a counter for this origin at this account, so an attacker at another origin cannot lock
+    /// the user out (account lockout).
     Trusted,
     /// Failures count against the account's counter, which all untrusted origins share.
     Untrusted,
@@ -177,7 +177,8 @@ impl RateLimitState {
         if let Some(retry_after) = self.retry_after() {
             return Ok(AttemptDecision::Reject(AttemptOutcome::RateLimited { retry_after }));
         }
-        // A proof made in the second of the creation or before may have been accepted by a store that this one replaces.
+        // A proof made in the second of the creation or before may have been accepted by a store that this one
+        // replaces.
         if attempt.proof_made_at.is_some_and(|made_at| made_at.as_secs() <= created_at.as_secs()) {
             return Ok(AttemptDecision::Reject(AttemptOutcome::ProofStale));
         }
@@ -211,8 +212,8 @@ impl RateLimitState {
     }
 
     /// The update that clears the account's failures from this origin, after a successful login; `None` if there are
-    /// none. A trusted origin's counter at this account is deleted. The counters of the origin itself and of its networks
-    /// stay.
+    /// none. A trusted origin's counter at this account is deleted. The counters of the origin itself and of its
+    /// networks stay.
     pub fn clear_origin_failures(&self) -> Option<CounterUpdate> {
         let account = &self.account;
         if !account.is_stored {

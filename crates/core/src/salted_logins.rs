@@ -1,5 +1,5 @@
-//! Records which users log in with salted proofs. The records are collected in memory and stored in batches, at most one
-//! a day for each user.
+//! Records which users log in with salted proofs. The records are collected in memory and stored in batches, at most
+//! one a day for each user.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,8 +22,8 @@ const BATCH_SIZE: usize = 500;
 pub struct SaltedLoginRecorder(Mutex<BTreeSet<UserId>>);
 
 impl SaltedLoginRecorder {
-    /// Records a login with a salted proof to `account`, unless its row records one of the last 24 hours or too many users
-    /// are pending.
+    /// Records a login with a salted proof to `account`, unless its row records one of the last 24 hours or too many
+    /// users are pending.
     pub fn record(&self, account: &Account, now: Timestamp) {
         if account.salted_at.is_some_and(|at| now.saturating_duration_since(at) < RECORD_INTERVAL) {
             return;

@@ -91,8 +91,8 @@ impl Sealer {
         Some(Self { key_set: RwLock::new(Arc::new(KeySet::new(keys, digest_sealing, None)?)) })
     }
 
-    /// Replaces all keys and the state of digest sealing (key rotation). Does nothing if none of `keys` has key material
-    /// or is loaded already.
+    /// Replaces all keys and the state of digest sealing (key rotation). Does nothing if none of `keys` has key
+    /// material or is loaded already.
     pub fn replace_keys(&self, keys: impl IntoIterator<Item = SealingKey>, digest_sealing: DigestSealing) {
         let previous = self.key_set();
         if let Some(key_set) = KeySet::new(keys, digest_sealing, Some(&previous)) {
@@ -100,8 +100,8 @@ impl Sealer {
         }
     }
 
-    /// Opens a dummy secret: the work of [`Sealer::open`] for a user or app that does not exist (user enumeration through
-    /// a timing side channel).
+    /// Opens a dummy secret: the work of [`Sealer::open`] for a user or app that does not exist (user enumeration
+    /// through a timing side channel).
     pub fn open_dummy(&self) -> Zeroizing<Vec<u8>> {
         let key_set = self.key_set();
         key_set.open(DUMMY_CONTEXT, &key_set.dummy).unwrap_or_default()

@@ -1,4 +1,5 @@
-//! Sessions with their bearer tokens, and one-time tickets. Both are found by the hash of their token, never by the token.
+//! Sessions with their bearer tokens, and one-time tickets. Both are found by the hash of their token, never by the
+//! token.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use crate::random::Random;
 use crate::time::Timestamp;
 use crate::user::UserId;
 
-/// The name of a dialect, to which sessions and codes are bound: `cloudbox`, `tms`, `portal`, `mefp` or `jwt`, or that of
-/// a dialect added later.
+/// The name of a dialect, to which sessions and codes are bound: `cloudbox`, `tms`, `portal`, `mefp` or `jwt`, or that
+/// of a dialect added later.
 pub type DialectName = &'static str;
 
 /// A bearer token: 128 random bits as 32 lowercase hex digits. Never stored, never printed.
@@ -48,7 +49,8 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The key of a session or ticket: the SHA-256 hash of its token, or of the values that an app-bound session has instead.
+/// The key of a session or ticket: the SHA-256 hash of its token, or of the values that an app-bound session has
+/// instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenKey(pub [u8; 32]);
 
@@ -91,8 +93,8 @@ pub struct NewSession {
     pub max_per_user: u32,
 }
 
-/// How old [`Session::last_seen`] may get before it is stored again: a minute, or a tenth of the session's lifetime `ttl`
-/// if that is shorter. Not every use of a session is therefore a write.
+/// How old [`Session::last_seen`] may get before it is stored again: a minute, or a tenth of the session's lifetime
+/// `ttl` if that is shorter. Not every use of a session is therefore a write.
 pub fn touch_interval(ttl: Duration) -> Duration {
     (ttl / 10).min(Duration::from_secs(60))
 }

@@ -28,8 +28,8 @@ impl Timestamp {
         Self(secs.saturating_mul(1_000_000))
     }
 
-    /// Parses a time in RFC 3339 format, or a date `YYYY-MM-DD`, which means its first moment in UTC; `None` for anything
-    /// else.
+    /// Parses a time in RFC 3339 format, or a date `YYYY-MM-DD`, which means its first moment in UTC; `None` for
+    /// anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let parse_date = || Date::parse(text, DATE_FORMAT).ok().map(|date| date.midnight().assume_utc());
         let at = OffsetDateTime::parse(text, &Rfc3339).ok().or_else(parse_date)?;

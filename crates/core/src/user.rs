@@ -97,8 +97,8 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The command-line name of the first field that has an invisible character ([`find_invisible_in_text`]); `None` if no
-    /// field has one.
+    /// The command-line name of the first field that has an invisible character ([`find_invisible_in_text`]); `None` if
+    /// no field has one.
     pub fn field_with_invisible_character(&self) -> Option<&'static str> {
         let fields = [
             ("real-name", &self.real_name),
@@ -146,8 +146,8 @@ pub struct User {
 }
 
 impl User {
-    /// The name to show where a dialect has a single name field: the user name, else the identifier registered with, else
-    /// the phone number, else the e-mail address.
+    /// The name to show where a dialect has a single name field: the user name, else the identifier registered with,
+    /// else the phone number, else the e-mail address.
     pub fn display_name(&self) -> &str {
         [&self.name, &self.registered_with, &self.phone, &self.email]
             .into_iter()

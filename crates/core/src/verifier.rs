@@ -4,7 +4,8 @@
 //! - `$argon2id$…`: our own hash, a PHC string over the 32 hex digits of `D`;
 //! - `{phc}$argon2id$…`: an imported PHC string over the password, at least as strong as
 //!   [`Argon2Cost::OWASP_MINIMUMS`];
-//! - `{wrapped}SPEC|$argon2id$…`: argon2id over a cheaper hash of the password, which `SPEC` describes (see `imported`);
+//! - `{wrapped}SPEC|$argon2id$…`: argon2id over a cheaper hash of the password, which `SPEC` describes (see
+//!   `imported`);
 //! - `{raw}…`: an imported hash of any cost, stored unwrapped by an earlier version (see [`parse_unwrapped`]).
 //!
 //! After an imported hash has verified a password once, our own hash replaces it (rehash on login).
@@ -40,9 +41,9 @@ impl PresentedSecret {
 }
 
 /// The least address space that [`HashMemory`] reserves, in KiB. glibc's malloc maps allocations of more than 32 MiB
-/// separately and unmaps them when they are freed (mallopt(3), `M_MMAP_THRESHOLD`). Smaller allocations, such as 19 MiB,
-/// come from the thread's arena once one of that size was freed, and an arena does not return freed memory to the system.
-/// Reserved memory that is not used costs nothing.
+/// separately and unmaps them when they are freed (mallopt(3), `M_MMAP_THRESHOLD`). Smaller allocations, such as 19
+/// MiB, come from the thread's arena once one of that size was freed, and an arena does not return freed memory to the
+/// system. Reserved memory that is not used costs nothing.
 const MIN_RESERVED_KIB: usize = 33 * 1024;
 
 /// Memory for argon2 that is reused from hash to hash, because a hash of 19 MiB takes a tenth longer in memory that the
@@ -56,8 +57,8 @@ impl HashMemory {
         self.0.len()
     }
 
-    /// The first `count` blocks of 1 KiB. Their contents are arbitrary, because argon2 writes each block before it reads
-    /// it.
+    /// The first `count` blocks of 1 KiB. Their contents are arbitrary, because argon2 writes each block before it
+    /// reads it.
     fn blocks(&mut self, count: usize) -> &mut [Block] {
         if self.0.capacity() < count {
             // A new allocation, because growing would copy the old contents.
@@ -108,7 +109,8 @@ pub fn hash(digest: &PasswordDigest, salt: &[u8; 16], cost: Argon2Cost, memory: 
     argon2id(digest.hex().as_slice(), salt, cost, memory)
 }
 
-/// Wraps an imported, cheap hash in argon2id of `cost` and returns the verifier to store. `None` if argon2 rejects `cost`.
+/// Wraps an imported, cheap hash in argon2id of `cost` and returns the verifier to store. `None` if argon2 rejects
+/// `cost`.
 pub fn wrap(weak: &WeakHash, salt: &[u8; 16], cost: Argon2Cost, memory: &mut HashMemory) -> Option<String> {
     Some(format!("{WRAPPED_PREFIX}{}|{}", weak.inner_spec(), argon2id(weak.output(), salt, cost, memory)?))
 }
@@ -146,8 +148,8 @@ pub fn is_current(stored: &str, cost: Argon2Cost) -> bool {
     cost_of_own_hash(stored).is_some_and(|actual| actual.is_at_least(cost))
 }
 
-/// The cost of a hash that replaces `stored` when `cost` is configured: at least `cost`, and at least that of `stored` if
-/// it is our own hash.
+/// The cost of a hash that replaces `stored` when `cost` is configured: at least `cost`, and at least that of `stored`
+/// if it is our own hash.
 pub fn replacement_cost(stored: &str, cost: Argon2Cost) -> Argon2Cost {
     cost_of_own_hash(stored).filter(|actual| actual.is_within_limits()).map_or(cost, |actual| cost.raise_to(actual))
 }
@@ -204,8 +206,8 @@ pub fn verify(stored: &str, secret: &PresentedSecret, memory: &mut HashMemory) -
         }
         (StoredVerifier::Wrapped { inner_spec, argon2id }, PresentedSecret::Raw(raw)) => {
             let inner = imported::compute_inner_hash(inner_spec, raw.expose(), memory);
-            // The outer hash is computed even if the inner hash rejects the password, so that this costs as much (timing side
-            // channel).
+            // The outer hash is computed even if the inner hash rejects the password, so that this costs as much
+            // (timing side channel).
             let is_match = verify_phc(argon2id, inner.as_ref().map_or(&[][..], |inner| inner), memory);
             is_match && inner.is_some()
         }

@@ -1,4 +1,4 @@
-//! Types that hold secrets redact them in debug output and zeroize them on drop.
+//! Types with secrets: redaction of the secrets in debug output, and zeroization on drop.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -36,7 +36,7 @@ const CODE: &str = "629457";
 const TOKEN: &str = "8d7e1c5ab2f94036a1b2c3d4e5f60718";
 const AT: Timestamp = Timestamp::from_secs(1_767_254_400);
 
-/// What debug output must not contain: each secret text, and secret bytes in every form that a formatter produces.
+/// The texts that debug output must not contain: secret texts, and secret bytes in each form that a formatter produces.
 fn secret_texts() -> Vec<String> {
     let digest = md5(PASSWORD.as_bytes());
     let salted = password_digest(PASSWORD).salted_hash(1_767_254_400);
@@ -60,41 +60,41 @@ fn password_digest(password: &str) -> PasswordDigest {
 }
 
 #[track_caller]
-fn assert_redacted(what: &str, value: &dyn Debug) {
+fn assert_redacted(description: &str, value: &dyn Debug) {
     for text in [format!("{value:?}"), format!("{value:#?}").replace(",\n", ", ").replace("  ", "")] {
         for secret in secret_texts() {
-            assert!(!text.contains(&secret), "{what} prints {secret}: {text}");
+            assert!(!text.contains(&secret), "{description} prints {secret}: {text}");
         }
-        assert!(!text.contains("argon2") && !text.contains("md5ps"), "{what} prints a hash: {text}");
+        assert!(!text.contains("argon2") && !text.contains("md5ps"), "{description} prints a hash: {text}");
     }
 }
 
-fn salted() -> SaltedProof {
+fn salted_proof() -> SaltedProof {
     SaltedProof { digest: password_digest(PASSWORD).salted_hash(1_767_254_400), timestamp: 1_767_254_400.into() }
 }
 
-fn raw() -> RawPassword {
+fn raw_password() -> RawPassword {
     RawPassword::new(PASSWORD.to_owned())
 }
 
 fn new_password() -> NewPassword {
-    NewPassword::from_administrator(&raw()).unwrap()
+    NewPassword::from_administrator(&raw_password()).unwrap()
 }
 
 fn token() -> Token {
     Token::parse(TOKEN).unwrap()
 }
 
-fn sealed() -> SealedSecret {
+fn sealed_secret() -> SealedSecret {
     SealedSecret { key_id: 1, bytes: vec![0xcd; 16] }
 }
 
 fn credential() -> Credential {
-    let cheap = Argon2Cost { memory_kib: 64, passes: 1, lanes: 1 };
+    let low_cost = Argon2Cost { memory_kib: 64, passes: 1, lanes: 1 };
     Credential {
-        verifier: verifier::hash(&password_digest(PASSWORD), &[1; 16], cheap, &mut verifier::HashMemory::default())
+        verifier: verifier::hash(&password_digest(PASSWORD), &[1; 16], low_cost, &mut verifier::HashMemory::default())
             .unwrap(),
-        sealed: Some(sealed()),
+        sealed: Some(sealed_secret()),
     }
 }
 
@@ -117,23 +117,23 @@ fn user() -> User {
 
 #[test]
 fn debug_output_of_password_types_is_redacted() {
-    assert_redacted("a password", &raw());
+    assert_redacted("a password", &raw_password());
     assert_redacted("a digest", &password_digest(PASSWORD));
     assert_redacted("a new password", &new_password());
-    for secret in [PresentedSecret::Raw(raw()), PresentedSecret::Digest(password_digest(PASSWORD))] {
+    for secret in [PresentedSecret::Raw(raw_password()), PresentedSecret::Digest(password_digest(PASSWORD))] {
         assert_redacted("a secret", &secret);
     }
-    assert_redacted("a salted proof", &salted());
+    assert_redacted("a salted proof", &salted_proof());
     let proofs = || {
         [
-            Proof::Raw(raw()),
+            Proof::Raw(raw_password()),
             Proof::Digest(password_digest(PASSWORD)),
-            Proof::Salted(salted()),
-            Proof::SaltedOrDigest(salted()),
+            Proof::Salted(salted_proof()),
+            Proof::SaltedOrDigest(salted_proof()),
         ]
     };
     let caller = &RequestInfo::from_client("cloudbox", IpAddr::V4(Ipv4Addr::LOCALHOST));
-    for (proof, again) in proofs().into_iter().zip(proofs()) {
+    for (proof, second_proof) in proofs().into_iter().zip(proofs()) {
         assert_redacted("a proof", &proof);
         let (allowed_users, transport) = (AllowedUsers::Everyone, SessionTransport::Token);
         let challenge = Challenge::Code(Some(Code::from_user_input(CODE)));
@@ -144,7 +144,7 @@ fn debug_output_of_password_types_is_redacted() {
         let (user, token) = (UserRef::Number(100_001), token());
         let change = ChangePasswordRequest {
             authorization: PasswordChangeAuthorization::WithToken(user, &token),
-            proof: again,
+            proof: second_proof,
             password: new_password(),
             caller,
         };
@@ -165,7 +165,7 @@ fn debug_output_of_password_types_is_redacted() {
 
 #[test]
 fn debug_output_of_stored_secrets_is_redacted() {
-    assert_redacted("a sealed secret", &sealed());
+    assert_redacted("a sealed secret", &sealed_secret());
     assert_redacted("a credential", &credential());
     assert_redacted("an account", &Account { user: user(), credential: credential(), epoch: 0, salted_at: None });
     let new = NewUser {
@@ -182,8 +182,11 @@ fn debug_output_of_stored_secrets_is_redacted() {
         credential: credential(),
     };
     assert_redacted("a user to be stored", &new);
-    assert_redacted("a sealed row", &SealedUser { number: 100_001, id: UserId::from_bytes([1; 16]), sealed: sealed() });
-    let app = App { name: "melink".to_owned(), secret: sealed(), may_token: Vec::new(), created_at: AT };
+    assert_redacted(
+        "a sealed row",
+        &SealedUser { number: 100_001, id: UserId::from_bytes([1; 16]), sealed: sealed_secret() },
+    );
+    let app = App { name: "melink".to_owned(), secret: sealed_secret(), may_token: Vec::new(), created_at: AT };
     assert_redacted("an app", &app);
 }
 
@@ -214,7 +217,7 @@ fn the_redaction_check_detects_a_leak() {
 
 /// Holds a value in memory that stays allocated after the value is dropped, so that it can be inspected.
 struct MemoryProbe<T> {
-    /// `clear` drops the value and leaves its bytes in probe.
+    /// The value. `clear` drops the value and does not free the memory.
     value: Vec<T>,
     memory: File,
 }
@@ -249,7 +252,7 @@ impl<T> MemoryProbe<T> {
     }
 }
 
-/// Whether nothing of `secret` is left in memory after `value` is dropped.
+/// Whether no byte of `secret` is left in memory after `value` is dropped.
 fn is_zeroized<T>(value: T, secret: &[u8]) -> bool {
     let mut probe = MemoryProbe::new(value);
     let (address, is_inline) = probe.find(secret);
@@ -264,7 +267,8 @@ fn is_zeroized<T>(value: T, secret: &[u8]) -> bool {
         .all(|(byte, secret_byte)| byte != secret_byte || *byte == 0)
 }
 
-/// As [`is_zeroized`], for a value that is secret as a whole: pointers and tables may stay, keys may not.
+/// Whether nearly all of the bytes of `value` itself are changed by dropping it, for a value that is secret as a whole.
+/// A few bytes, such as pointers to tables, may stay.
 fn is_zeroized_entirely<T>(value: T) -> bool {
     let mut probe = MemoryProbe::new(value);
     let (mut before, mut after) = (vec![0; size_of::<T>()], vec![0; size_of::<T>()]);
@@ -290,7 +294,7 @@ fn secrets_are_zeroized_on_drop() {
     assert!(is_zeroized(requires_zeroize_on_drop(Code::from_user_input(text)), typed.as_bytes()));
     assert!(is_zeroized(requires_zeroize_on_drop(token()), TOKEN.as_bytes()));
     assert!(is_zeroized(requires_zeroize_on_drop(password_digest(PASSWORD)), &md5(PASSWORD.as_bytes())));
-    // Types that contain these.
+    // Types that contain the types above.
     assert!(is_zeroized(new_password(), &md5(PASSWORD.as_bytes())));
     assert!(is_zeroized(PresentedSecret::Digest(password_digest(PASSWORD)), &md5(PASSWORD.as_bytes())));
     assert!(is_zeroized(Proof::Raw(RawPassword::new(text.to_owned())), text.as_bytes()));

@@ -1,4 +1,5 @@
-//! Key files: the sealing keys, the key of keyed hashes, and numbered keys of other kinds, such as JWT signing keys.
+//! Key files on disk: the sealing keys, the key of keyed hashes, and numbered keys of other kinds, such as JWT signing
+//! keys.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -103,7 +104,8 @@ impl KeyKind {
         Ok((content, fingerprint))
     }
 
-    /// Reads a registered key and verifies its fingerprint, if the record has one. Returns the content of the key's file.
+    /// Reads a registered key and verifies its fingerprint, if the record has one. Returns the content of the key's
+    /// file.
     ///
     /// # Errors
     /// As [`KeyKind::read`]; also if the file holds a key other than the registered one.
@@ -212,8 +214,8 @@ pub fn create_private_folder(folder: &Path) -> Result<(), ConfigError> {
         .map_err(|e| ConfigError::new(format!("{}: the folder cannot be created: {e}", folder.display())))
 }
 
-/// Creates a file of mode 0600 with the generated content, unless the file exists. The file appears as a whole, and never replaces a
-/// file that another process created meanwhile.
+/// Creates a file of mode 0600 with the generated content, unless the file exists. The file appears as a whole, and
+/// never replaces a file that another process created meanwhile.
 ///
 /// # Errors
 /// One line that names the file, if it cannot be created.
@@ -237,8 +239,8 @@ pub fn create_once(path: &Path, generate_content: impl FnOnce() -> Zeroizing<Str
     result.map_err(|e| ConfigError::new(format!("{}: the file cannot be created: {e}", path.display())))
 }
 
-/// Reads a small secret file. A file that other users may read or change is rejected. The file's group may read the file
-/// if this process does not own it, as when an orchestrator mounts a secret.
+/// Reads a small secret file. A file that other users may read or change is rejected. The file's group may read the
+/// file if this process does not own it, as when an orchestrator mounts a secret.
 ///
 /// # Errors
 /// One line that names the file and the remedy.

@@ -1,8 +1,8 @@
 //! Key ring: the registered keys of a running process, and their refresh (key rotation).
 //!
-//! The database records which keys are registered and from when each seals or signs; the key material is in files in the
-//! key folder. A process loads newly registered keys every few seconds, on SIGHUP, and when a row or token names a key
-//! that is not loaded. Every process has therefore loaded a new key before any process seals or signs with it.
+//! The database records which keys are registered and from when each seals or signs; the key material is in files in
+//! the key folder. A process loads newly registered keys every few seconds, on SIGHUP, and when a row or token names a
+//! key that is not loaded. Every process has therefore loaded a new key before any process seals or signs with it.
 
 mod bootstrap;
 
@@ -67,8 +67,8 @@ pub struct KeyRing {
     last_refresh: tokio::sync::Mutex<Option<Instant>>,
 }
 
-/// How an unreadable key was logged: as a warning before the key is active, and as an error afterwards, because requests
-/// then fail.
+/// How an unreadable key was logged: as a warning before the key is active, and as an error afterwards, because
+/// requests then fail.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LoggedAs {
     Warning,

@@ -1,10 +1,10 @@
 //! Worker pool for password hashing: dedicated threads behind a bounded queue, with memory that they reuse.
 //!
-//! A dedicated thread starts the next hash as soon as one is done, in memory that is already mapped. With async tasks that
-//! wait for a semaphore and then for a blocking thread, a core was idle between hashes for a sixth of the time.
+//! A dedicated thread starts the next hash as soon as one is done, in memory that is already mapped. With async tasks
+//! that wait for a semaphore and then for a blocking thread, a core was idle between hashes for a sixth of the time.
 //!
-//! The threads run at normal priority. With lower priority, the p99 latency of concurrent salted logins was 500 ms instead
-//! of 10 ms where the scheduler shares cores between groups of processes (Linux autogroup).
+//! The threads run at normal priority. With lower priority, the p99 latency of concurrent salted logins was 500 ms
+//! instead of 10 ms where the scheduler shares cores between groups of processes (Linux autogroup).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -121,8 +121,8 @@ impl WorkerPool {
         memory_kib.div_ceil(self.shared.slot_kib).clamp(1, self.shared.slot_count)
     }
 
-    /// Runs `task` in the slots that [`WorkerPool::slots_needed`] gives for `memory_kib` KiB. Tasks start in the order of
-    /// the calls. A task that has started runs to its end, even if the caller is cancelled.
+    /// Runs `task` in the slots that [`WorkerPool::slots_needed`] gives for `memory_kib` KiB. Tasks start in the order
+    /// of the calls. A task that has started runs to its end, even if the caller is cancelled.
     ///
     /// # Errors
     /// [`Error::Busy`] if the queue is full; [`Error::Internal`] if the task panics.

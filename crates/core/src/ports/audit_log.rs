@@ -11,11 +11,11 @@ use crate::time::Timestamp;
 /// The audit log: durable and append-only.
 #[async_trait]
 pub trait AuditLogStore: Send + Sync {
-    /// Appends `entries`, all or none. An entry that exists already stays as it is, so that a batch can be retried when
-    /// its outcome is unknown.
+    /// Appends `entries`, all or none. An entry that exists already is left unchanged, so a batch whose outcome is
+    /// unknown can be retried.
     async fn append(&self, entries: &[AuditLogEntry]) -> Result<()>;
 
-    /// Up to `limit` entries that match `filter`, starting after the entry `after`.
+    /// Up to `limit` entries that match `filter`, in `order`, starting after the entry `after`.
     async fn list(
         &self,
         filter: &AuditLogFilter,
@@ -24,18 +24,18 @@ pub trait AuditLogStore: Send + Sync {
         limit: u32,
     ) -> Result<Vec<AuditLogEntry>>;
 
-    /// Deletes up to `limit` of the oldest entries before `before`. Returns how many.
+    /// Deletes up to `limit` of the oldest entries whose time is before `before`. Returns how many were deleted.
     async fn delete_before(&self, before: Timestamp, limit: u32) -> Result<u64>;
 }
 
-/// Receives the audit event of every use case: counts it for metrics, writes it to the audit log.
+/// Receives the audit event of every use case, for metrics and the audit log.
 pub trait EventSink: Send + Sync {
-    /// Takes an event. Called within the request, so it must neither block nor fail: a sink that writes does so later,
-    /// in a batch.
+    /// Takes an event. It is called within the request, so it must neither block nor fail. A sink that writes to a
+    /// database queues the event and writes it later, in a batch.
     fn record(&self, event: Event);
 
-    /// Reports that a send in `dialect` was rejected because its total quota of `max` messages an hour is exhausted:
-    /// either an attack, or a quota that is too low. The event itself follows by [`EventSink::record`].
+    /// Reports that a send in `dialect` was rejected because the total quota of `max` messages per window is exhausted,
+    /// by an attack or because the quota is too low. The audit event of the send follows by [`EventSink::record`].
     fn global_send_quota_reached(&self, _at: Timestamp, _dialect: DialectName, _max: u32) {}
 }
 

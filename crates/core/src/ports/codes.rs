@@ -7,20 +7,20 @@ use crate::mac::MacTag;
 use crate::rate_limit::Quota;
 use crate::time::Timestamp;
 
-/// A guess at a code.
+/// A code that a client presents, to be verified against stored codes.
 #[derive(Clone, Debug)]
 pub struct CodeVerification {
-    /// The codes it may match, each with the keyed hash that the guess would have there.
+    /// The keys of the codes that may match, each with the keyed hash of the presented code under that key.
     pub candidates: Vec<(CodeKey, MacTag)>,
-    /// The epoch that the code must have been sent under.
+    /// The epoch of the credential, under which the code must have been sent.
     pub epoch: i64,
-    /// What a correct guess does to the code.
+    /// The effect of a match on the code.
     pub on_match: OnCodeMatch,
-    /// How many wrong guesses invalidate a code.
+    /// The number of wrong guesses that invalidate a code.
     pub max_attempts: u32,
 }
 
-/// What a correct guess does to the code.
+/// The effect of a match on the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnCodeMatch {
     /// The code stays valid.
@@ -29,16 +29,16 @@ pub enum OnCodeMatch {
     Consume,
 }
 
-/// The result of a guess at a code.
+/// The result of verifying a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeVerificationResult {
-    /// Right: the index of the candidate.
+    /// The code matches the candidate with this index.
     Valid(usize),
-    /// Wrong: a failure was counted against every candidate, the account and the origin.
+    /// The code matches no candidate. A failure was counted against every candidate, the account and the origin.
     Invalid,
-    /// Rejected by the rate limits; nothing was compared or counted.
+    /// The rate limits rejected the attempt; nothing was compared or counted.
     RateLimited {
-        /// How long to wait.
+        /// How long attempts are still rejected.
         retry_after: Duration,
     },
 }
@@ -46,30 +46,30 @@ pub enum CodeVerificationResult {
 /// A code to be stored.
 #[derive(Clone, Debug)]
 pub struct NewCode {
-    /// The key it is found by; it replaces an older code there.
+    /// The key under which the code is stored. It replaces an older code with the same key.
     pub key: CodeKey,
-    /// Its keyed hash.
+    /// The keyed hash of the code.
     pub tag: MacTag,
-    /// The epoch of its user's credential; 0 if no user has the identifier yet.
+    /// The epoch of the user's credential; 0 if no user has the identifier yet.
     pub epoch: i64,
-    /// When it expires.
+    /// When the code expires.
     pub expires: Timestamp,
 }
 
 /// One use to be counted against a quota.
 #[derive(Clone, Debug)]
 pub struct QuotaUse {
-    /// The key that uses are counted under.
+    /// The key under which uses are counted.
     pub key: String,
     /// The quota that applies.
     pub quota: Quota,
 }
 
-/// A quota is exhausted; nothing was counted.
+/// A use was rejected because a quota is exhausted; nothing was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuotaExceeded {
-    /// How long until every use is within its quota.
+    /// How long until all uses are within their quotas.
     pub retry_after: Duration,
-    /// The index of the use that exceeds its quota; of several, the last.
+    /// The index of the use whose quota is exhausted; the last one if there are several.
     pub index: usize,
 }

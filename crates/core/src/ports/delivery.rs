@@ -1,4 +1,4 @@
-//! Delivery of verification codes by mail or short message.
+//! Delivery of verification codes by mail or short message, in the background.
 
 use async_trait::async_trait;
 
@@ -15,9 +15,9 @@ pub struct CodeMessage {
     pub at: Timestamp,
     /// The recipient.
     pub to: Recipient,
-    /// What the code is for.
+    /// The purpose of the code.
     pub purpose: CodePurpose,
-    /// The dialect that sends it, which decides the language of the message.
+    /// The dialect that sends the code, which decides the language of the message.
     pub dialect: DialectName,
     /// The code.
     pub code: Code,
@@ -26,8 +26,8 @@ pub struct CodeMessage {
 /// Delivers codes to their recipients.
 #[async_trait]
 pub trait Delivery: Send + Sync {
-    /// Whether a message to `to` would be accepted. Called before anything is looked up or counted, so that a send
-    /// that must fail consumes no quota and its failure does not reveal whether the recipient has an account.
+    /// Checks whether a message to `to` would be accepted. Called before anything is looked up or counted, so that a
+    /// send which cannot succeed consumes no quota and does not reveal whether the recipient has an account.
     ///
     /// # Errors
     /// [`crate::Error::Unavailable`] if the message would not be accepted.
@@ -35,12 +35,13 @@ pub trait Delivery: Send + Sync {
         Ok(())
     }
 
-    /// Queues a message for delivery and returns at once, so that the response time reveals nothing.
+    /// Queues a message for delivery and returns at once, so that the response time does not reveal whether a message
+    /// is sent (timing side channel).
     ///
     /// # Errors
     /// [`crate::Error::Unavailable`] if the message cannot be queued.
     fn dispatch(&self, message: CodeMessage) -> Result<()>;
 
-    /// Graceful shutdown: waits, for seconds at most, until queued messages are delivered or given up.
+    /// Graceful shutdown: waits, for seconds at most, until queued messages are delivered or abandoned.
     async fn drain(&self) {}
 }

@@ -86,8 +86,8 @@ pub struct SaltedLoginUsage {
     pub last_login: Option<Timestamp>,
 }
 
-/// The registry of keys, the rows sealed under them, and whether salted logins are disabled. Durable, and shared by every
-/// process on this database.
+/// The registry of keys, the rows sealed under them, and whether salted logins are disabled. Durable, and shared by
+/// every process on this database.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
     /// Every registered key, of every kind.
@@ -146,7 +146,8 @@ pub trait KeyStore: Send + Sync {
 /// Key rotation in a running process: loads newly registered keys and drops retired ones.
 #[async_trait]
 pub trait KeyRefresher: Send + Sync {
-    /// Loads keys that were registered since the last refresh. Refreshes at most once a second, so it may be called often.
+    /// Loads keys that were registered since the last refresh. Refreshes at most once a second, so it may be called
+    /// often.
     async fn refresh_if_due(&self);
 
     /// Whether the key of this name is registered but could not be loaded by this process.

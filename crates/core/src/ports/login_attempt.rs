@@ -1,4 +1,4 @@
-//! A login attempt as the state store counts and records it: rate limits, replay protection, trusted origins.
+//! A login attempt as the state store checks, counts and records it: rate limits, replay protection, trusted origins.
 
 use std::time::Duration;
 
@@ -9,28 +9,29 @@ use crate::session::NewSession;
 use crate::time::Timestamp;
 use crate::user::UserId;
 
-/// What the rate limits count a guess at a password or code by.
+/// An attempt with a password or code, with the keys and limits by which it is counted.
 #[derive(Clone, Debug)]
 pub struct LoginAttempt {
-    /// The account's key: see [`LoginAttempt::account_key`].
+    /// The key under which the account's failures are counted: see [`LoginAttempt::account_key`].
     pub account: String,
-    /// The epoch of the account's credential; 0 for an unknown account. An origin is trusted under one epoch only, so
-    /// changing or resetting the password also revokes the trust that an attacker's login has gained.
+    /// The epoch of the account's credential; 0 for an unknown account. An origin is trusted under one epoch only, so a
+    /// change or reset of the password also revokes the trust that an attacker's login has gained.
     pub epoch: i64,
-    /// Where the attempt comes from.
+    /// The origin of the attempt.
     pub origin: Origin,
     /// When the attempt is made.
     pub now: Timestamp,
-    /// When the client made the salted proof, if timestamps are checked. A proof made in the second in which the store
-    /// was created, or before, is stale: the store cannot know whether it was accepted before.
+    /// When the client claims to have made the salted proof; `None` for other proofs, and if timestamps are not
+    /// checked. A proof made in the second in which the state store was created, or before, is stale, because the store
+    /// cannot know whether the proof was accepted before.
     pub proof_made_at: Option<Timestamp>,
     /// The rate limits in force.
     pub limits: LoginLimits,
 }
 
 impl LoginAttempt {
-    /// The key that an account's failures are counted under: the user's id, or a hash of an identifier that no user
-    /// has.
+    /// The key under which an account's failures are counted: the user's id; for an identifier that no user has, a hash
+    /// of the identifier.
     pub fn account_key(user: Option<UserId>, identifier_key: &str) -> String {
         match user {
             Some(id) => format!("user:{id}"),
@@ -40,19 +41,19 @@ impl LoginAttempt {
     }
 }
 
-/// What the rate limits decide before a proof is verified.
+/// The decision of the rate limits before a proof is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateLimitDecision {
     /// The attempt may proceed.
     Allowed {
-        /// Failures on the counter that applies: the account's, or the origin's own at this account if it is trusted.
+        /// Failures on the counter that applies: the account's counter, or that of a trusted origin at this account.
         failures: u32,
-        /// Whether the account trusts the origin: a login from there succeeded lately.
+        /// Whether the account trusts the origin, because a login from it has succeeded within the trust's lifetime.
         trusted_origin: bool,
     },
-    /// The attempt is rejected; nothing may be verified or counted.
+    /// The attempt is rejected, and nothing may be verified or counted.
     RateLimited {
-        /// How long to wait.
+        /// How long attempts are still rejected.
         retry_after: Duration,
     },
 }
@@ -60,49 +61,49 @@ pub enum RateLimitDecision {
 /// A proof that may be accepted only once (replay protection).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsedProof {
-    /// A hash over user and digest.
+    /// The timestamp of the proof, followed by a hash over user and digest.
     pub key: [u8; 32],
-    /// Until when it is remembered.
+    /// Until when the proof is remembered.
     pub expires: Timestamp,
 }
 
-/// Permission to present an accepted proof once more, for a client that may have lost the response.
+/// Permission to present an accepted proof once more, for a client that may not have received the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RepeatPermit {
-    /// A hash over the proof's key, the dialect and the origin.
+    /// A hash over the proof's key, the dialect, the accepted users and the origin.
     pub key: [u8; 32],
     /// Until when the permit is valid.
     pub expires: Timestamp,
-    /// Whether the user store knows the proof as used. The proof is then accepted only with a permit, even if the
-    /// state store does not remember it.
-    pub required: bool,
+    /// Whether the user store has recorded the proof as used before. The proof is then accepted only with a stored
+    /// permit, even if the state store does not remember the proof.
+    pub is_required: bool,
 }
 
 /// Whether the proof of a login attempt is correct.
 #[derive(Clone, Debug)]
 pub enum ProofResult {
-    /// The proof is wrong: count a failure.
+    /// The proof is wrong, so a failure is counted.
     Invalid,
-    /// The proof is correct.
+    /// The proof is correct, and has these effects if the attempt is accepted.
     Valid(Box<SuccessEffects>),
 }
 
-/// What a correct proof changes in the state store: all of it or nothing.
+/// The changes that a correct proof makes in the state store: all or none.
 #[derive(Clone, Debug, Default)]
 pub struct SuccessEffects {
     /// The proof to record, if it may be accepted only once.
     pub used_proof: Option<UsedProof>,
-    /// The permit to repeat the proof. The first use stores it, one repetition consumes it.
+    /// The permit to repeat the proof. The first use of the proof stores the permit, and one repetition consumes it.
     pub repeat_permit: Option<RepeatPermit>,
-    /// The code that was presented as a challenge, to be consumed.
+    /// The code to consume, which the client presented as the answer to a challenge.
     pub consumed_code: Option<CodeKey>,
-    /// What happens to the account's trust in the origin. Nothing for a disabled user.
+    /// The change of the account's trust in the origin; none for a disabled user.
     pub origin_trust: OriginTrustChange,
     /// The session to open.
     pub session: Option<NewSession>,
 }
 
-/// What a correct proof does to the account's trust in its origin.
+/// The change that a correct proof makes in the account's trust in the origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OriginTrustChange {
     /// The trust stays as it was.
@@ -115,17 +116,18 @@ pub enum OriginTrustChange {
 /// How the state store recorded a login attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptOutcome {
-    /// As its [`ProofResult`] says.
+    /// A correct proof was accepted and its effects were applied, or the failure of a wrong proof was counted.
     Recorded,
-    /// Rejected by the rate limits, because of failures since they were checked; nothing was counted.
+    /// Rejected by the rate limits; nothing was counted.
     RateLimited {
-        /// How long to wait.
+        /// How long attempts are still rejected.
         retry_after: Duration,
     },
-    /// The proof was made in the second in which this store was created, or before; nothing was counted.
+    /// Rejected because the proof was made in the second in which this store was created, or before; nothing was
+    /// counted.
     ProofStale,
-    /// The proof was accepted before; nothing was changed.
+    /// Rejected because the proof was accepted before and no permit allows the repetition; nothing was changed.
     ProofReplayed,
-    /// The code was consumed by another attempt meanwhile; nothing was changed.
+    /// Rejected because the code to consume does not exist any more; nothing was changed.
     CodeConsumed,
 }

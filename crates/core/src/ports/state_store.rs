@@ -1,4 +1,4 @@
-//! The state store: rate limits, replay protection, sessions, codes, tickets and captchas.
+//! The state store: rate limits and quotas, replay protection, sessions, codes, tickets and captchas.
 
 use async_trait::async_trait;
 
@@ -13,24 +13,25 @@ use crate::user::UserId;
 
 /// Short-lived state, shared by all instances.
 ///
-/// The store may lose its contents (an operator may empty it), so its readers must fail closed.
+/// The store may lose its contents, for instance because an operator empties it, so use cases must fail closed: a
+/// missing record never grants access.
 #[async_trait]
 pub trait StateStore: Send + Sync {
-    /// When this store was created empty: proofs dated in that second or before may have been accepted already.
+    /// When this store was created empty. Proofs dated in that second or before may have been accepted already.
     async fn created_at(&self) -> Result<Timestamp>;
 
-    /// What the rate limits decide on `attempt`. Counts nothing.
+    /// Whether the rate limits allow `attempt`. Counts nothing.
     async fn check_rate_limit(&self, attempt: &LoginAttempt) -> Result<RateLimitDecision>;
 
-    /// Records a login attempt in one round trip. Checks the rate limits again first, then compares
-    /// [`LoginAttempt::proof_made_at`] with [`StateStore::created_at`].
+    /// Records a login attempt in one round trip. Checks the rate limits first, then compares
+    /// [`LoginAttempt::proof_made_at`] with [`StateStore::created_at`], then detects replays and consumes the code.
     async fn record_login_attempt(&self, attempt: &LoginAttempt, proof_result: &ProofResult) -> Result<AttemptOutcome>;
 
-    /// Checks the rate limits, verifies a guess at a code and counts it, in one round trip.
+    /// Checks the rate limits and verifies a code in one round trip. A wrong code is counted as a failure.
     async fn verify_code(&self, attempt: &LoginAttempt, guess: &CodeVerification) -> Result<CodeVerificationResult>;
 
-    /// Counts one use of each of `uses` and stores `code`, if there is one. If a use exceeds its quota, nothing is
-    /// counted or stored, and the use is returned.
+    /// Counts all of `uses` and stores `code`, if there is one. If a use exceeds its quota, nothing is counted or
+    /// stored, and the exceeded quota is returned.
     async fn consume_quotas(
         &self,
         uses: &[QuotaUse],
@@ -41,14 +42,15 @@ pub trait StateStore: Send + Sync {
     /// The session with this key, if it has not expired.
     async fn find_session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>>;
 
-    /// Stores a session, replacing one with the same key. While its user has more than [`NewSession::max_per_user`],
-    /// the oldest of the others end; at most 1,000 at once, where the limit was lowered.
+    /// Stores a session, and replaces a session with the same key. If the user then has more than
+    /// [`NewSession::max_per_user`] sessions, the oldest others end, at most 1,000 in one call (more are left only
+    /// after the limit was lowered).
     async fn open_session(&self, new: &NewSession) -> Result<()>;
 
     /// Stores a session's `last_seen` and `expires` after it was used. Does nothing if the session is gone.
     async fn touch_session(&self, key: &TokenKey, session: &Session) -> Result<()>;
 
-    /// Moves a session to a new epoch, so that it survives the change of password that it made.
+    /// Moves a session to a new epoch, so that the session survives the change of password that it was used for.
     async fn set_session_epoch(&self, key: &TokenKey, epoch: i64) -> Result<()>;
 
     /// Ends a session of this user. Returns whether there was one.
@@ -57,8 +59,8 @@ pub trait StateStore: Send + Sync {
     /// Stores a ticket.
     async fn store_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()>;
 
-    /// Removes a ticket and returns it, if it has this kind and audience and has not expired. Otherwise the ticket
-    /// stays.
+    /// Removes a ticket and returns it, if it has this kind and audience and has not expired. A ticket of another kind
+    /// or audience stays.
     async fn redeem_ticket(
         &self,
         key: &TokenKey,
@@ -70,20 +72,20 @@ pub trait StateStore: Send + Sync {
     /// Records that a captcha was issued.
     async fn store_captcha(&self, id: u64, expires: Timestamp) -> Result<()>;
 
-    /// Counts a view of a captcha: `true` if it was issued, has not expired, was not consumed, and was viewed fewer
-    /// than `max_views` times before.
+    /// Counts a view of a captcha. Returns `true` if the captcha was issued, has not expired, was not consumed, and was
+    /// viewed fewer than `max_views` times before.
     async fn count_captcha_view(&self, id: u64, max_views: u32, now: Timestamp) -> Result<bool>;
 
-    /// Consumes a captcha: `true` once, if it was issued and has not expired.
+    /// Consumes a captcha. Returns `true`, only once, if the captcha was issued and has not expired.
     async fn consume_captcha(&self, id: u64, now: Timestamp) -> Result<bool>;
 
-    /// Deletes what has expired by `now`, in stores that do not expire records themselves.
+    /// Deletes the records that have expired by `now`, in a store that does not expire records itself.
     async fn delete_expired(&self, now: Timestamp) -> Result<()>;
 
-    /// Succeeds if the store answers: its health check.
+    /// Health check: succeeds if the store answers.
     async fn ping(&self) -> Result<()>;
 
-    /// A misconfiguration of a store that answers, as last seen: the fault and its remedy, without secrets. Sends
-    /// nothing to the store.
+    /// The last detected misconfiguration of a store that answers: the fault and the remedy, without secrets. `None` if
+    /// there is none. Sends no request to the store.
     fn misconfiguration(&self) -> Option<String>;
 }

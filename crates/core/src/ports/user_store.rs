@@ -1,4 +1,4 @@
-//! The user store: accounts, apps and client tokens, durable.
+//! The user store: accounts, apps, client tokens, and used proofs where timestamps are not checked. Durable.
 
 use async_trait::async_trait;
 
@@ -8,7 +8,7 @@ use crate::app::{App, ClientToken};
 use crate::time::Timestamp;
 use crate::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
 
-/// Users, apps and client tokens. A write that was confirmed survives a crash.
+/// The durable store of users, apps and client tokens. A confirmed write survives a crash.
 #[async_trait]
 pub trait UserStore: Send + Sync {
     /// The account with this canonical identifier key: one indexed read.
@@ -17,7 +17,7 @@ pub trait UserStore: Send + Sync {
     /// The account with this id or number.
     async fn find_by_ref(&self, user: UserRef) -> Result<Option<Account>>;
 
-    /// Stores a user under the next number; `None` if one of its identifiers is taken.
+    /// Stores a user under the next user number; `None` if one of the identifiers is taken.
     async fn add(&self, new: &NewUser) -> Result<Option<User>>;
 
     /// Replaces the credential and sets the epoch to `next` (from [`Random::new_epoch`]) if the epoch is still `epoch`.
@@ -26,14 +26,15 @@ pub trait UserStore: Send + Sync {
     /// [`Random::new_epoch`]: crate::random::Random::new_epoch
     async fn change_credential(&self, user: UserId, epoch: i64, next: i64, new: &Credential) -> Result<bool>;
 
-    /// Replaces the credential by one for the same password, if the epoch is still `epoch` and the verifier still
-    /// `old`: another process may have upgraded it already. The epoch stays. Returns whether it was replaced.
+    /// Replaces the credential by one for the same password (rehash on login), if the epoch is still `epoch` and the
+    /// verifier is still `old`; another process may have replaced it already. The epoch stays. Returns whether the
+    /// credential was replaced.
     async fn upgrade_credential(&self, user: UserId, epoch: i64, old: &str, new: &Credential) -> Result<bool>;
 
     /// Disables or enables a user, and sets the epoch to `next`. Returns whether the user exists.
     async fn set_status(&self, user: UserId, status: UserStatus, next: i64) -> Result<bool>;
 
-    /// Up to `limit` users with numbers above `after`, in order.
+    /// Up to `limit` users with numbers above `after`, in the order of these numbers.
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>>;
 
     /// The app of this name.
@@ -48,16 +49,16 @@ pub trait UserStore: Send + Sync {
     /// Stores a client token; `false` if the name is taken.
     async fn add_client_token(&self, token: &ClientToken) -> Result<bool>;
 
-    /// Records a proof as used; `false` if it was already. Replay protection where timestamps are not checked for
-    /// freshness: the state store could not detect replays after it was emptied.
+    /// Records a proof as used; `false` if it was recorded already. This is replay protection where timestamps are not
+    /// checked for freshness, because the state store cannot detect replays after it was emptied.
     async fn mark_proof_used(&self, proof: &UsedProof) -> Result<bool>;
 
-    /// Undoes [`UserStore::mark_proof_used`] for a proof that was rejected for another reason.
+    /// Undoes [`UserStore::mark_proof_used`] for a proof that was then rejected for another reason than a replay.
     async fn unmark_proof_used(&self, proof: &UsedProof) -> Result<()>;
 
     /// Deletes up to `limit` used proofs that have expired by `now`. Returns how many.
     async fn delete_expired_proofs(&self, now: Timestamp, limit: u32) -> Result<u64>;
 
-    /// Succeeds if the store answers: its health check.
+    /// Health check: succeeds if the store answers.
     async fn ping(&self) -> Result<()>;
 }

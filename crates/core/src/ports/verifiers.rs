@@ -8,7 +8,7 @@ use crate::user::UserId;
 /// A user whose verifier is an imported hash, stored unwrapped by an earlier version. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UnwrappedHash {
-    /// The user's number; pages are in this order.
+    /// The user's number, by which pages are ordered.
     pub number: i64,
     /// The user.
     pub id: UserId,
@@ -22,16 +22,16 @@ impl std::fmt::Debug for UnwrappedHash {
     }
 }
 
-/// Bulk access to verifiers.
+/// Access to the stored verifiers of many users at once.
 #[async_trait]
 pub trait VerifierStore: Send + Sync {
-    /// How many users have an unwrapped imported hash.
+    /// How many users have an imported hash that an earlier version stored unwrapped.
     async fn count_unwrapped(&self) -> Result<u64>;
 
-    /// Up to `limit` of these users with numbers above `after`, in order.
+    /// Up to `limit` users with an unwrapped imported hash and numbers above `after`, in the order of these numbers.
     async fn list_unwrapped(&self, after: i64, limit: u32) -> Result<Vec<UnwrappedHash>>;
 
-    /// Replaces each user's verifier by the given one, which is for the same password, if it is still the one that was
-    /// read. One transaction; epochs stay. Returns how many were replaced.
+    /// Replaces, in one transaction, each verifier that is still [`UnwrappedHash::verifier`] by the given one, which is
+    /// for the same password. Epochs stay. Returns how many verifiers were replaced.
     async fn replace_verifiers(&self, changes: &[(UnwrappedHash, String)]) -> Result<u64>;
 }

@@ -1,5 +1,5 @@
-//! Fixed-window counters: of failures, with exponential backoff or a block as the penalty (account lockout), and of uses
-//! against a quota.
+//! Fixed-window counters: of failures, with exponential backoff or a block as the penalty (account lockout), and of
+//! uses against a quota.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ pub struct FailureLimit {
 /// The penalty for failures beyond the free ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Penalty {
-    /// Attempts are rejected for `base` after the first failure beyond the free ones. The wait doubles with each further
-    /// failure, up to `cap`.
+    /// Attempts are rejected for `base` after the first failure beyond the free ones. The wait doubles with each
+    /// further failure, up to `cap`.
     ExponentialBackoff {
         /// The first wait.
         base: Duration,
@@ -51,8 +51,8 @@ impl FailureCounter {
         Self { failures: 0, window_start: now, blocked_until: now }
     }
 
-    /// This counter at `now`. A new window begins if the old one has ended and no wait is left. If the clock was set back,
-    /// the count stays, and the remaining wait is cut to the longest wait of the limit.
+    /// This counter at `now`. A new window begins if the old one has ended and no wait is left. If the clock was set
+    /// back, the count stays, and the remaining wait is cut to the longest wait of the limit.
     #[must_use]
     pub fn advance_to(self, now: Timestamp, limit: &FailureLimit) -> Self {
         let latest_block_end = now.saturating_add(limit.max_wait());
@@ -93,9 +93,9 @@ impl FailureCounter {
         Self { failures, window_start: current.window_start, blocked_until }
     }
 
-    /// The number of failures to record for an origin after a failure from it, given the number `recorded` before. A new
-    /// origin is recorded only during the first failures of the counter, so that an attack from many origins cannot grow
-    /// the row without bound.
+    /// The number of failures to record for an origin after a failure from it, given the number `recorded` before. A
+    /// new origin is recorded only during the first failures of the counter, so that an attack from many origins cannot
+    /// grow the row without bound.
     pub fn origin_failures_after_failure(&self, recorded: u32) -> u32 {
         if recorded > 0 || self.failures <= MAX_ATTRIBUTED_FAILURES { recorded.saturating_add(1) } else { 0 }
     }
@@ -153,8 +153,8 @@ impl Quota {
         Self { max: self.max.saturating_mul(factor), ..self }
     }
 
-    /// The window that is open at `now`: the stored one, or a new one if there is none or it has ended. If the clock was
-    /// set back, the window is moved back too, so that it never lasts longer than its length.
+    /// The window that is open at `now`: the stored one, or a new one if there is none or it has ended. If the clock
+    /// was set back, the window is moved back too, so that it never lasts longer than its length.
     pub fn current_window(&self, stored: Option<QuotaWindow>, now: Timestamp) -> QuotaWindow {
         let current = stored.map(|window| QuotaWindow { start: window.start.min(now), ..window });
         current.filter(|window| now < self.window_end(window)).unwrap_or(QuotaWindow { used: 0, start: now })

@@ -1,4 +1,4 @@
-//! Registering an app (MeFP) with its secret.
+//! Registering an app (MeFP) with a secret (administrator).
 
 use zeroize::Zeroizing;
 
@@ -7,14 +7,16 @@ use crate::app::App;
 use crate::event::Action;
 use crate::{Dependencies, Error, Result, UseCases};
 
-/// The length of an app's secret, which serves as the initialization vector of AES-CBC.
+/// The length of an app's secret in bytes. The MeFP dialect uses the secret as the initialization vector of AES-CBC.
 pub const SECRET_LENGTH: usize = 16;
 
 impl UseCases {
-    /// Registers an app with `secret` (16 bytes of printable ASCII) or a random one. Returns the secret.
+    /// Registers an app that may hand its users over to the apps `may_token`, with `secret` (16 printable ASCII
+    /// characters without space) or a random secret. Returns the secret.
     ///
     /// # Errors
-    /// `Invalid` name, secret or `may_token`, `IdentifierTaken`; `Unavailable`, `Internal`.
+    /// `Invalid` for the name, the secret or `may_token`; `IdentifierTaken` if an app has the name; `Unavailable`,
+    /// `Internal`.
     pub async fn add_app(
         &self,
         name: &str,

@@ -22,11 +22,11 @@ pub struct AddUserRequest {
     pub role: Role,
     /// Personal data.
     pub profile: Profile,
-    /// The password or its hash.
+    /// The password, or a hash of the password from another system.
     pub secret: ProvidedSecret,
 }
 
-/// What the administrator knows of the user's password. Never printed.
+/// The password or hash that the administrator provides for the user. Never printed.
 pub enum ProvidedSecret {
     /// The password.
     Password(NewPassword),
@@ -47,7 +47,7 @@ impl UseCases {
     /// Adds a user.
     ///
     /// # Errors
-    /// `IdentifierTaken`; `Busy`, `Unavailable`, `Internal`.
+    /// `Invalid` for a profile field with an invisible character; `IdentifierTaken`; `Busy`, `Unavailable`, `Internal`.
     pub async fn add_user(&self, request: AddUserRequest) -> Result<User> {
         let mut audit = AuditScope::start_for_administrator(&self.deps, Action::AddUser);
         let outcome = create_user(&self.deps, request).await;

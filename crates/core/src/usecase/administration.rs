@@ -1,6 +1,7 @@
-//! Administration of a whole database: keys, salted logins, imported hashes, the audit log.
+//! Administration of a whole database: key rotation, salted logins, migration of imported hashes, the audit log.
 //!
-//! It needs no sealing or signing key, so its commands work where a key is lost.
+//! [`Administration`] itself holds no key, so its commands can run when a key is lost. Resealing is given the keys that
+//! it needs.
 
 use std::sync::Arc;
 
@@ -38,8 +39,8 @@ pub struct AdministrationDependencies {
     pub random: Arc<dyn Random>,
 }
 
-/// The use cases of the `stele` command that work on a database as a whole. Their errors are [`Error::Unavailable`] and
-/// [`Error::Internal`] unless a method names others.
+/// The use cases of the `stele` command that work on a database as a whole. The methods fail with
+/// [`Error::Unavailable`] or [`Error::Internal`] unless their documentation names other errors.
 ///
 /// [`Error::Unavailable`]: crate::Error::Unavailable
 /// [`Error::Internal`]: crate::Error::Internal
@@ -59,12 +60,13 @@ impl Administration {
         self.deps.clock.now()
     }
 
-    /// A user by name, phone or e-mail address, else by id or number. Fails with `UnknownUser` if there is none.
+    /// Finds a user by name, phone number or e-mail address, else by id or user number. Fails with `UnknownUser` if
+    /// there is none.
     pub async fn find_user(&self, text: &str) -> Result<User> {
         find_user(self.deps.users.as_ref(), text).await
     }
 
-    /// Up to `limit` entries of the audit log that match `filter`, starting after the entry `after`.
+    /// Up to `limit` entries of the audit log that match `filter`, in `order`, starting after the entry `after`.
     pub async fn audit_log(
         &self,
         filter: &AuditLogFilter,
@@ -100,13 +102,13 @@ impl Administration {
         self.deps.keys.retire_key(name).await
     }
 
-    /// How many rows are sealed under keys older than the one that seals now.
+    /// How many rows are sealed under keys older than the active one.
     pub async fn count_pending_reseals(&self, sealer: &Sealer) -> Result<u64> {
         reseal::count_pending(&self.reseal_job(sealer)).await
     }
 
-    /// Key rotation: reseals rows of older keys under the newest one. `progress` receives the number of rows of each
-    /// batch. Batches completed before an error are kept.
+    /// Key rotation: reseals under the active key the rows that are sealed under older keys. `progress` receives the
+    /// number of rows of each batch. Batches completed before an error are kept.
     pub async fn reseal(&self, sealer: &Sealer, progress: &mut (dyn FnMut(u64) + Send)) -> Result<ResealReport> {
         reseal::reseal(&self.reseal_job(sealer), progress).await
     }
@@ -133,7 +135,8 @@ impl Administration {
     }
 
     /// Migration: wraps in argon2id the imported hashes that an earlier version stored unwrapped, `concurrency` (1 to
-    /// 256) at a time. `progress` receives the number of rows of each batch. Batches completed before an error are kept.
+    /// 256) at a time. `progress` receives the number of rows of each batch. Batches completed before an error are
+    /// kept.
     pub async fn wrap_hashes(
         &self,
         hasher: &Hasher,

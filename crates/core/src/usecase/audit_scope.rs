@@ -1,11 +1,13 @@
-//! Audit scope: records exactly one audit event for a use case, however it ends.
+//! Audit scope: a guard that records exactly one audit event for a use case, whether it succeeds, fails or is
+//! cancelled.
 
 use super::RequestInfo;
 use crate::event::{Action, EntryPoint, Event, Outcome, Subject};
 use crate::session::DialectName;
 use crate::{Dependencies, Result};
 
-/// A use case in progress. If it is dropped before it finished, the client has disconnected, and that is recorded.
+/// A use case in progress. If the scope is dropped before it is finished, the use case was cancelled because the client
+/// disconnected, and the scope records [`Outcome::ClientDisconnected`].
 pub(super) struct AuditScope<'a> {
     deps: &'a Dependencies,
     action: Action,
@@ -15,41 +17,41 @@ pub(super) struct AuditScope<'a> {
 }
 
 impl<'a> AuditScope<'a> {
-    /// A use case that `caller` requests.
+    /// Starts the scope of a use case that `caller` requests.
     pub(super) fn start(deps: &'a Dependencies, action: Action, caller: &RequestInfo) -> Self {
         let entry_point =
             EntryPoint { dialect: caller.dialect, app: caller.app.clone(), origin: Some(caller.origin.clone()) };
         Self { deps, action, entry_point: Some(entry_point), subject: None, is_finished: false }
     }
 
-    /// A use case in `dialect` that has no rate limit.
+    /// Starts the scope of a use case that a client requests in `dialect` and that no rate limit counts.
     pub(super) fn start_without_rate_limit(deps: &'a Dependencies, action: Action, dialect: DialectName) -> Self {
         let entry_point = EntryPoint { dialect, app: String::new(), origin: None };
         Self { deps, action, entry_point: Some(entry_point), subject: None, is_finished: false }
     }
 
-    /// A use case of an administrator.
+    /// Starts the scope of a use case that an administrator requests.
     pub(super) fn start_for_administrator(deps: &'a Dependencies, action: Action) -> Self {
         Self { deps, action, entry_point: None, subject: None, is_finished: false }
     }
 
-    /// Sets the subject, once it is known.
+    /// Sets the user or record that the event concerns, once it is known.
     pub(super) fn set_subject(&mut self, subject: impl Into<Subject>) {
         self.subject = Some(subject.into());
     }
 
-    /// Replaces the action by a more precise one.
+    /// Replaces the action by a more precise one, once the kind of a proof is known.
     pub(super) fn set_action(&mut self, action: Action) {
         self.action = action;
     }
 
-    /// Records the outcome of `result`, and returns it.
+    /// Records the outcome of `result`, and returns `result`.
     pub(super) fn finish<T>(mut self, result: Result<T>) -> Result<T> {
         self.record(Outcome::from_result(&result));
         result
     }
 
-    /// Records an outcome that the result does not show.
+    /// Records an outcome that differs from the result that the client gets.
     pub(super) fn finish_with_outcome(mut self, outcome: Outcome) {
         self.record(outcome);
     }

@@ -1,15 +1,16 @@
-//! Session authentication: from a session token to its user.
+//! Session authentication: finds the live session and the user of a session token.
 
 use crate::session::{DialectName, Session, Token, TokenKey, touch_interval};
 use crate::user::{Account, UserRef};
 use crate::{Dependencies, Error, Result, UseCases};
 
 impl UseCases {
-    /// The session of `token` in `dialect` and its user. Use of a session extends its lifetime.
+    /// Finds the session of `token` in `dialect`, and its user with the credential. Using a session extends its
+    /// lifetime.
     ///
     /// # Errors
     /// `NotAuthenticated` if the session is unknown, expired, of another dialect, of an older credential or of a
-    /// disabled user; `Unavailable`, `Internal`: without the stores' answer no session is valid.
+    /// disabled user; `Unavailable`, `Internal` (if a store does not answer, no session is valid).
     pub async fn authenticate(&self, dialect: DialectName, token: &Token) -> Result<(Session, Account)> {
         authenticate(&self.deps, dialect, token).await
     }
@@ -23,7 +24,8 @@ pub(super) async fn authenticate(
     find_live_session(deps, dialect, &token.key()).await?.ok_or(Error::NotAuthenticated)
 }
 
-/// The session under `key`, if it is valid.
+/// The session under `key` and its user; `None` if the session is unknown, expired, of another dialect or epoch, or of
+/// a disabled user. Extends the session's lifetime.
 pub(super) async fn find_live_session(
     deps: &Dependencies,
     dialect: DialectName,

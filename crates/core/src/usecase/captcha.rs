@@ -1,5 +1,5 @@
-//! Captchas (JWT document, 生成验证码), a challenge against brute force. The text is derived from the id with a key, so only
-//! the ids in use are stored.
+//! Captchas (JWT document, 生成验证码), a challenge against brute force. A captcha's text is derived from the id with a key,
+//! so only the ids in use are stored.
 
 use subtle::ConstantTimeEq as _;
 
@@ -10,18 +10,19 @@ use crate::event::Action;
 use crate::text;
 use crate::{Dependencies, Error, Result, UseCases};
 
-/// Ids are below 2^53, which every JSON parser reads as exact integers.
+/// Captcha ids are below 2^53, so that every JSON parser reads them as exact integers.
 const ID_LIMIT: u64 = 1 << 53;
 const TEXT_LENGTH: usize = 5;
-/// Letters and digits that are not easily confused.
+/// Letters and digits that are not easily confused with each other.
 const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxy3456789";
 
-/// A client's solution of a captcha. Its text is never printed.
+/// A client's solution of a captcha. The text is never printed.
 #[derive(Clone)]
 pub struct CaptchaSolution {
     /// The captcha's id.
     pub id: u64,
-    /// What the client read in the image; letter case, white space and hyphens are ignored.
+    /// The text that the client read in the image. Letter case, white space, hyphens and invisible characters are
+    /// ignored.
     pub text: String,
 }
 
@@ -31,11 +32,12 @@ impl std::fmt::Debug for CaptchaSolution {
     }
 }
 
-/// What a captcha's image is drawn from: the same for an id each time and on every instance. Never printed.
+/// The text and noise seed from which a captcha's image is drawn: the same for an id each time and on every instance.
+/// Never printed.
 pub struct CaptchaImage {
-    /// The text it shows.
+    /// The text that the image shows.
     pub text: String,
-    /// The seed of its noise.
+    /// The seed of the image's noise.
     pub seed: [u8; 32],
 }
 
@@ -52,12 +54,12 @@ impl UseCases {
     /// `RateLimited`; `Unavailable`, `Internal`.
     pub async fn issue_captcha(&self, caller: &RequestInfo) -> Result<u64> {
         let audit = AuditScope::start(&self.deps, Action::IssueCaptcha, caller);
-        let outcome = issue(&self.deps, caller).await;
+        let outcome = store_new_captcha(&self.deps, caller).await;
         audit.finish(outcome)
     }
 }
 
-async fn issue(deps: &Dependencies, caller: &RequestInfo) -> Result<u64> {
+async fn store_new_captcha(deps: &Dependencies, caller: &RequestInfo) -> Result<u64> {
     let uses = origin_quota_uses("captcha", &caller.origin, deps.policy.send_quotas.captcha);
     if let Some(exceeded) = deps.state.consume_quotas(&uses, None, deps.now()).await? {
         return Err(Error::RateLimited { retry_after: exceeded.retry_after });
@@ -68,8 +70,8 @@ async fn issue(deps: &Dependencies, caller: &RequestInfo) -> Result<u64> {
 }
 
 impl UseCases {
-    /// What to draw for `id`, at most [`Policy::captcha_views`] times; `None` if it was not issued, has expired, was
-    /// tried, or was viewed that often.
+    /// The image to draw for the captcha `id`; `None` if the captcha was not issued, has expired, was solved or tried
+    /// before, or was viewed [`Policy::captcha_views`] times already.
     ///
     /// # Errors
     /// `Unavailable`, `Internal`.
@@ -77,12 +79,12 @@ impl UseCases {
     /// [`Policy::captcha_views`]: crate::policy::Policy::captcha_views
     pub async fn view_captcha(&self, id: u64) -> Result<Option<CaptchaImage>> {
         let may_view = self.deps.state.count_captcha_view(id, self.deps.policy.captcha_views, self.deps.now()).await?;
-        let seed = || self.deps.mac.tag(&[b"captcha-noise", &id.to_be_bytes()]);
-        Ok(may_view.then(|| CaptchaImage { text: expected_text(&self.deps, id), seed: seed() }))
+        let derive_seed = || self.deps.mac.tag(&[b"captcha-noise", &id.to_be_bytes()]);
+        Ok(may_view.then(|| CaptchaImage { text: expected_text(&self.deps, id), seed: derive_seed() }))
     }
 }
 
-/// Whether `solution` is correct. Each captcha can be tried once only, whatever the result.
+/// Whether `solution` is correct. A captcha can be tried only once, whether or not the solution is correct.
 ///
 /// # Errors
 /// `Unavailable`, `Internal`.

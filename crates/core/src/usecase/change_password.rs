@@ -70,11 +70,11 @@ async fn verify_and_change(
             return Err(Error::NotAllowed);
         }
     }
-    let key = match user {
+    let identifier_key = match user {
         UserRef::Id(id) => id.to_string(),
         UserRef::Number(number) => number.to_string(),
     };
-    let attempt = caller.login_attempt(deps, account.as_ref(), &key);
+    let attempt = caller.login_attempt(deps, account.as_ref(), &identifier_key);
     let proof_request = ProofRequest {
         account,
         attempt,
@@ -90,14 +90,15 @@ async fn verify_and_change(
     audit.set_action(Action::ChangePassword(verified.kind));
     let account = verified.account;
 
-    // An imported hash may just have been rehashed; the epoch shows whether the password is still the same.
-    let new = credential::create(deps, account.user.id, password.as_digest()).await?;
+    // The verifier may just have been replaced by a rehash on login, so the epoch is compared, which changes only with
+    // the password or the user's status.
+    let new_credential = credential::create(deps, account.user.id, password.as_digest()).await?;
     let (token, epoch) = (Token::generate(deps.random.as_ref()), deps.random.new_epoch());
-    if !deps.users.change_credential(account.user.id, account.epoch, epoch, &new).await? {
+    if !deps.users.change_credential(account.user.id, account.epoch, epoch, &new_credential).await? {
         return Err(Error::WrongPassword);
     }
     let session = new_session(deps, caller, account.user.id, epoch);
-    let new = NewSession { key: token.key(), session, max_per_user: deps.policy.sessions_per_user };
-    deps.state.open_session(&new).await?;
-    Ok(AuthenticatedSession { user: account.user, token, session: new.session })
+    let opened_session = NewSession { key: token.key(), session, max_per_user: deps.policy.sessions_per_user };
+    deps.state.open_session(&opened_session).await?;
+    Ok(AuthenticatedSession { user: account.user, token, session: opened_session.session })
 }

@@ -1,4 +1,5 @@
-//! Checking a code without consuming it (MeFP document, 验证验证码), and the verification that other use cases share.
+//! Checking a code without consuming it (MeFP document, 验证验证码), and the verification of codes that other use cases
+//! share.
 
 use super::RequestInfo;
 use super::audit_scope::AuditScope;
@@ -9,8 +10,8 @@ use crate::ports::{CodeVerification, CodeVerificationResult, LoginAttempt, OnCod
 use crate::{Dependencies, Error, Result, UseCases};
 
 impl UseCases {
-    /// Checks `code`, which was sent to `to` in this dialect through this app for any of `purposes`. A wrong guess is
-    /// counted.
+    /// Checks whether `code` was sent to `to` for one of `purposes`, in the caller's dialect and through the caller's
+    /// app. A correct code stays valid; a wrong code is counted as a failure.
     ///
     /// # Errors
     /// `WrongCode`, `RateLimited`; `Unavailable`, `Internal`.
@@ -44,7 +45,8 @@ async fn verify_without_consuming(
     verify_code(deps, caller, &attempt, &keys, code, OnCodeMatch::Keep).await
 }
 
-/// Verifies a guess at the codes under `keys`, which must have been sent under the attempt's epoch, and counts it.
+/// Verifies `code` against the codes under `keys`, which must have been sent under the attempt's epoch. A wrong code is
+/// counted as a failure.
 pub(super) async fn verify_code(
     deps: &Dependencies,
     caller: &RequestInfo,

@@ -1,4 +1,4 @@
-//! Tokens of client applications (TMS document: its logins also carry one).
+//! Client tokens, which identify client applications: TMS logins carry one beside the user's proof (TMS document).
 
 use super::audit_scope::AuditScope;
 use crate::app::ClientToken;
@@ -7,10 +7,11 @@ use crate::session::Token;
 use crate::{Dependencies, Error, Result, UseCases};
 
 impl UseCases {
-    /// Adds a client token. It is stored hashed, so this is the only time that it can be shown.
+    /// Adds a client token for the application `name` (administrator). Only the hash of the token is stored, so the
+    /// token cannot be shown again.
     ///
     /// # Errors
-    /// `Invalid` name, `IdentifierTaken`; `Unavailable`, `Internal`.
+    /// `Invalid` for the name; `IdentifierTaken` if a client token has the name; `Unavailable`, `Internal`.
     pub async fn add_client_token(&self, name: &str) -> Result<Token> {
         let mut audit = AuditScope::start_for_administrator(&self.deps, Action::AddClientToken);
         let outcome = create_token(&self.deps, name, &mut audit).await;
@@ -29,10 +30,10 @@ async fn create_token(deps: &Dependencies, name: &str, audit: &mut AuditScope<'_
 }
 
 impl UseCases {
-    /// The client application that has this token.
+    /// Finds the client application of a token.
     ///
     /// # Errors
-    /// `NotAuthenticated` if no application has it; `Unavailable`, `Internal`.
+    /// `NotAuthenticated` if no application has the token; `Unavailable`, `Internal`.
     pub async fn authenticate_client(&self, token: &Token) -> Result<ClientToken> {
         self.deps.users.find_client_token(&token.key().0).await?.ok_or(Error::NotAuthenticated)
     }

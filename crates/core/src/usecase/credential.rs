@@ -1,4 +1,4 @@
-//! Creating and upgrading credentials: verifier and sealed digest, import of hashes, rehash on login.
+//! Credentials: creation with verifier and sealed digest, import of password hashes, rehash on login.
 
 use crate::password::PasswordDigest;
 use crate::seal::SealedSecret;
@@ -6,18 +6,18 @@ use crate::user::{Account, Credential, UserId};
 use crate::verifier::{self, ImportedHash, PresentedSecret};
 use crate::{Dependencies, Result};
 
-/// The context that a user's digest is sealed for.
+/// The context for which a user's digest is sealed (additional data).
 pub(crate) fn seal_context(user: UserId) -> Vec<u8> {
     [b"user\0", user.as_bytes().as_slice()].concat()
 }
 
-/// The credential for `digest`: an argon2id verifier, and the sealed digest if salted logins are enabled.
+/// Creates the credential for `digest`: an argon2id verifier, and the sealed digest if salted logins are enabled.
 pub(super) async fn create(deps: &Dependencies, user: UserId, digest: &PasswordDigest) -> Result<Credential> {
     let verifier = deps.hasher.hash(digest.clone(), deps.random.bits128()).await?;
     Ok(Credential { verifier, sealed: seal_digest(deps, user, digest) })
 }
 
-/// The credential for an imported hash, until its first use. Nothing cheaper than argon2id is stored.
+/// Creates the credential for an imported hash, which a login replaces. A weak hash is stored only wrapped in argon2id.
 pub(super) async fn import(deps: &Dependencies, user: UserId, hash: ImportedHash) -> Result<Credential> {
     let verifier = match hash {
         ImportedHash::Digest(digest) => return create(deps, user, &digest).await,
@@ -27,9 +27,10 @@ pub(super) async fn import(deps: &Dependencies, user: UserId, hash: ImportedHash
     Ok(Credential { verifier, sealed: None })
 }
 
-/// Rehash on login: replaces an outdated credential of a user who has just proved `secret`. Outdated are an imported
-/// hash, a cheaper cost, and a digest that is not sealed though salted logins are enabled, or is though they are not. A
-/// hash is never replaced by a cheaper one, nor one that another process has replaced since `account` was read.
+/// Rehash on login: replaces an outdated credential of a user who has just proved `secret`. A credential is outdated if
+/// its verifier is an imported hash or of a lower cost than the current one, if its digest is not sealed although
+/// salted logins are enabled, or if its digest is sealed although they are disabled. A hash is never replaced by a
+/// cheaper one. If another process has replaced the credential since `account` was read, nothing changes.
 pub(super) async fn rehash_on_login(deps: &Dependencies, account: &Account, secret: &PresentedSecret) -> Result<()> {
     let old = &account.credential;
     let is_current = verifier::is_current(&old.verifier, deps.hasher.cost());
@@ -46,7 +47,7 @@ pub(super) async fn rehash_on_login(deps: &Dependencies, account: &Account, secr
     Ok(())
 }
 
-/// The sealed digest for the user's row, if salted logins are enabled.
+/// Seals the digest for the user's row; `None` if salted logins are disabled.
 fn seal_digest(deps: &Dependencies, user: UserId, digest: &PasswordDigest) -> Option<SealedSecret> {
     deps.salted_logins_enabled().then(|| deps.seal(&seal_context(user), digest.expose()))
 }

@@ -11,7 +11,8 @@ use crate::session::{Ticket, TicketKind, Token};
 use crate::{Dependencies, Error, Result, UseCases};
 
 impl UseCases {
-    /// Consumes `code` and returns a token that can set the password of `account` once.
+    /// Consumes `code`, which was sent by [`super::send_reset`], and returns a token that can set the password of
+    /// `account` once.
     ///
     /// # Errors
     /// `WrongCode` (also for an unknown account), `RateLimited`; `Unavailable`, `Internal`.

@@ -1,4 +1,4 @@
-//! Login: identifier and password proof, challenge, session.
+//! Login: verifies a password proof, and a challenge where the rate limits require one, and opens a session.
 
 use super::audit_scope::AuditScope;
 use super::check_code;
@@ -16,21 +16,21 @@ use crate::{Dependencies, Error, Result, UseCases};
 /// A login request.
 #[derive(Debug)]
 pub struct LoginRequest<'a> {
-    /// What the login field holds: a user name, phone or e-mail address, or anything else.
+    /// The content of the login field: a user name, phone number or e-mail address, or any other text.
     pub identifier: &'a str,
     /// The proof of the password.
     pub proof: Proof,
     /// The calling client or app.
     pub caller: &'a RequestInfo,
-    /// Who may log in here.
+    /// The users that this login accepts.
     pub allowed_users: AllowedUsers,
-    /// The challenge required after too many failures, with the client's answer.
+    /// The kind of challenge that is required after too many failures, with the client's answer.
     pub challenge: Challenge,
-    /// How the client refers to the session later.
+    /// How later requests refer to the session.
     pub transport: SessionTransport,
 }
 
-/// Which users a login accepts. Others get the answer of a wrong password.
+/// The users that a login accepts. For other users the proof counts as wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AllowedUsers {
     /// Every user.
@@ -40,7 +40,7 @@ pub enum AllowedUsers {
 }
 
 impl AllowedUsers {
-    /// Whether `user` is accepted.
+    /// Whether the login accepts `user`.
     pub(super) fn permits(self, user: &User) -> bool {
         match self {
             Self::Everyone => true,
@@ -49,23 +49,24 @@ impl AllowedUsers {
     }
 }
 
-/// What a login requires beside the password after [`LoginLimits::challenge_after`] failures.
+/// The challenge that a login requires beside the password after [`LoginLimits::challenge_after`] failures, with the
+/// client's answer (brute force).
 ///
 /// [`LoginLimits::challenge_after`]: crate::policy::LoginLimits::challenge_after
 #[derive(Debug)]
 pub enum Challenge {
-    /// No challenge.
+    /// The login never requires a challenge.
     Never,
-    /// A code sent to the identifier for [`CodePurpose::Any`] in this dialect; `None` if the request has none.
+    /// A code that this dialect sent to the identifier for [`CodePurpose::Any`]; `None` if the request has no code.
     Code(Option<Code>),
     /// A captcha; `None` if the request has no solution.
     Captcha(Option<captcha::CaptchaSolution>),
 }
 
-/// How a client refers to its session.
+/// How later requests refer to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionTransport {
-    /// By a token.
+    /// By the session's token.
     Token,
     /// Without a token: the session is bound to the user and the calling app (MeFP).
     AppBound,
@@ -76,19 +77,20 @@ pub enum SessionTransport {
 pub struct AuthenticatedSession {
     /// The user.
     pub user: User,
-    /// The session's token. With [`SessionTransport::AppBound`] it is not valid.
+    /// The session's token. With [`SessionTransport::AppBound`] no session has this token.
     pub token: Token,
     /// The session.
     pub session: Session,
 }
 
 impl UseCases {
-    /// Logs in: one indexed read, and one round trip to the state store (two where the proof costs a password hash).
+    /// Logs in. Costs one indexed read, and one round trip to the state store (two if the proof costs a password hash
+    /// or the login has a challenge).
     ///
     /// # Errors
-    /// `RateLimited`, `ChallengeRequired`, `ChallengeFailed`, `Stale`, `Replayed`, `Disabled`. `UnknownUser` and
-    /// `WrongPassword` cost the same work, and dialects answer them alike where user enumeration must be prevented.
-    /// `Busy`, `Unavailable`, `Internal`.
+    /// `RateLimited`, `ChallengeRequired`, `ChallengeFailed`, `Stale`, `Replayed`, `Disabled`; `UnknownUser` and
+    /// `WrongPassword`, which cost the same work and which dialects answer alike where user enumeration must be
+    /// prevented; `Busy`, `Unavailable`, `Internal`.
     pub async fn login(&self, request: LoginRequest<'_>) -> Result<AuthenticatedSession> {
         let mut audit = AuditScope::start(&self.deps, Action::Login(request.proof.kind()), request.caller);
         let outcome = log_in(&self.deps, request, &mut audit).await;
@@ -103,7 +105,7 @@ async fn log_in(
 ) -> Result<AuthenticatedSession> {
     let LoginRequest { identifier, proof, caller, allowed_users, challenge, transport } = request;
     let parsed = Identifier::parse(identifier);
-    // What cannot be an identifier is looked up by the empty key, which no user has, so that it costs the same.
+    // Text that cannot be an identifier is looked up by the empty key, which no user has, so that it costs the same.
     let key = parsed.as_ref().map_or("", Identifier::key);
     let account = deps.users.find_by_identifier(key).await?;
     if let Some(account) = &account {
@@ -120,11 +122,12 @@ async fn log_in(
     let proof_request = ProofRequest { account, attempt, proof: &proof, allowed_users, limit_check, repeat_policy };
     let verified = verify_proof(deps, proof_request, |account| {
         let session = new_session(deps, caller, account.user.id, account.epoch);
-        let key = match transport {
+        let session_key = match transport {
             SessionTransport::Token => token.key(),
             SessionTransport::AppBound => TokenKey::app_bound(caller.dialect, &caller.app, account.user.id),
         };
-        let new = NewSession { key, session: session.clone(), max_per_user: deps.policy.sessions_per_user };
+        let new =
+            NewSession { key: session_key, session: session.clone(), max_per_user: deps.policy.sessions_per_user };
         (
             SuccessEffects {
                 consumed_code,
@@ -140,7 +143,7 @@ async fn log_in(
     Ok(AuthenticatedSession { user: verified.account.user, token, session: verified.granted })
 }
 
-/// A session that is opened now under `epoch`.
+/// A session of `user` that `caller` opens now under `epoch`.
 pub(super) fn new_session(deps: &Dependencies, caller: &RequestInfo, user: UserId, epoch: i64) -> Session {
     let now = deps.now();
     Session {
@@ -154,8 +157,8 @@ pub(super) fn new_session(deps: &Dependencies, caller: &RequestInfo, user: UserI
     }
 }
 
-/// Checks the rate limits and, if they require a challenge, verifies the answer. Returns the code that a success
-/// consumes.
+/// Checks the rate limits and, if the number of failures requires a challenge, verifies the client's answer. Returns
+/// the key of the code that a successful login consumes; `None` without a challenge and for captchas.
 async fn require_challenge(
     deps: &Dependencies,
     caller: &RequestInfo,
@@ -163,8 +166,8 @@ async fn require_challenge(
     identifier_key: &str,
     challenge: Challenge,
 ) -> Result<Option<CodeKey>> {
-    // Trusted origins need a challenge too, by the failures of their own counter. Otherwise the challenge would show
-    // that the account exists.
+    // A trusted origin needs a challenge too, by the failures of its counter at this account. Otherwise a missing
+    // challenge would show that the account exists (user enumeration).
     if proof_verification::check_rate_limit(deps, attempt).await? < deps.policy.login_limits.challenge_after {
         return Ok(None);
     }

@@ -11,7 +11,8 @@ use crate::user::{User, UserRef};
 use crate::{Error, Result, UseCases};
 
 impl UseCases {
-    /// The user with this phone (MeFP document, 验证用户名).
+    /// Finds the user with this phone number (MeFP document, 验证用户名). A user name that can be read as this number also
+    /// finds its user.
     ///
     /// # Errors
     /// `Unavailable`, `Internal`.
@@ -19,7 +20,7 @@ impl UseCases {
         Ok(self.deps.users.find_by_identifier(phone.key()).await?.map(|account| account.user))
     }
 
-    /// A user by name, phone or e-mail address, else by id or number.
+    /// Finds a user by name, phone number or e-mail address, else by id or user number.
     ///
     /// # Errors
     /// `UnknownUser`; `Unavailable`, `Internal`.
@@ -27,7 +28,7 @@ impl UseCases {
         find_user(self.deps.users.as_ref(), text).await
     }
 
-    /// Up to `limit` users with numbers above `after`, in order.
+    /// Up to `limit` users with numbers above `after`, in the order of these numbers.
     ///
     /// # Errors
     /// `Unavailable`, `Internal`.
@@ -35,7 +36,8 @@ impl UseCases {
         self.deps.users.list(after, limit).await
     }
 
-    /// The app of this name and its secret. For an unknown name the work is the same, and the secret is a dummy.
+    /// Finds the app of this name and opens its secret. For an unknown name the work is the same, and the secret is a
+    /// dummy (timing side channel).
     ///
     /// # Errors
     /// `Unavailable`; `Internal` if the sealing key is missing or wrong.
@@ -49,7 +51,7 @@ impl UseCases {
         Ok((app, secret))
     }
 
-    /// Checks a password that a user chose against the policy.
+    /// Checks the length of a password that a user chose against the policy.
     ///
     /// # Errors
     /// [`PasswordLengthError`] if it is too short or too long.
@@ -72,7 +74,7 @@ impl UseCases {
     }
 }
 
-/// A user by name, phone or e-mail address, else by id or number.
+/// Finds a user by name, phone number or e-mail address, else by id or user number; `UnknownUser` if there is none.
 pub(super) async fn find_user(users: &dyn UserStore, text: &str) -> Result<User> {
     let by_identifier = match Identifier::parse(text) {
         Some(identifier) => users.find_by_identifier(identifier.key()).await?,

@@ -1,4 +1,4 @@
-//! Background tasks of a service and health checks of its stores.
+//! Background tasks of a service, health checks of the stores, readiness on the first start, and graceful shutdown.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::ports::VerifierStore;
 use crate::time::Timestamp;
 use crate::{Result, UseCases};
 
-/// How many used proofs one statement deletes, so that logins need not wait long for the write lock.
+/// How many expired proofs one statement deletes. The bound keeps the write lock short, for which logins wait.
 const BATCH_SIZE: u32 = 1_000;
 
 impl UseCases {
@@ -27,16 +27,16 @@ impl UseCases {
         self.deps.state.ping().await
     }
 
-    /// A misconfiguration of the state store: the fault and its remedy.
+    /// The last detected misconfiguration of the state store: the fault and the remedy; `None` if there is none.
     pub fn state_store_misconfiguration(&self) -> Option<String> {
         self.deps.state.misconfiguration()
     }
 
-    /// Waits for the end of the second in which the state store was created. Proofs dated in that second are stale, and
-    /// the first client must not be rejected for that. Takes a second at most, on the very first start only.
+    /// Waits for the end of the second in which the state store was created. Proofs dated in that second are stale, so
+    /// without the wait the first login could be rejected. Takes a second at most, and only on the first start.
     ///
     /// # Errors
-    /// The state store does not answer.
+    /// `Unavailable`, `Internal`.
     pub async fn wait_until_store_accepts_proofs(&self) -> Result<()> {
         let next_second = Timestamp::from_secs(self.deps.state.created_at().await?.as_secs() + 1);
         tokio::time::sleep(next_second.saturating_duration_since(self.deps.now()).min(Duration::from_secs(1))).await;
@@ -48,12 +48,13 @@ impl UseCases {
         tokio::join!(self.delete_expired_periodically(), self.deps.keys.run_refresh_loop());
     }
 
-    /// Graceful shutdown: waits, for seconds at most, until queued codes are delivered or given up.
+    /// Graceful shutdown: waits, for seconds at most, until queued codes are delivered or abandoned.
     pub async fn drain_deliveries(&self) {
         self.deps.delivery.drain().await;
     }
 
-    /// Wraps imported hashes that an earlier version stored unwrapped, one at a time: logins come first.
+    /// Migration: wraps in argon2id the imported hashes that an earlier version stored unwrapped, one at a time, so
+    /// that logins wait less for the hasher.
     ///
     /// # Errors
     /// `Unavailable`, `Internal`. Hashes wrapped before the error are kept.
@@ -64,8 +65,8 @@ impl UseCases {
 
     async fn delete_expired_periodically(&self) {
         let mut minutes = tokio::time::interval(Duration::from_secs(60));
-        // Where timestamps are checked, only proofs from before that was configured are stored: stop once all are
-        // deleted.
+        // Where timestamps are checked, the user store has only proofs from before the check was configured. Stop once
+        // these are deleted.
         let mut delete_proofs = true;
         loop {
             minutes.tick().await;

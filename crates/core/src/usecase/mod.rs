@@ -1,6 +1,7 @@
-//! Use cases: what clients and administrators can do, one file each, as methods of [`UseCases`].
+//! Use cases: the operations of clients and administrators, as methods of [`UseCases`] and [`administration`].
 //!
-//! [`UseCases`] owns the stores, the rate limits and the audit log; nothing else reaches them.
+//! [`UseCases`] keeps the stores, the policy and the audit sink private, so dialects can use them only through use
+//! cases.
 //!
 //! | use case | used by |
 //! | --- | --- |
@@ -15,9 +16,10 @@
 //! | [`lookup`] | dialects and the `stele` command |
 //! | [`maintenance`] | every service |
 //!
-//! Shared parts: [`authenticate`] (from a session token to its user), `proof_verification` (passwords, rate limits,
+//! Shared parts: [`authenticate`] (finds the user of a session token), `proof_verification` (passwords, rate limits,
 //! replay protection), `credential` (verifiers, rehash on login), `audit_scope` (one audit event per use case),
-//! `clock_offset` (logs clients' wrong clocks).
+//! `clock_offset` (logs wrong clocks of clients). Parts of [`administration`]: [`reseal`] (key rotation),
+//! [`wrap_hashes`] (migration of imported hashes), `disable_salted_logins`.
 
 pub mod add_app;
 pub mod add_user;
@@ -55,7 +57,7 @@ use crate::session::DialectName;
 use crate::time::Timestamp;
 use crate::user::Account;
 
-/// Everything that a dialect or a command can do. The dependencies are private, so rate limits and audit log cannot be
+/// The use cases of dialects and commands. The dependencies are private, so rate limits and the audit log cannot be
 /// bypassed. Cheap to clone.
 #[derive(Clone)]
 pub struct UseCases {
@@ -74,12 +76,12 @@ impl UseCases {
     }
 }
 
-/// Where a request comes in, and how rate limits count it.
+/// The dialect, app and origin of a request, for rate limits and the audit log.
 #[derive(Clone, Debug)]
 pub struct RequestInfo {
-    /// The dialect. Sessions and codes are valid only in the dialect that made them.
+    /// The dialect of the request. Sessions and codes are valid only in the dialect that issued them.
     dialect: DialectName,
-    /// The app that calls on the user's behalf; empty if none does.
+    /// The app that calls on the user's behalf; empty if the client calls directly.
     app: String,
     /// The origin that rate limits count the request under.
     origin: Origin,
@@ -91,7 +93,7 @@ impl RequestInfo {
         Self { dialect, app: String::new(), origin: Origin::from_address(address) }
     }
 
-    /// A request from an app on behalf of its user.
+    /// A request from the app `app` on behalf of its user.
     pub fn from_app(dialect: DialectName, app: &str) -> Self {
         Self { dialect, app: app.to_owned(), origin: Origin::from_app(app) }
     }

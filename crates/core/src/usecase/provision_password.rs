@@ -7,11 +7,12 @@ use crate::password::NewPassword;
 use crate::user::UserRef;
 use crate::{Dependencies, Error, Result, UseCases};
 
-/// How often to retry when another change of the same user comes first.
+/// How many times to try when another change of the same user comes first.
 const MAX_ATTEMPTS: usize = 5;
 
 impl UseCases {
-    /// Sets a password and revokes every session, ticket and code of the user.
+    /// Sets a password and revokes every session, ticket and code of the user. `Unavailable` also if other changes of
+    /// the user come first each time.
     ///
     /// # Errors
     /// `UnknownUser`; `Busy`, `Unavailable`, `Internal`.
@@ -36,5 +37,5 @@ async fn set_with_retry(
             return Ok(());
         }
     }
-    Err(Error::unavailable("other changes of this user kept coming first; try again"))
+    Err(Error::unavailable("another change of this user came first each time; try again"))
 }

@@ -1,4 +1,4 @@
-//! Registering an account with a code (portal document, 注册接口; MeFP document, 注册).
+//! Registration of an account with a verification code (portal document, 注册接口; MeFP document, 注册).
 
 use super::audit_scope::AuditScope;
 use super::check_code;
@@ -15,9 +15,9 @@ use crate::{Dependencies, Error, Result, UseCases};
 /// A request to register.
 #[derive(Debug)]
 pub struct RegisterRequest<'a> {
-    /// The phone or e-mail address to register with, where the code was sent.
+    /// The phone number or e-mail address to register with, to which the code was sent.
     pub to: &'a Recipient,
-    /// The purpose the code was sent for.
+    /// The purpose for which the code was sent.
     pub purpose: CodePurpose,
     /// The code.
     pub code: &'a Code,
@@ -28,8 +28,8 @@ pub struct RegisterRequest<'a> {
 }
 
 impl UseCases {
-    /// Registers an account. The code is verified before the identifier is looked at, so that a client without a code
-    /// cannot enumerate users.
+    /// Registers an account. The code is verified before `IdentifierTaken` is returned, so that a client without a code
+    /// cannot learn whether an identifier is taken (user enumeration).
     ///
     /// # Errors
     /// `WrongCode`, `IdentifierTaken`, `RateLimited`; `Busy`, `Unavailable`, `Internal`.
@@ -52,8 +52,8 @@ async fn create_account(deps: &Dependencies, request: RegisterRequest<'_>, audit
     if existing.is_some() {
         return Err(Error::IdentifierTaken);
     }
-    // Consume the code only when nothing but the database can fail, so that a request that is answered `Busy` costs no
-    // code.
+    // The code is consumed only when nothing but the database can fail, so that a request that is answered `Busy` does
+    // not use up the code.
     let new = new_user(deps, to, password, caller).await?;
     check_code::verify_code(deps, caller, &attempt, &keys, code, OnCodeMatch::Consume).await?;
     let user = deps.users.add(&new).await?.ok_or(Error::IdentifierTaken)?;

@@ -1,5 +1,5 @@
-//! Key rotation: resealing, under the newest key, of what is sealed under older ones. It runs beside the services, in
-//! small transactions, and may be interrupted and run again.
+//! Key rotation: decrypts the rows that are sealed under older keys and seals them again under the active key. It runs
+//! beside the services, in small transactions, and an interrupted run can be repeated.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use crate::seal::{KeyId, OpenError, SealedSecret, Sealer};
 use crate::time::{Clock, Timestamp};
 use crate::{Error, Result};
 
-/// How many rows one transaction changes, during which other writers may have to wait.
+/// How many rows one transaction changes. Other writers may have to wait for the transaction.
 const BATCH_SIZE: u32 = 50;
-/// How often to look again for rows that were meanwhile sealed under an older key.
+/// How many passes to make at most. A later pass finds rows that were sealed under an older key meanwhile.
 const MAX_PASSES: usize = 3;
 
-/// The dependencies of resealing.
+/// The keys, store, clock and randomness of a resealing run.
 pub struct ResealJob<'a> {
-    /// The sealing keys, the older ones included.
+    /// The sealing keys, including the older ones.
     pub sealer: &'a Sealer,
-    /// The store of the rows.
+    /// The store of the sealed rows.
     pub keys: &'a dyn KeyStore,
     /// The source of randomness.
     pub random: &'a dyn Random,
@@ -29,16 +29,17 @@ pub struct ResealJob<'a> {
     pub clock: &'a dyn Clock,
 }
 
-/// What resealing did.
+/// The result of a resealing run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ResealReport {
-    /// Rows that were resealed.
+    /// The number of rows that were resealed.
     pub rows: u64,
-    /// Users and apps whose rows their key does not open: damaged, or moved from elsewhere. They are unchanged.
+    /// Users and apps whose rows cannot be decrypted with their key: damaged, or moved from another row or database.
+    /// These rows are unchanged.
     pub unreadable: BTreeSet<String>,
 }
 
-/// How many rows are sealed under keys older than the one that seals now.
+/// How many rows are sealed under keys older than the active one.
 ///
 /// # Errors
 /// `Unavailable`, `Internal`.
@@ -48,22 +49,22 @@ pub async fn count_pending(job: &ResealJob<'_>) -> Result<u64> {
     Ok(usages.iter().filter(|usage| usage.key < current).map(|usage| usage.users + usage.apps).sum())
 }
 
-/// Reseals rows of older keys, in batches whose sizes are passed to `progress`. A row that changes meanwhile is left
-/// unchanged.
+/// Reseals the rows of older keys, in batches whose sizes are passed to `progress`. A row that another process changes
+/// meanwhile is not resealed in this pass.
 ///
 /// # Errors
-/// `Internal` if an older key is missing; `Unavailable`. What was done before the error stays done.
+/// `Internal` if an older key is missing; `Unavailable`, `Internal`. Batches completed before an error are kept.
 pub async fn reseal(job: &ResealJob<'_>, progress: &mut (dyn FnMut(u64) + Send)) -> Result<ResealReport> {
     let mut report = ResealReport::default();
     for _ in 0..MAX_PASSES {
-        let before = report.rows;
+        let rows_before = report.rows;
         let current = job.sealer.current_key_id(job.clock.now());
         for KeyUsage { key, .. } in job.keys.count_rows_by_key().await?.into_iter().filter(|usage| usage.key < current)
         {
             reseal_users(job, key, &mut report, progress).await?;
             reseal_apps(job, key, &mut report, progress).await?;
         }
-        if report.rows == before {
+        if report.rows == rows_before {
             break;
         }
     }
@@ -111,7 +112,10 @@ async fn reseal_apps(
     Ok(())
 }
 
-/// The same secret under the key that seals now; `None` if it cannot be opened.
+/// Seals the secret again under the active key; `None` if its key cannot decrypt it.
+///
+/// # Errors
+/// `Internal` if its key is missing.
 fn reseal_secret(job: &ResealJob<'_>, context: &[u8], sealed: &SealedSecret) -> Result<Option<SealedSecret>> {
     match job.sealer.open(context, sealed) {
         Ok(secret) => Ok(Some(job.sealer.seal(job.clock.now(), context, &secret, job.random))),
@@ -120,20 +124,20 @@ fn reseal_secret(job: &ResealJob<'_>, context: &[u8], sealed: &SealedSecret) -> 
     }
 }
 
-/// Pauses for as long as the batch took (250 ms at most), to leave the database to others.
+/// Pauses for as long as the batch took, 250 ms at most, so that other writers can use the database.
 pub(super) async fn throttle(clock: &dyn Clock, batch_start: Timestamp) {
     tokio::time::sleep(clock.now().saturating_duration_since(batch_start).min(Duration::from_millis(250))).await;
 }
 
-/// Whether the key opens what is sealed under it, judged by some rows; `true` if there are none.
+/// Whether the key decrypts the rows sealed under it, judged by some of them; `true` if there are none.
 ///
 /// # Errors
 /// `Unavailable`, `Internal`.
-pub async fn opens_sealed_rows(keys: &dyn KeyStore, sealer: &Sealer, key: KeyId) -> Result<bool> {
+pub async fn can_decrypt_sealed_rows(keys: &dyn KeyStore, sealer: &Sealer, key: KeyId) -> Result<bool> {
     let users = keys.sealed_users(key, 0, BATCH_SIZE).await?;
     let apps = keys.sealed_apps(key).await?;
-    let user = |row: &SealedUser| sealer.open(&seal_context(row.id), &row.sealed).is_ok();
-    let app = |row: &App| sealer.open(&App::seal_context(&row.name), &row.secret).is_ok();
-    // One row that opens is enough: others may be damaged.
-    Ok((users.is_empty() && apps.is_empty()) || users.iter().any(user) || apps.iter().any(app))
+    let can_open_user = |row: &SealedUser| sealer.open(&seal_context(row.id), &row.sealed).is_ok();
+    let can_open_app = |row: &App| sealer.open(&App::seal_context(&row.name), &row.secret).is_ok();
+    // One row that can be decrypted proves the key; other rows may be damaged.
+    Ok((users.is_empty() && apps.is_empty()) || users.iter().any(can_open_user) || apps.iter().any(can_open_app))
 }

@@ -1,4 +1,4 @@
-//! Resetting a password with a code (portal document, /i/resetpwd; MeFP document, 找回密码).
+//! Reset of a forgotten password with a verification code (portal document, /i/resetpwd; MeFP document, 找回密码).
 
 use super::audit_scope::AuditScope;
 use super::check_code;
@@ -14,9 +14,9 @@ use crate::{Dependencies, Error, Result, UseCases};
 /// A request to reset a forgotten password.
 #[derive(Debug)]
 pub struct ResetPasswordRequest<'a> {
-    /// The phone or e-mail address that the code was sent to.
+    /// The phone number or e-mail address to which the code was sent.
     pub to: &'a Recipient,
-    /// The purpose the code was sent for.
+    /// The purpose for which the code was sent.
     pub purpose: CodePurpose,
     /// The code.
     pub code: &'a Code,
@@ -27,8 +27,8 @@ pub struct ResetPasswordRequest<'a> {
 }
 
 impl UseCases {
-    /// Sets a new password and revokes every session, ticket and code of the user. Returns the user. The code is verified
-    /// before the account is looked at, so that a client without a code cannot enumerate users.
+    /// Sets a new password and revokes every session, ticket and code of the user. Returns the user. The code is
+    /// verified before `UnknownUser` or `Disabled` is returned, so that a client without a code cannot enumerate users.
     ///
     /// # Errors
     /// `WrongCode`, `UnknownUser`, `Disabled`, `RateLimited`; `Busy`, `Unavailable`, `Internal`.
@@ -58,7 +58,7 @@ async fn verify_and_reset(
     }
     let new = credential::create(deps, account.user.id, password.as_digest()).await?;
     check_code::verify_code(deps, caller, &attempt, &keys, code, OnCodeMatch::Consume).await?;
-    // If the epoch has changed, the password was changed meanwhile, which revoked the code.
+    // If the epoch has changed, the password or the user's status was changed meanwhile, which revoked the code.
     let is_changed =
         deps.users.change_credential(account.user.id, account.epoch, deps.random.new_epoch(), &new).await?;
     if is_changed { Ok(account.user) } else { Err(Error::WrongCode) }

@@ -1,4 +1,5 @@
-//! Sending a code (portal document, /code/send; MeFP document, 获取手机验证码), with its quotas against SMS pumping.
+//! Sending a verification code (portal document, /code/send; MeFP document, 获取手机验证码), with quotas against SMS
+//! pumping; and the parts that [`super::send_reset`] and [`super::captcha`] share.
 
 use super::RequestInfo;
 use super::audit_scope::AuditScope;
@@ -10,10 +11,10 @@ use crate::ports::{CodeMessage, NewCode, QuotaUse};
 use crate::rate_limit::Quota;
 use crate::{Dependencies, Error, Result, UseCases};
 
-/// Whom a code may be sent to.
+/// The recipients to which a code may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecipientFilter {
-    /// Anyone.
+    /// Every recipient.
     Anyone,
     /// Recipients without an account; others fail with [`Error::IdentifierTaken`].
     Unregistered,
@@ -22,11 +23,12 @@ pub enum RecipientFilter {
 }
 
 impl UseCases {
-    /// Sends a code for `purpose` to `to`. It replaces an earlier one.
+    /// Sends a code for `purpose` to `to`. The code replaces an earlier one for the same dialect, purpose and
+    /// recipient.
     ///
     /// # Errors
-    /// `Invalid("phone")` for a phone in a country that is not served; `IdentifierTaken` or `UnknownUser` by `filter`.
-    /// Neither is counted. `RateLimited`; `Unavailable`, `Internal`.
+    /// `Invalid("phone")` for a phone in a country that is not served; `IdentifierTaken` or `UnknownUser` by `filter`;
+    /// `RateLimited`; `Unavailable`, `Internal`. The quotas count no send that fails.
     pub async fn send_code(
         &self,
         caller: &RequestInfo,
@@ -62,12 +64,12 @@ async fn check_and_send(
         _ => {}
     }
     let key = CodeKey::new(caller.dialect, purpose, to.key());
-    let (code, new) = generate_code(deps, caller, key, account.map_or(0, |a| a.epoch));
-    consume_send_quota(deps, caller, RecipientQuota::Shared, to, &new).await?;
+    let (code, new_code) = generate_code(deps, caller, key, account.map_or(0, |a| a.epoch));
+    consume_send_quota(deps, caller, RecipientQuota::Shared, to, &new_code).await?;
     dispatch_code(deps, caller, to, purpose, code)
 }
 
-/// Whether messages are sent to the recipient's country.
+/// Whether short messages are sent to the country of a phone number; `true` for e-mail addresses.
 pub(super) fn is_in_served_country(deps: &Dependencies, to: &Recipient) -> bool {
     match to {
         Recipient::Phone(phone) => deps.policy.sms_countries.contains(phone),
@@ -75,7 +77,7 @@ pub(super) fn is_in_served_country(deps: &Dependencies, to: &Recipient) -> bool 
     }
 }
 
-/// One use by an origin and by each of its enclosing networks.
+/// The uses to count for one request of `kind`: one by the origin, and one by each of its enclosing networks.
 pub(super) fn origin_quota_uses(kind: &str, origin: &Origin, quota: Quota) -> Vec<QuotaUse> {
     let enclosing = origin
         .enclosing_networks()
@@ -83,7 +85,7 @@ pub(super) fn origin_quota_uses(kind: &str, origin: &Origin, quota: Quota) -> Ve
     std::iter::once(QuotaUse { key: format!("{kind}:{origin}"), quota }).chain(enclosing).collect()
 }
 
-/// A new code under `key`: the code itself, and what is stored of it.
+/// Generates a code: returns the code to deliver, and the record to store under `key`.
 pub(super) fn generate_code(deps: &Dependencies, caller: &RequestInfo, key: CodeKey, epoch: i64) -> (Code, NewCode) {
     let code = Code::generate(deps.random.as_ref());
     let tag = code.tag(&deps.mac, &key, &caller.app);
@@ -91,18 +93,21 @@ pub(super) fn generate_code(deps: &Dependencies, caller: &RequestInfo, key: Code
     (code, NewCode { key, tag, epoch, expires })
 }
 
-/// Which quota of the recipient a send counts against.
+/// The recipient and total quotas against which a send counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RecipientQuota {
-    /// The quota that all dialects share: each use is a message that was sent.
+    /// The quotas that dialects share. Each use is a message that was sent.
     Shared,
-    /// A quota of the calling dialect, which also counts requests that send nothing. In the shared quota, such requests
-    /// would block the recipient in the other dialects; and if they were not counted, the quota would show which
-    /// requests send a message (user enumeration).
+    /// Separate quotas of the calling dialect, which also count requests that send nothing. In the shared quotas,
+    /// requests that send nothing would block the recipient in other dialects. If they were not counted, the quotas
+    /// would show which requests send a message (user enumeration).
     PerDialect,
 }
 
-/// Counts a send by recipient, by origin and in total, and stores its code; or rejects it.
+/// Counts a send by recipient, by origin and in total, and stores the code.
+///
+/// # Errors
+/// `RateLimited` if a quota is exhausted; nothing is counted or stored then. `Unavailable`, `Internal`.
 pub(super) async fn consume_send_quota(
     deps: &Dependencies,
     caller: &RequestInfo,
@@ -123,9 +128,7 @@ pub(super) async fn consume_send_quota(
     };
     let mut uses = vec![QuotaUse { key: recipient_key, quota: quotas.recipient }];
     uses.extend(origin_quota_uses("from", &caller.origin, origin_quota));
-    // The total quota comes last, so that `exceeded.index` shows whether it is the cause. A dialect's own total also
-    // counts requests that send nothing; otherwise it would show which resets are sent. It is separate, so that such
-    // requests cannot exhaust the total of the other dialects.
+    // The total quota comes last, so that `exceeded.index` shows whether it was exceeded.
     let total_quota = quotas.total.map(|quota| (uses.len(), quota));
     uses.extend(quotas.total.map(|quota| QuotaUse { key: total_key, quota }));
     let Some(exceeded) = deps.state.consume_quotas(&uses, Some(code), deps.now()).await? else { return Ok(()) };
@@ -135,6 +138,7 @@ pub(super) async fn consume_send_quota(
     Err(Error::RateLimited { retry_after: exceeded.retry_after })
 }
 
+/// Queues a code for delivery to `to`.
 pub(super) fn dispatch_code(
     deps: &Dependencies,
     caller: &RequestInfo,

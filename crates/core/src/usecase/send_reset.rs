@@ -1,4 +1,5 @@
-//! Sending a reset code, by account and recipient (JWT document, 忘记密码), without user enumeration.
+//! Sending a reset code to a recipient that the client names with the account (JWT document, 忘记密码), without user
+//! enumeration.
 
 use super::RequestInfo;
 use super::audit_scope::AuditScope;
@@ -10,9 +11,9 @@ use crate::ports::{LoginAttempt, NewCode};
 use crate::{Dependencies, Result, UseCases};
 
 impl UseCases {
-    /// Sends a reset code to `to` if it is the phone or e-mail address of `account` and in a country that is served.
-    /// Otherwise the work, the response and the quotas are the same, but nothing is sent. The quotas are this dialect's
-    /// own.
+    /// Sends a reset code to `to` if it is the phone number or e-mail address of `account`, and a phone number is in a
+    /// country that is served. Otherwise the work, the response and the counted quotas are the same, but nothing is
+    /// sent. The recipient and total quotas are separate from those of other dialects.
     ///
     /// # Errors
     /// `RateLimited`; `Unavailable`, `Internal`.
@@ -29,7 +30,7 @@ impl UseCases {
     }
 }
 
-/// Returns whether the code was sent, and if not, why.
+/// Returns the outcome for the audit log: `Done` if the code was sent, otherwise why not.
 async fn check_and_send(
     deps: &Dependencies,
     caller: &RequestInfo,
@@ -46,12 +47,13 @@ async fn check_and_send(
     }
     let subject = LoginAttempt::account_key(found.as_ref().map(|a| a.user.id), key);
     let epoch = found.as_ref().map_or(0, |account| account.epoch);
-    let (code, new) = generate_code(deps, caller, CodeKey::new(caller.dialect, CodePurpose::Reset, &subject), epoch);
+    let (code, new_code) =
+        generate_code(deps, caller, CodeKey::new(caller.dialect, CodePurpose::Reset, &subject), epoch);
     let is_owner = found.as_ref().is_some_and(|account| account.user.owns_recipient(to));
-    // A code that is not sent is stored all the same, under a key that is never looked up: the response time must not
-    // differ.
-    let decoy = || CodeKey::new(caller.dialect, CodePurpose::Reset, &format!("decoy:{subject}"));
-    let stored_code = if is_owner { new } else { NewCode { key: decoy(), ..new } };
+    // A code that is not sent is stored too, under a key that is never looked up, so that the response time does not
+    // differ (timing side channel).
+    let decoy_key = || CodeKey::new(caller.dialect, CodePurpose::Reset, &format!("decoy:{subject}"));
+    let stored_code = if is_owner { new_code } else { NewCode { key: decoy_key(), ..new_code } };
     consume_send_quota(deps, caller, RecipientQuota::PerDialect, to, &stored_code).await?;
     Ok(match (is_owner, is_in_served_country(deps, to)) {
         (true, true) => {

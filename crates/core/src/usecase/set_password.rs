@@ -1,4 +1,4 @@
-//! Setting a new password with a reset token or a recent login (JWT document, 更新密码).
+//! Setting a new password without the old one, by a reset token or a recent login (JWT document, 更新密码).
 
 use super::audit_scope::AuditScope;
 use super::{RequestInfo, authenticate::authenticate, credential};
@@ -9,22 +9,23 @@ use crate::session::{TicketKind, Token};
 use crate::user::Account;
 use crate::{Dependencies, Error, Result, UseCases};
 
-/// What authorizes a new password.
+/// The token that authorizes a new password.
 #[derive(Debug)]
 pub enum SetPasswordAuthorization {
     /// A one-time reset token, from [`super::grant_reset`].
     ResetToken(Token),
-    /// A session of the same account that was opened within [`crate::policy::Policy::recent_login_max_age`].
+    /// The token of a session of the same account, opened within [`crate::policy::Policy::recent_login_max_age`].
     RecentLogin(Token),
 }
 
 impl UseCases {
-    /// Sets the password of `account` and revokes every other session, ticket and code of the user. An attempt for an
-    /// account other than the token's does not consume the token.
+    /// Sets the password of `account` and revokes every session, ticket and code of the user; with
+    /// [`SetPasswordAuthorization::RecentLogin`] the session of the token stays. An attempt for an account other than
+    /// the token's does not consume a reset token.
     ///
     /// # Errors
-    /// `NotAuthenticated` whatever is wrong with account or token (user enumeration); `Busy`, `Unavailable`,
-    /// `Internal`.
+    /// `NotAuthenticated` for every fault of the account or the token, so that the response reveals nothing
+    /// (user enumeration); `Busy`, `Unavailable`, `Internal`.
     pub async fn set_password(
         &self,
         caller: &RequestInfo,
@@ -64,7 +65,11 @@ async fn authorize_and_set(
     Ok(())
 }
 
-/// For an unknown account the work is the same as for one that the token does not belong to.
+/// Checks that the token authorizes a new password of `account`. The work for an unknown account is the same as for an
+/// account to which the token does not belong (user enumeration).
+///
+/// # Errors
+/// `NotAuthenticated`; `Unavailable`, `Internal`.
 async fn authorize(
     deps: &Dependencies,
     caller: &RequestInfo,
@@ -72,7 +77,7 @@ async fn authorize(
     authorization: &SetPasswordAuthorization,
 ) -> Result<()> {
     let now = deps.now();
-    let allowed = match authorization {
+    let is_allowed = match authorization {
         SetPasswordAuthorization::ResetToken(token) => {
             let audience = account.map_or_else(|| "none".to_owned(), |account| account.user.id.to_string());
             let ticket = deps.state.redeem_ticket(&token.key(), TicketKind::Reset, &audience, now).await?;
@@ -85,5 +90,5 @@ async fn authorize(
             account.is_some_and(|account| account.user.id == owner.user.id) && is_recent
         }
     };
-    if allowed { Ok(()) } else { Err(Error::NotAuthenticated) }
+    if is_allowed { Ok(()) } else { Err(Error::NotAuthenticated) }
 }

@@ -1,5 +1,5 @@
-//! Migration: wraps, in argon2id, imported hashes that an earlier version stored unwrapped. It runs beside the
-//! services, in small transactions, and may be interrupted and run again.
+//! Migration of imported password hashes: wraps in argon2id the hashes that an earlier version stored unwrapped. It
+//! runs beside the services, in small transactions, and an interrupted run can be repeated.
 
 use super::reseal::throttle;
 use crate::hasher::Hasher;
@@ -9,9 +9,9 @@ use crate::time::Clock;
 use crate::verifier::{self, ImportedHash};
 use crate::{Error, Result};
 
-/// The dependencies of wrapping.
+/// The store, hasher, clock, randomness and concurrency of a wrapping run.
 pub struct WrapJob<'a> {
-    /// The store of the rows.
+    /// The store of the verifiers.
     pub verifiers: &'a dyn VerifierStore,
     /// The hasher.
     pub hasher: &'a Hasher,
@@ -19,24 +19,24 @@ pub struct WrapJob<'a> {
     pub random: &'a dyn Random,
     /// The clock.
     pub clock: &'a dyn Clock,
-    /// How many hashes to compute at once, and rows to change in one transaction: 1 to 256.
+    /// How many hashes to compute at once and how many rows to change in one transaction: 1 to 256.
     pub concurrency: u32,
 }
 
-/// What wrapping did.
+/// The result of a wrapping run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct WrapReport {
-    /// Rows that hold argon2id now.
+    /// The number of rows whose verifier was replaced by argon2id.
     pub rows: u64,
-    /// Rows that cannot be read and so match no password. They are unchanged.
+    /// The number of rows whose verifier cannot be read and so matches no password. These rows are unchanged.
     pub unreadable: u64,
 }
 
-/// Wraps every unwrapped imported hash, in batches whose sizes are passed to `progress`. A row that changes meanwhile
-/// is left unchanged.
+/// Wraps every unwrapped imported hash, in batches whose sizes are passed to `progress`. A row that another
+/// process changes meanwhile is left as it is.
 ///
 /// # Errors
-/// `Unavailable`, `Internal`. What was done before the error stays done.
+/// `Unavailable`, `Internal`. Batches completed before an error are kept.
 pub async fn wrap_hashes(job: &WrapJob<'_>, progress: &mut (dyn FnMut(u64) + Send)) -> Result<WrapReport> {
     let (mut report, mut after) = (WrapReport::default(), 0);
     loop {
@@ -53,7 +53,7 @@ pub async fn wrap_hashes(job: &WrapJob<'_>, progress: &mut (dyn FnMut(u64) + Sen
     }
 }
 
-/// The new verifier for each row of `page` that can be read.
+/// Computes the new verifier for each row of `page` that can be read.
 async fn compute_replacements(job: &WrapJob<'_>, page: Vec<UnwrappedHash>) -> Result<Vec<(UnwrappedHash, String)>> {
     let mut tasks = tokio::task::JoinSet::new();
     for row in page {
@@ -69,7 +69,8 @@ async fn compute_replacements(job: &WrapJob<'_>, page: Vec<UnwrappedHash>) -> Re
     Ok(changes)
 }
 
-/// Waits while the hasher is busy: logins come first.
+/// Computes the verifier that replaces `stored`; `None` if `stored` cannot be read. Retries while the hasher is busy,
+/// so that logins come first.
 async fn compute_replacement(hasher: &Hasher, salt: [u8; 16], stored: &str) -> Result<Option<String>> {
     loop {
         let hashed = match verifier::parse_unwrapped(stored) {

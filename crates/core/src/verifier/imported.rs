@@ -2,10 +2,10 @@
 //! strength, and computed for verification.
 //!
 //! A hash cheaper than [`Argon2Cost::OWASP_MINIMUMS`] is never stored as it is: argon2id is computed over it
-//! ([`super::wrap`]) and stored with a spec of how to compute the inner hash. The specs, and the output of the inner hash
-//! over which argon2id is computed:
-//! - `$md5ps$SALT` and `$md5sp$SALT`: `md5(password + salt)` and `md5(salt + password)`, with the salt in hex. The output
-//!   is the 32 hex digits of the md5.
+//! ([`super::wrap`]) and stored with a spec of how to compute the inner hash. The specs, and the output of the inner
+//! hash over which argon2id is computed:
+//! - `$md5ps$SALT` and `$md5sp$SALT`: `md5(password + salt)` and `md5(salt + password)`, with the salt in hex. The
+//!   output is the 32 hex digits of the md5.
 //! - `$2b$COST$SALT` (also `2a`, `2y`): bcrypt. The output is the last 31 characters of the bcrypt string.
 //! - `$argon2i$v=19$m=…,t=…,p=…$SALT$LENGTH` (any argon2). The output is the `LENGTH` bytes of the hash.
 
@@ -97,8 +97,8 @@ pub fn parse_imported(text: &str) -> Result<ImportedHash, &'static str> {
     }
 }
 
-/// Parses a verifier that an earlier version stored unwrapped, so that it can be replaced. `None` for all other verifiers,
-/// and for an unreadable one, which matches no password.
+/// Parses a verifier that an earlier version stored unwrapped, so that it can be replaced. `None` for all other
+/// verifiers, and for an unreadable one, which matches no password.
 pub fn parse_unwrapped(stored: &str) -> Option<ImportedHash> {
     let text = stored.strip_prefix(UNWRAPPED_PREFIX)?;
     match SaltedMd5::parse(text) {
@@ -138,8 +138,8 @@ fn import_bcrypt(text: &str) -> Result<ImportedHash, &'static str> {
     Ok(ImportedHash::Weak(WeakHash::new(spec.to_owned(), output)))
 }
 
-/// Computes the inner hash of `password` by `inner_spec`; `None` if the spec is unreadable or too costly, or the algorithm
-/// does not accept this password.
+/// Computes the inner hash of `password` by `inner_spec`; `None` if the spec is unreadable or too costly, or the
+/// algorithm does not accept this password.
 pub(super) fn compute_inner_hash(
     inner_spec: &str,
     password: &str,

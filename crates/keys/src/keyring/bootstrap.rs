@@ -28,7 +28,7 @@ pub async fn bootstrap_keys(store: &dyn KeyStore, folder: &Path, random: &dyn Ra
             DigestSealing::Disabled,
         );
         let can_decrypt = match &sealer {
-            Some(sealer) => reseal::opens_sealed_rows(store, sealer, number).await.map_err(config_error)?,
+            Some(sealer) => reseal::can_decrypt_sealed_rows(store, sealer, number).await.map_err(config_error)?,
             None => false,
         };
         if !can_decrypt {

@@ -63,8 +63,8 @@ enum PermitUse {
 }
 
 fn success_with_repeat_permit(key: u8, permit_use: PermitUse) -> SuccessEffects {
-    let (expires, required) = (NOW.saturating_add(secs(10)), permit_use == PermitUse::Required);
-    let permit = RepeatPermit { key: [key + 100; 32], expires, required };
+    let (expires, is_required) = (NOW.saturating_add(secs(10)), permit_use == PermitUse::Required);
+    let permit = RepeatPermit { key: [key + 100; 32], expires, is_required };
     SuccessEffects { repeat_permit: Some(permit), ..one_time_success(key, NOW.saturating_add(secs(300))) }
 }
 

@@ -149,10 +149,10 @@ async fn run_steps(state: &dyn StateStore, round: u64, limits: LoginLimits, step
                 let token = number.map(|n| TokenKey(unique_key(n)));
                 let success = SuccessEffects {
                     used_proof: used_proof.map(|n| UsedProof { key: unique_key(n), expires: until }),
-                    repeat_permit: permit_required.zip(*used_proof).map(|(required, n)| RepeatPermit {
+                    repeat_permit: permit_required.zip(*used_proof).map(|(is_required, n)| RepeatPermit {
                         key: unique_key(n + 100),
                         expires: now.saturating_add(secs(2)),
-                        required,
+                        is_required,
                     }),
                     consumed_code: code.then(|| code_at(0)),
                     origin_trust: *origin_trust,

@@ -141,7 +141,7 @@ async fn each_state_store_call_is_one_command() {
         let repeat_permit = Some(RepeatPermit {
             key: [n; 32].map(|byte| !byte),
             expires: NOW.saturating_add(secs(9)),
-            required: false,
+            is_required: false,
         });
         ProofResult::Valid(Box::new(SuccessEffects {
             session,

@@ -79,7 +79,7 @@ impl RedisStateStore {
             .flag(consumed_code.is_some())
             .flag(*origin_trust == OriginTrustChange::Trust)
             .optional_timestamp(repeat_permit.as_ref().map(|permit| permit.expires))
-            .flag(repeat_permit.as_ref().is_some_and(|permit| permit.required));
+            .flag(repeat_permit.as_ref().is_some_and(|permit| permit.is_required));
         if let Some(used_proof) = used_proof {
             call = call.key(self.hash_tagged_key("replay", hex::encode(&used_proof.key)));
         }

@@ -35,7 +35,7 @@ pub(super) fn record_login_attempt(
     let keys = LoginAttemptKeys::for_attempt(attempt);
     let facts = AttemptFacts::load(conn, attempt, &keys, replay_key, new_session)?;
     let rate_limits = StoredRateLimits::load_with_facts(&facts, conn, attempt, &keys)?;
-    let used_before = facts.is_replayed || repeat_permit.is_some_and(|permit| permit.required);
+    let used_before = facts.is_replayed || repeat_permit.is_some_and(|permit| permit.is_required);
     let permitted_repeat = match repeat_permit {
         Some(permit) if used_before => is_replay_key_live(conn, &permit.key, attempt.now)?,
         Some(_) | None => false,
