@@ -33,7 +33,8 @@ impl DatabaseUrl {
                 "" => Err(OpenError::InvalidDatabaseUrl("no path after sqlite:".to_owned())),
                 path => Ok(Self::Sqlite(PathBuf::from(path))),
             },
-            other => Err(OpenError::InvalidDatabaseUrl(format!("the scheme {other:?}"))),
+            "postgres" | "postgresql" => Err(OpenError::InvalidDatabaseUrl("no // after the scheme".to_owned())),
+            other => Err(OpenError::InvalidDatabaseUrl(format!("unknown scheme {other:?}"))),
         }
     }
 
