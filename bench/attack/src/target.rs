@@ -135,11 +135,11 @@ impl Target {
         let other_app_client = DialectClient { app: installation.add_mefp_app("wlfz", "melink")?, tms_token };
         // In a thread with its own runtime, since the caller is inside another runtime.
         let added = std::thread::scope(|scope| {
-            let add = || {
+            let add_users = || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 runtime.block_on(test_users::add_test_users(&installation, 0, TEST_USERS, PASSWORD))
             };
-            scope.spawn(add).join()
+            scope.spawn(add_users).join()
         });
         added.map_err(|_| BenchError::new("adding test users panicked"))??;
         let (next_user, next_number) = (Cell::new(0), Cell::new(0));

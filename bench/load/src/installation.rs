@@ -310,9 +310,9 @@ impl TestStores {
         certificate: &TestCertificate,
     ) -> ProgramStart {
         let mut start = self.gateway(build, "gateway", &[instance], "warn");
-        let path = |path: &Path| path.display().to_string();
-        start.settings.push(("STELE_TLS_CERT", path(&certificate.chain)));
-        start.settings.push(("STELE_TLS_KEY", path(&certificate.key)));
+        let display_path = |path: &Path| path.display().to_string();
+        start.settings.push(("STELE_TLS_CERT", display_path(&certificate.chain)));
+        start.settings.push(("STELE_TLS_KEY", display_path(&certificate.key)));
         start.readiness_path = "";
         start
     }

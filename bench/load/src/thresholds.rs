@@ -162,16 +162,16 @@ pub(crate) fn evaluate_thresholds(rounds: &[RoundMeasurements], footprints: &[Fo
         };
         let resident = footprint.idle_memory.resident as f64 / 1_024.0;
         let memory = MedianRange { median: resident, min: resident, max: resident };
-        let title = |what: &str| format!("{}: {what}", footprint.name);
+        let threshold_title = |what: &str| format!("{}: {what}", footprint.name);
         [
             EvaluatedThreshold {
-                title: title("idle memory"),
+                title: threshold_title("idle memory"),
                 measured: memory,
                 threshold: Threshold::AtMost(max_mib),
                 unit: "MiB",
             },
             EvaluatedThreshold {
-                title: title("start-up time"),
+                title: threshold_title("start-up time"),
                 measured: footprint.startup_seconds,
                 threshold: Threshold::AtMost(0.3),
                 unit: "s",

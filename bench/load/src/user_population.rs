@@ -89,11 +89,11 @@ impl UserRows {
     pub(crate) fn new(key: u32, secret: [u8; 32], cost: Argon2Cost) -> Result<Self> {
         let sealer =
             Sealer::new([(key, secret.into())]).ok_or_else(|| BenchError::new("the sealing key is invalid"))?;
-        let hash = |user: usize| {
+        let hash_password_of = |user: usize| {
             let digest = PasswordDigest::from_bytes(digest(user as u64));
             verifier::hash(&digest, &OsRandom.bits128(), cost, &mut HashMemory::default())
         };
-        let verifiers: Option<Vec<_>> = (0..PASSWORDS).map(hash).collect();
+        let verifiers: Option<Vec<_>> = (0..PASSWORDS).map(hash_password_of).collect();
         let verifiers =
             verifiers.ok_or_else(|| BenchError::new("argon2 rejects the cost; use the product's default"))?;
         Ok(Self {
@@ -199,11 +199,11 @@ impl SaltedLogins {
     fn start_cycle(&mut self, now: u64) {
         self.timestamp = (now + LEAD_SECONDS).max(self.timestamp + 1);
         self.next_index = 0;
-        let proof = |user: usize| {
+        let proof_of = |user: usize| {
             let digest = PasswordDigest::from_bytes(digest(user as u64));
             hex::encode16(&digest.salted_hash(self.timestamp))
         };
-        self.proofs = (0..PASSWORDS).map(proof).collect();
+        self.proofs = (0..PASSWORDS).map(proof_of).collect();
     }
 }
 

@@ -89,10 +89,12 @@ fn bench_bodies(criterion: &mut Criterion) {
     let proof = hex::encode(&PASSWORD_DIGEST);
     let json = format!(r#"{{"username":"13800138000","password":"{proof}","timestamp":"1767254400"}}"#);
     let form = format!("username=13800138000&password={proof}&timestamp=1767254400");
-    let part = |name: &str, value: &str| {
+    let multipart_part = |name: &str, value: &str| {
         format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
     };
-    let multipart = part("username", "13800138000") + &part("password", &proof) + &part("timestamp", "1767254400");
+    let multipart = multipart_part("username", "13800138000")
+        + &multipart_part("password", &proof)
+        + &multipart_part("timestamp", "1767254400");
     let bodies = [
         ("JSON", "application/json", json),
         ("form", "application/x-www-form-urlencoded", form),
