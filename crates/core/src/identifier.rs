@@ -94,7 +94,7 @@ macro_rules! identifier_type {
                 self.0.key()
             }
 
-            /// The text as given.
+            /// The text as it is stored and shown.
             pub fn text(&self) -> &str {
                 self.0.text()
             }
@@ -365,7 +365,7 @@ mod tests {
             assert!(Username::parse(&format!("ma{hidden}rk")).is_none(), "{hidden:?}");
             assert!(Email::parse_provisioned(&format!("ma{hidden}rk@qq.com")).is_none(), "{hidden:?}");
             assert!(Recipient::parse(&format!("ma{hidden}rk@qq.com")).is_none(), "{hidden:?}");
-            // Users of earlier versions may have such names, and can log in.
+            // Users of earlier versions may have user names with invisible characters, and can log in.
             assert!(Identifier::parse(&format!("ma{hidden}rk")).is_some(), "{hidden:?}");
         }
         assert!(Username::parse("欧阳娜娜 Mark-é").is_some());

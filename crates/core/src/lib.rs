@@ -11,7 +11,7 @@
 //! - auditing: [`event`] (audit events), [`audit_log`] (their stored form)
 //! - [`ports`]: the traits that stores, delivery and audit sinks implement; [`Dependencies`] bundles them with keys and
 //!   rules
-//! - [`usecase`]: the operations of clients and administrators, most in a file of their own, as methods of [`UseCases`]
+//! - [`usecase`]: the operations of clients and administrators, one file each, as methods of [`UseCases`]
 //! - utilities: [`time`], [`random`], [`hex`]
 //!
 //! This crate does not depend on HTTP, on a database, or on a dialect's wire format.

@@ -166,7 +166,7 @@ impl User {
     }
 }
 
-/// What is stored to verify a password. Never printed.
+/// The stored data by which password proofs are verified. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     /// The verifier of raw and digest proofs (see [`crate::verifier`]).

@@ -63,7 +63,7 @@ pub enum RateLimitDecision {
 pub struct UsedProof {
     /// The timestamp of the proof, followed by a hash over user and digest.
     pub key: [u8; 32],
-    /// Until when the proof is remembered.
+    /// The time until which the proof is remembered.
     pub expires: Timestamp,
 }
 
@@ -72,7 +72,7 @@ pub struct UsedProof {
 pub struct RepeatPermit {
     /// A hash over the proof's key, the dialect, the accepted users and the origin.
     pub key: [u8; 32],
-    /// Until when the permit is valid.
+    /// The time until which the permit is valid.
     pub expires: Timestamp,
     /// Whether the user store has recorded the proof as used before. The proof is then accepted only with a stored
     /// permit, even if the state store does not remember the proof.

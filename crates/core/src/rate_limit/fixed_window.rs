@@ -41,7 +41,7 @@ pub struct FailureCounter {
     pub failures: u32,
     /// When the window began: at the first failure.
     pub window_start: Timestamp,
-    /// Until when every attempt is rejected.
+    /// The time until which every attempt is rejected.
     pub blocked_until: Timestamp,
 }
 

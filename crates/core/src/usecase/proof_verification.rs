@@ -38,7 +38,7 @@ pub(super) struct ProofRequest<'a> {
     pub allowed_users: AllowedUsers,
     /// Whether the rate limits were checked already.
     pub limit_check: LimitCheck,
-    /// Whether the same proof may be accepted once more within [`Policy::repeat_window`].
+    /// Whether this proof may be accepted once more within [`Policy::repeat_window`].
     ///
     /// [`Policy::repeat_window`]: crate::policy::Policy::repeat_window
     pub repeat_policy: RepeatPolicy,
