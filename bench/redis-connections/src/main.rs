@@ -104,7 +104,9 @@ fn login_call() -> ScriptCall {
         .arg("right")
         .timestamp(NOW.saturating_add(Duration::from_secs(300)))
         .flag(false)
-        .flag(true);
+        .flag(true)
+        .absent()
+        .flag(false);
     let mut key = [0; 32];
     key[24..].copy_from_slice(&(n % 10_000).to_be_bytes());
     records::with_new_session(call, &NewSession { key: TokenKey(key), session, max_per_user: 10_000 })

@@ -277,7 +277,7 @@ impl AuditLogWriter {
             match self.flush().await {
                 Ok(()) if has_failed => {
                     has_failed = false;
-                    tracing::info!("the audit log is written again; no entry is missing");
+                    tracing::info!("the audit log is written again, with the entries that waited");
                 }
                 Ok(()) => {}
                 Err(cause) => {

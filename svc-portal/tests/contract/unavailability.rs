@@ -26,7 +26,7 @@ async fn a_store_outage_fails_closed_and_recovers() {
             assert_eq!(response.assert_code("503").status_message, "服务暂不可用", "{store} {path}");
             assert_eq!(response.retry_after, Some(1), "{store} {path}");
             // The response reveals neither the cause nor the address of the store.
-            assert!(!response.body.contains("switched") && !response.body.contains("secret"), "{response:?}");
+            assert!(!response.body.contains("simulated outage") && !response.body.contains("secret"), "{response:?}");
             // A failed logout does not clear the cookie, so that it can be retried.
             assert_eq!(response.set_cookie, None, "{store} {path}");
         }

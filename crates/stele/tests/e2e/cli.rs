@@ -239,8 +239,9 @@ fn assert_graceful_shutdown_on(signal: Signal) {
     // The service reads the request now, so a graceful shutdown must answer it.
     stream.write_all(&body.as_bytes()[..9]).unwrap();
     server.signal(signal);
-    let log =
-        crate::support::eventually("the stop is logged", || Some(server.log()).filter(|log| log.contains("stopping")));
+    let log = crate::support::eventually("the stop is logged", || {
+        Some(server.log()).filter(|log| log.contains("shutting down: draining"))
+    });
     assert!(!log.contains("ERROR"), "{log}");
     stream.write_all(&body.as_bytes()[9..]).unwrap();
     let mut response = String::new();

@@ -152,7 +152,7 @@ async fn an_unreachable_collector_does_not_affect_requests() {
         let person = TestUser { id, name: "mark".into(), phone: String::new(), email: "mark@example.com".into() };
         let mut sent = 0;
         // Until the export has failed at least once.
-        while sent < 20 || (is_error_logged && !server.log().contains("traces cannot be sent")) {
+        while sent < 20 || (is_error_logged && !server.log().contains("traces cannot be exported")) {
             client.login(DialectKind::Jwt, &person, "the-password").await.assert_success();
             sent += 1;
             assert!(sent < 2_000, "{}", server.log());
@@ -160,14 +160,14 @@ async fn an_unreachable_collector_does_not_affect_requests() {
         let started_at = Instant::now();
         let log = server.stop();
         assert!(started_at.elapsed() < Duration::from_secs(10), "{:?}", started_at.elapsed());
-        assert_eq!(log.matches("traces cannot be sent").count(), usize::from(is_error_logged), "{log}");
+        assert_eq!(log.matches("traces cannot be exported").count(), usize::from(is_error_logged), "{log}");
     }
 }
 
 #[test]
 fn an_invalid_trace_endpoint_is_reported() {
     for (name, value, message) in [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost", "OTEL_EXPORTER_OTLP_ENDPOINT: is not an address"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost", "OTEL_EXPORTER_OTLP_ENDPOINT: is not a URL"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "OTEL_EXPORTER_OTLP_PROTOCOL: `grpc` is not built in"),
     ] {
         let mut installation = Installation::new();
