@@ -9,9 +9,10 @@ use flate2::read::{GzEncoder, ZlibEncoder};
 use stele_dialect::{FieldError, RequestRejection};
 
 use super::input::{Call, FORM, JSON, documented_paths_without_body, encode_urlencoded};
+use super::request_variant::{FieldPairs, RequestVariant, encode_json, encode_json_string, encode_multipart};
 use super::{DialectUnderTest, PASSWORD, PHONE};
+use crate::raw_http;
 use crate::test_app::response_parts;
-use crate::{TestResponse, raw_http};
 
 const MULTIPART_TYPE: &str = "multipart/form-data; boundary=b";
 
@@ -25,61 +26,6 @@ const NO_RATE_LIMITS: [(&str, &str); 7] = [
     ("STELE_SEND_ADDRESS", "5000"),
     ("STELE_SEND_APP", "5000"),
 ];
-
-/// Names and values of a call's fields.
-type FieldPairs<'a> = &'a [(&'a str, &'a str)];
-
-/// A request as one kind of client sends it.
-struct RequestVariant {
-    query: String,
-    headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
-}
-
-impl RequestVariant {
-    fn new(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        let headers =
-            if content_type.is_empty() { Vec::new() } else { vec![("content-type", content_type.to_owned())] };
-        Self { query: String::new(), headers, body: body.into() }
-    }
-
-    fn with_header(mut self, name: &'static str, value: &str) -> Self {
-        self.headers.push((name, value.to_owned()));
-        self
-    }
-
-    fn with_query(mut self, query: &str) -> Self {
-        self.query = format!("?{query}");
-        self
-    }
-
-    async fn send<D: DialectUnderTest>(&self, app: &D, path: &str) -> TestResponse {
-        let request = app.add_credentials(app.request("POST", &format!("{path}{}", self.query)));
-        let request = self.headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
-        app.decode_response(app.send(request.body(self.body.clone())).await)
-    }
-
-    fn describe(&self) -> String {
-        let text = String::from_utf8_lossy(&self.body);
-        format!("{} {:?} {:?}", self.query, self.headers, text.chars().take(200).collect::<String>())
-    }
-}
-
-fn encode_json(fields: FieldPairs<'_>) -> String {
-    let pairs: Vec<_> = fields.iter().map(|(name, value)| format!("{name:?}:{}", encode_json_string(value))).collect();
-    format!("{{{}}}", pairs.join(","))
-}
-
-fn encode_json_string(value: &str) -> String {
-    serde_json::Value::from(value).to_string()
-}
-
-fn encode_multipart(fields: FieldPairs<'_>) -> String {
-    let encode_part = |(name, value): &(&str, &str)| {
-        format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-    };
-    fields.iter().map(encode_part).collect::<String>() + "--b--\r\n"
-}
 
 /// Asserts that every call is parsed from each of the request variants: a login as `identifier` is accepted, and every
 /// other documented call gets the response of its well-formed JSON variant.

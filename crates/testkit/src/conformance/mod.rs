@@ -19,6 +19,7 @@ pub mod login;
 pub mod login_retries;
 pub mod openapi;
 pub mod rate_limits;
+mod request_variant;
 pub mod salted;
 pub mod salted_text;
 pub mod sessions;
