@@ -10,8 +10,7 @@ use crate::text::{find_invisible, is_separator};
 
 /// China's calling code.
 const CHINA_CALLING_CODE: &str = "86";
-/// The prefixes that may precede a mobile number. `86` is one of them because the `+` of an unescaped form value
-/// arrives as a space.
+/// The prefixes of a mobile number; `86` because the `+` of an unescaped form value arrives as a space.
 const CHINA_PREFIXES: [&str; 4] = ["+86", "86", "0086", ""];
 /// The longest spelling of a mobile number without separators: `0086` and 11 digits.
 const MAX_MOBILE_LENGTH: usize = 15;
@@ -126,8 +125,7 @@ impl Phone {
         is_accepted.then(|| Self::with_display_text(id))
     }
 
-    /// Chooses the text that is stored and shown: the text as given if it is the canonical key or consists of a `+` and
-    /// digits; else the canonical key.
+    /// Stores and shows the text as given if it is the canonical key or `+` and digits; else the canonical key.
     fn with_display_text(id: Identifier) -> Self {
         let is_plain = id.text == id.key || id.text.strip_prefix('+').is_some_and(is_all_digits);
         Self(if is_plain { id } else { Identifier { text: id.key.clone(), key: id.key } })
@@ -375,8 +373,7 @@ mod tests {
         #[test]
         fn canonicalizing_a_key_is_idempotent(text in "\\PC{0,80}") {
             if let Some(id) = Identifier::parse(&text) {
-                let reparsed = Identifier::parse(id.key()).unwrap();
-                prop_assert_eq!(reparsed.key(), id.key());
+                prop_assert_eq!(Identifier::parse(id.key()).unwrap().key(), id.key());
                 prop_assert!(id.key().len() <= MAX_IDENTIFIER_LENGTH);
             }
         }
