@@ -1,5 +1,5 @@
-//! Header fields across the reverse proxy: hop-by-hop fields are removed, and the fields that identify the client
-//! (`X-Forwarded-For`, `X-Request-Id`, …) are set; those of the client are used only if it is a trusted proxy.
+//! Header rewriting of the reverse proxy: removes hop-by-hop fields (RFC 9110 §7.6.1) and sets the forwarding fields
+//! (`X-Forwarded-*`, `X-Request-Id`). Received forwarding fields are used only if the peer is a trusted proxy.
 
 use std::net::IpAddr;
 
@@ -22,8 +22,8 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Maximum of header fields: more than browsers send. hyper parses up to 100, so that a request with 65 to 100 fields is
-/// rejected with the error page of its dialect.
+/// Maximum number of header fields; browsers send fewer. A request with more, but at most hyper's limit of 100, is
+/// rejected by the gateway's own check.
 const MAX_HEADERS: usize = 64;
 /// Maximum size of field names, values, separators and the request target together, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -42,11 +42,12 @@ impl HeaderLookup for HyperHeaders<'_> {
 enum HeaderClass {
     /// End-to-end: forwarded.
     EndToEnd,
-    /// Hop-by-hop (RFC 9110 §7.6.1) or part of the message framing: removed, because each connection has its own.
+    /// Hop-by-hop (RFC 9110 §7.6.1), part of the message framing, `Host` or `Expect`: removed, because each connection
+    /// has its own.
     HopByHop,
-    /// Set by the gateway alone, so that a client cannot spoof it: client address, host, scheme, request id,
-    /// gateway secret.
-    Forwarded,
+    /// Asserted by proxies: removed, so that a client cannot spoof it. The gateway then sets its own client address,
+    /// host, scheme, request id and secret.
+    ProxyMetadata,
     /// The parent span of the request (W3C Trace Context): replaced if tracing is enabled.
     TraceContext,
     /// CORS response headers: removed from responses of services, because the gateway sets them by its settings.
@@ -67,11 +68,11 @@ impl HeaderClass {
     fn of_name(name: &str) -> Self {
         match name {
             "keep-alive" | "close" => Self::HopByHop,
-            "forwarded" | "x-real-ip" | GATEWAY_SECRET_HEADER | "x-request-id" => Self::Forwarded,
+            "forwarded" | "x-real-ip" | GATEWAY_SECRET_HEADER | "x-request-id" => Self::ProxyMetadata,
             "traceparent" | "tracestate" => Self::TraceContext,
             "x-http-method-override" | "x-http-method" | "x-method-override" => Self::MethodOverride,
             _ if name.starts_with("proxy-") => Self::HopByHop,
-            _ if name.starts_with("x-forwarded-") => Self::Forwarded,
+            _ if name.starts_with("x-forwarded-") => Self::ProxyMetadata,
             _ if name.starts_with("access-control-") => Self::Cors,
             _ => Self::EndToEnd,
         }
@@ -82,7 +83,7 @@ impl HeaderClass {
 #[derive(Debug)]
 pub(crate) struct ClientIdentity {
     pub(crate) address: IpAddr,
-    is_trusted_proxy: bool,
+    is_peer_trusted: bool,
     pub(crate) request_id: RequestId,
 }
 
@@ -91,11 +92,11 @@ impl ClientIdentity {
     /// proxy.
     pub(crate) fn resolve(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &TrustedProxies) -> Self {
         let fields = HyperHeaders(headers);
-        let is_trusted_proxy = trusted_proxies.trusts(peer, &fields);
-        let received_id = headers.get(REQUEST_ID).filter(|_| is_trusted_proxy);
+        let is_peer_trusted = trusted_proxies.trusts(peer, &fields);
+        let received_id = headers.get(REQUEST_ID).filter(|_| is_peer_trusted);
         let received_id = received_id.and_then(|id| RequestId::parse(id.to_str().ok()?));
         let request_id = received_id.unwrap_or_else(RequestId::generate);
-        Self { address: trusted_proxies.client_address(peer, &fields), is_trusted_proxy, request_id }
+        Self { address: trusted_proxies.client_address(peer, &fields), is_peer_trusted, request_id }
     }
 
     /// The request id as a header value.
@@ -143,7 +144,7 @@ pub(crate) fn rewrite_request_headers(line: &RequestLine, headers: &mut HeaderMa
         HeaderClass::Cors => false,
         // With tracing enabled, the gateway's span becomes the parent: `set_trace_parent`.
         HeaderClass::TraceContext => trace::is_enabled(),
-        HeaderClass::HopByHop | HeaderClass::Forwarded | HeaderClass::MethodOverride => true,
+        HeaderClass::HopByHop | HeaderClass::ProxyMetadata | HeaderClass::MethodOverride => true,
     });
     headers.insert(HOST, added.host.clone());
     // One address: the gateway knows the trusted proxies, so it resolves the chain.
@@ -180,7 +181,7 @@ pub(crate) fn rewrite_response_headers(headers: &mut HeaderMap, request_method: 
     }
     remove_fields(headers, |name| match HeaderClass::of(name) {
         HeaderClass::EndToEnd | HeaderClass::TraceContext | HeaderClass::MethodOverride => false,
-        HeaderClass::Forwarded => *name == REQUEST_ID,
+        HeaderClass::ProxyMetadata => *name == REQUEST_ID,
         HeaderClass::HopByHop => *name != HOST && *name != EXPECT,
         HeaderClass::Cors => true,
     });
@@ -213,12 +214,12 @@ fn join_cookies(line: &RequestLine, headers: &mut HeaderMap) {
 }
 
 fn forwarded_proto(headers: &HeaderMap, added: &AddedHeaders<'_>) -> Scheme {
-    let received = headers.get(FORWARDED_PROTO).filter(|_| added.client.is_trusted_proxy);
+    let received = headers.get(FORWARDED_PROTO).filter(|_| added.client.is_peer_trusted);
     if received.is_some_and(|proto| proto == "https") { Scheme::Https } else { added.scheme }
 }
 
 fn forwarded_host(line: &RequestLine, headers: &HeaderMap, client: &ClientIdentity) -> Option<HeaderValue> {
-    let received = headers.get(FORWARDED_HOST).filter(|_| client.is_trusted_proxy);
+    let received = headers.get(FORWARDED_HOST).filter(|_| client.is_peer_trusted);
     let received = received.or_else(|| headers.get(HOST)).cloned();
     let authority = || HeaderValue::from_str(line.uri.authority()?.as_str()).ok();
     received.or_else(|| authority().filter(|_| line.version == Version::HTTP_2))
@@ -239,10 +240,10 @@ mod tests {
             ("keep-alive", HeaderClass::HopByHop),
             ("proxy-authorization", HeaderClass::HopByHop),
             ("proxy-anything-of-any-length-at-all", HeaderClass::HopByHop),
-            ("x-forwarded-for", HeaderClass::Forwarded),
-            ("x-forwarded-anything-of-any-length", HeaderClass::Forwarded),
-            ("x-stele-hop", HeaderClass::Forwarded),
-            ("x-request-id", HeaderClass::Forwarded),
+            ("x-forwarded-for", HeaderClass::ProxyMetadata),
+            ("x-forwarded-anything-of-any-length", HeaderClass::ProxyMetadata),
+            ("x-stele-hop", HeaderClass::ProxyMetadata),
+            ("x-request-id", HeaderClass::ProxyMetadata),
             ("access-control-allow-credentials", HeaderClass::Cors),
             ("traceparent", HeaderClass::TraceContext),
             ("x-http-method-override", HeaderClass::MethodOverride),

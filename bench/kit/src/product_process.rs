@@ -153,9 +153,9 @@ impl Usage {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or_default()
         };
-        let second = rustix::param::clock_ticks_per_second().max(1);
+        let ticks_per_second = rustix::param::clock_ticks_per_second().max(1);
         Self {
-            cpu: Duration::from_micros(ticks * 1_000_000 / second),
+            cpu: Duration::from_micros(ticks * 1_000_000 / ticks_per_second),
             resident_bytes: status_kibibytes("VmRSS") * 1024,
             peak_resident_bytes: status_kibibytes("VmHWM") * 1024,
         }

@@ -85,7 +85,7 @@ fn run(args: &Args) -> Result<bool> {
         few_users_logins: SaltedLogins::new(sizes.few_users),
         most_users_logins: sizes.most_users.map(SaltedLogins::new),
         last_salted_rate: None,
-        raw_rates_in_mixed_load: Vec::new(),
+        password_login_rates_in_mixed_load: Vec::new(),
     };
     let (rounds, calibration_times) = run_rounds(args.rounds(), stores.redis.address, &mut workloads, &mut runner)?;
     let report = Report {
@@ -93,7 +93,7 @@ fn run(args: &Args) -> Result<bool> {
         rounds,
         footprints,
         calibration_times,
-        raw_rates_in_mixed_load: runner.raw_rates_in_mixed_load,
+        password_login_rates_in_mixed_load: runner.password_login_rates_in_mixed_load,
         sizes,
         measurement_time: args.measurement_time(),
     };

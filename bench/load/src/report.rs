@@ -19,7 +19,7 @@ pub(crate) struct Report {
     /// The time of a fixed computation before each measurement, which shows the noise of the machine.
     pub(crate) calibration_times: Vec<Duration>,
     /// Password logins per second during the salted logins of the workload `salted-beside`, in each round.
-    pub(crate) raw_rates_in_mixed_load: Vec<f64>,
+    pub(crate) password_login_rates_in_mixed_load: Vec<f64>,
     pub(crate) sizes: PopulationSizes,
     pub(crate) measurement_time: Duration,
 }
@@ -146,7 +146,7 @@ impl Report {
                 let _ = writeln!(text, "\n{title}: {median} per second ({min}–{max}).");
             }
         }
-        if let Some(raw) = MedianRange::from_values(self.raw_rates_in_mixed_load.iter().copied()) {
+        if let Some(raw) = MedianRange::from_values(self.password_login_rates_in_mixed_load.iter().copied()) {
             let _ = writeln!(
                 text,
                 "\nConcurrently with the salted logins at a tenth of their maximum rate: {:.1} password logins per \

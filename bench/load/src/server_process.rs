@@ -15,8 +15,9 @@ const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Starts the program, prints its process id, and sends it the signal `$end` when standard input closes, which also
 /// happens if the parent process is killed.
 ///
-/// The program gets its own session, as a service manager would give it. Linux schedules by session (autogroup): in one
-/// session, all servers and the load generator together would get the share of PostgreSQL, which creates its own.
+/// The program gets its own session, as a service manager would give it. Linux divides CPU time
+/// between sessions (autogroup): in one common session, all servers and the load generator together would get as much
+/// as PostgreSQL alone, which creates a session of its own.
 const SUPERVISOR_SCRIPT: &str = r#"
     log=$1 end=$2; shift 2
     setsid "$@" </dev/null >>"$log" 2>&1 & program=$!

@@ -49,9 +49,9 @@ const MIN_TLS_RATIO: Threshold = Threshold::AtLeast(1.0);
 const MAX_P99_RATIO: Threshold = Threshold::AtMost(1.25);
 
 /// A login against the same call in plain Django: rate, p99 and memory.
-const MIN_RATE_BESIDE_DJANGO: Threshold = Threshold::AtLeast(5.0);
-const MAX_P99_BESIDE_DJANGO: Threshold = Threshold::AtMost(0.5);
-const MAX_MEMORY_BESIDE_DJANGO: Threshold = Threshold::AtMost(0.33);
+const MIN_RATE_RATIO_TO_DJANGO: Threshold = Threshold::AtLeast(5.0);
+const MAX_P99_RATIO_TO_DJANGO: Threshold = Threshold::AtMost(0.5);
+const MAX_MEMORY_RATIO_TO_DJANGO: Threshold = Threshold::AtMost(0.33);
 
 /// The thresholds of workloads: title, value, threshold, unit.
 const THRESHOLDS: &[(&str, Metric, Threshold, &str)] = &[
@@ -80,7 +80,7 @@ const THRESHOLDS: &[(&str, Metric, Threshold, &str)] = &[
     ),
     ("… its p99", |r| r.get("salted")?.p99, Threshold::AtMost(8.0), "ms"),
     (
-        "salted login through the gateway against nginx before the same service",
+        "salted login through the gateway against nginx in front of the same service",
         |r| rate_ratio(r, "salted-gateway", "salted-nginx"),
         Threshold::AtLeast(0.97),
         "",
@@ -136,14 +136,14 @@ const THRESHOLDS: &[(&str, Metric, Threshold, &str)] = &[
     (
         "salted login through the gateway against a plain Django view",
         |r| rate_ratio(r, django::STELE_KEY, django::VIEW_KEY),
-        MIN_RATE_BESIDE_DJANGO,
+        MIN_RATE_RATIO_TO_DJANGO,
         "",
     ),
-    ("… its p99 against the view's", |r| p99_ratio(r, django::STELE_KEY, django::VIEW_KEY), MAX_P99_BESIDE_DJANGO, ""),
+    ("… its p99 against the view's", |r| p99_ratio(r, django::STELE_KEY, django::VIEW_KEY), MAX_P99_RATIO_TO_DJANGO, ""),
     (
         "… memory (PSS) of gateway and service after use against gunicorn's",
         |r| Some(proportional_memory(r, django::STELE_KEY)? / proportional_memory(r, django::VIEW_KEY)?),
-        MAX_MEMORY_BESIDE_DJANGO,
+        MAX_MEMORY_RATIO_TO_DJANGO,
         "",
     ),
 ];

@@ -86,7 +86,7 @@ pub(crate) struct RoundRunner {
     /// Salted logins per second in the last measurement of the workload `salted`; `None` before the first one.
     pub(crate) last_salted_rate: Option<f64>,
     /// Raw-password logins per second during [`LoadKind::MixedLogins`], one value per round.
-    pub(crate) raw_rates_in_mixed_load: Vec<f64>,
+    pub(crate) password_login_rates_in_mixed_load: Vec<f64>,
 }
 
 impl RoundRunner {
@@ -168,7 +168,7 @@ impl RoundRunner {
                         })
                     })
                 })?;
-                self.raw_rates_in_mixed_load.extend(raw_rate);
+                self.password_login_rates_in_mixed_load.extend(raw_rate);
                 measurement
             }
         };

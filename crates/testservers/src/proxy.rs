@@ -39,7 +39,7 @@ impl Proxy {
         self.port
     }
 
-    /// Pauses forwarding: connections are accepted and read, nothing is passed on.
+    /// Pauses forwarding: connections are accepted, and each direction reads at most one buffer of 4 KiB.
     pub fn pause(&self) {
         self.state.send_replace(LinkState::Paused);
     }
@@ -49,7 +49,7 @@ impl Proxy {
         self.state.send_replace(LinkState::Disconnected);
     }
 
-    /// Resumes forwarding, first of the data that was read during a pause.
+    /// Resumes forwarding, starting with the data that was read during the pause.
     pub fn resume(&self) {
         self.state.send_replace(LinkState::Open);
     }

@@ -195,7 +195,7 @@ async fn an_unneeded_body_is_not_awaited() {
 }
 
 #[actix_web::test]
-async fn a_client_that_reads_no_response_is_disconnected() {
+async fn a_client_that_stops_reading_the_response_is_disconnected() {
     // The response is larger than all buffers between service and client.
     let url = start_service(|| async { HttpResponse::Ok().body(vec![b'x'; 64 << 20]) });
     let gateway = start_gateway(&[("mefp", &url)], &[("STELE_BODY_TIMEOUT", "1")]);

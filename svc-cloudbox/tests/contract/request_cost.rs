@@ -13,6 +13,7 @@ const MAX_COST: [(u64, u64); 2] = [(1_030_000, 170), (1_010_000, 330)];
 #[tokio::test]
 #[ignore = "needs Valgrind"]
 async fn a_login_stays_within_its_instruction_and_allocation_limits() {
+    // `measure_with_valgrind` runs this test again, as a child process that finds its repetitions in the environment.
     if let Some(times) = repetitions() {
         return log_in_repeatedly(times).await;
     }

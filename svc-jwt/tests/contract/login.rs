@@ -53,6 +53,7 @@ async fn missing_user_fields_are_empty() {
 async fn login_accepts_any_path_case_and_body_format() {
     let service = TestService::new().await;
     service.lab.user("a").phone("13800138000").email("a@b.cn").add().await;
+    // The API document writes both `vi` and `v1`.
     for path in ["/api/vi/Auth/Login", "/api/v1/auth/login", "/API/V1/AUTH/LOGIN", "/Api/VI/aUTH/lOGIN"] {
         assert_eq!(service.post(path, "account=a&password=123456").await.message(), "登录成功", "{path}");
     }
@@ -159,7 +160,7 @@ async fn a_password_change_uses_the_first_header_with_a_sufficient_token() {
 }
 
 #[tokio::test]
-async fn a_token_expires_with_the_initial_session_lifetime() {
+async fn a_token_expires_when_its_session_does() {
     let service = TestService::with_settings(&[("STELE_SESSION_TTL", "1h")]).await;
     service.lab.user("a").add().await;
     let (first, second) = (service.login("a", "123456").await, service.login("a", "123456").await);

@@ -16,20 +16,20 @@ Examples:
   stele audit --user mark --since 30d            entries about one user
   stele audit --act login --result wrong_password,too_many --address 192.0.2.7
   stele audit --all --json > audit.jsonl         the whole audit log, one JSON object per line
-  stele audit --request 4f1c…                    entries of the request with this id in another log
+  stele audit --request 4f1c…                    the entries of one request, by its id from another log
 
-An action is in the audit log within a second. The first of repeated failures has an entry of its own. The others are
-merged, within a minute, into one entry: it has their number and the time of the first (wrong_password×12 since …), the
-time of the last, and the address of one of them. Failures beyond STELE_AUDIT_ORIGIN, STELE_AUDIT_GUESSES and
-STELE_AUDIT_REFUSALS are only counted: an entry of the action not_kept has the number of these failures and the number
-of their origins (4096 means 4096 or more). STELE_AUDIT_KEEP sets how long entries are retained.";
+An action is in the audit log within a second. The first of repeated failures has an entry of its own. Further ones
+within a minute are merged into one entry: it has their number and the time of the first (wrong_password×12 since …),
+the time of the last, and the address of one of them. STELE_AUDIT_ORIGIN, STELE_AUDIT_GUESSES and STELE_AUDIT_REFUSALS
+limit the entries of failures per hour. Failures beyond them get no entry: one of the action not_kept has their number
+and the number of their origins (4096 means 4096 or more). STELE_AUDIT_KEEP sets how long entries are retained.";
 
 /// Read the audit log: who did what, through which dialect or command, from which address, and with which result. The
 /// audit log contains no secrets.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct AuditOptions {
-    /// Earliest time: a span ago (90s, 24h, 30d), a day (2026-11-25, UTC) or a time (RFC 3339) [default: 24h]
+    /// Earliest time: a duration before now (90s, 24h, 30d), a date (2026-11-25, UTC) or a time (RFC 3339) [default: 24h]
     #[arg(long, value_name = "WHEN", value_parser = parse_when)]
     pub since: Option<When>,
     /// Latest time, exclusive; in the same forms as --since
@@ -97,7 +97,7 @@ fn parse_when(text: &str) -> Result<When, &'static str> {
     setting::parse_duration(text)
         .map(When::Ago)
         .or_else(at)
-        .ok_or("write a span ago (90s, 24h, 30d), a day (2026-11-25) or a time (2026-11-25T08:00:00Z)")
+        .ok_or("use a duration before now (90s, 24h, 30d), a date (2026-11-25) or a time (2026-11-25T08:00:00Z)")
 }
 
 fn parse_action(text: &str) -> Result<String, String> {

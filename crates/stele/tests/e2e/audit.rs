@@ -162,7 +162,7 @@ fn the_audit_log_is_filtered_by_the_given_options() {
     installation.run(&["audit", "--user", "unknown"]).assert_failed(1, "user");
     installation.run(&["audit", "--act", "logn"]).assert_failed(2, "the actions are login, change_password");
     installation.run(&["audit", "--result", "bad"]).assert_failed(2, "the results are ok, invalid");
-    installation.run(&["audit", "--since", "yesterday"]).assert_failed(2, "write a span ago");
+    installation.run(&["audit", "--since", "yesterday"]).assert_failed(2, "use a duration before now");
 
     let lines = installation.run(&["audit", "--act", "disable"]).assert_success().stdout.clone();
     let fields: Vec<_> = lines.trim_end().split('\t').collect();

@@ -75,7 +75,7 @@ async fn gateway_errors_match_service_errors() {
 }
 
 #[actix_web::test]
-async fn gateway_timeouts_match_service_timeouts() {
+async fn gateway_and_service_answer_a_request_timeout_alike() {
     assert_eq!(
         gateway_error_differences(&[("slow_request", Rejection::RequestTimeout, RequestRejection::RequestTimeout)])
             .await,

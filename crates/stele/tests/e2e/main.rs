@@ -1,5 +1,5 @@
-//! End-to-end tests of `stele` through its command line and its public address. They are written from the five API
-//! documents and do not use the services' code.
+//! End-to-end tests of `stele` through its command line and its public address. The clients in `client` and
+//! `independent` (Python) are written from the five API documents and share no code with the services.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 

@@ -80,7 +80,8 @@ impl TlsParameters {
     }
 }
 
-/// Separates the TLS parameters, which tokio-postgres does not accept, from the rest of a URL.
+/// Separates `sslmode` and `sslrootcert` from the rest of a URL: tokio-postgres knows neither the verifying modes nor
+/// `sslrootcert`.
 fn split_tls_parameters(url: &str) -> Result<(String, TlsParameters), OpenError> {
     let mut tls_parameters = TlsParameters { ssl_mode: "prefer".to_owned(), ssl_root_cert: None };
     // As in tokio-postgres, the first @ ends the user information, and the parameters start at the first ? after it.

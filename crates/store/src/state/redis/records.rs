@@ -39,7 +39,7 @@ pub(super) fn parse_session(row: Vec<Option<String>>) -> Result<Option<Session>>
     row.and_then(parse).map(Some).ok_or_else(|| malformed_reply_error("session"))
 }
 
-/// Adds a session's entry in the index of its user's sessions: expiry, member and creation time.
+/// Appends the arguments of a session's entry in its user's session index: expiry, member, creation time.
 pub(super) fn with_index_entry(call: ScriptCall, key: &TokenKey, session: &Session) -> ScriptCall {
     call.timestamp(session.expires).arg(key.0.as_slice()).timestamp(session.created)
 }
