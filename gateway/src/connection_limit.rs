@@ -66,8 +66,8 @@ impl ConnectionCounter {
         self.limit.load(Ordering::Relaxed) / 2
     }
 
-    /// Counts a connection of a trusted proxy until the guard is dropped. The per-client limit does not apply, because a
-    /// proxy carries the requests of many clients.
+    /// Counts a connection of a trusted proxy until the guard is dropped. The per-client limit does not apply, because
+    /// a proxy carries the requests of many clients.
     pub(crate) fn acquire_for_proxy(self: &Arc<Self>) -> ConnectionGuard {
         self.count.fetch_add(1, Ordering::Relaxed);
         ConnectionGuard { counter: Arc::clone(self), network: None }

@@ -1,5 +1,5 @@
-//! CORS (cross-origin resource sharing): answers preflight requests, and adds the response headers that let web pages of
-//! the allowed origins call the services.
+//! CORS (cross-origin resource sharing): answers preflight requests, and adds the response headers that let web pages
+//! of the allowed origins call the services.
 
 use hyper::header::{HeaderName, HeaderValue, VARY};
 use hyper::{HeaderMap, Method, StatusCode};

@@ -1,5 +1,5 @@
-//! Fuzzing harness for request smuggling: parses a client's bytes and returns the bytes that the gateway would send to a
-//! service, without sockets. For the targets in `fuzz/`; built only for tests and fuzzing.
+//! Fuzzing harness for request smuggling: parses a client's bytes and returns the bytes that the gateway would send to
+//! a service, without sockets. For the targets in `fuzz/`; built only for tests and fuzzing.
 
 use std::cell::RefCell;
 use std::convert::Infallible;

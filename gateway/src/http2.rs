@@ -47,8 +47,8 @@ impl<F: Future + 'static> Executor<F> for LocalExecutor {
 }
 
 /// Serves a client connection until it ends, the client stops reading responses, or the client resets most of its
-/// requests (rapid reset). On `shutdown`, after [`KEEP_ALIVE_TIMEOUT`] without a request, and after a response that ends
-/// keep-alive, the connection drains: it accepts no new streams, and ends after the open ones.
+/// requests (rapid reset). On `shutdown`, after [`KEEP_ALIVE_TIMEOUT`] without a request, and after a response that
+/// ends keep-alive, the connection drains: it accepts no new streams, and ends after the open ones.
 pub(crate) async fn serve(
     worker: &Rc<WorkerState>,
     io: ClientIo,

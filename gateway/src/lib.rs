@@ -14,8 +14,8 @@
 //! - `fuzzing`: the harness of the fuzz targets, not part of the program
 //! - `access_log`, `metrics`: observability; `timer`: the timer of connections and requests
 //!
-//! hyper reads and writes HTTP on both sides. The body framing of an upstream request is generated from the parsed body,
-//! never copied from the client's request: docs/FRAMING.md.
+//! hyper reads and writes HTTP on both sides. The body framing of an upstream request is generated from the parsed
+//! body, never copied from the client's request: docs/FRAMING.md.
 //!
 //! The gateway has no code for any dialect: the error pages of each dialect are data in the routing table.
 

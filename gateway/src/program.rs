@@ -60,8 +60,8 @@ async fn serve_until_shutdown(settings: Settings, matches: ArgMatches) -> Result
     server.await.map_err(|e| ConfigError::new(format!("gateway: {e}")))
 }
 
-/// Reloads the configuration from `read_config` on each SIGHUP. If the new configuration is invalid, the error is logged
-/// and the old configuration stays in force.
+/// Reloads the configuration from `read_config` on each SIGHUP. If the new configuration is invalid, the error is
+/// logged and the old configuration stays in force.
 pub fn reload_on_sighup(
     gateway: Gateway,
     read_config: impl Fn() -> Result<Config, ConfigError>,

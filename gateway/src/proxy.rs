@@ -1,5 +1,5 @@
-//! Reverse proxy for one request: routing, validation, forwarding or a response of the gateway itself, response headers,
-//! logging.
+//! Reverse proxy for one request: routing, validation, forwarding or a response of the gateway itself, response
+//! headers, logging.
 
 mod forward;
 

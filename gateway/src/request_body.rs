@@ -156,8 +156,8 @@ impl RequestBodyState {
     }
 }
 
-/// Reads and discards at most [`MAX_LINGERING_BYTES`] of a body for at most [`LINGERING_TIME`]: an HTTP/2 stream that is reset while its client is sending
-/// may lose the response.
+/// Reads and discards at most [`MAX_LINGERING_BYTES`] of a body for at most [`LINGERING_TIME`]: an HTTP/2 stream that
+/// is reset while its client is sending may lose the response.
 pub(crate) async fn discard_body(mut body: Incoming) {
     let mut remaining = MAX_LINGERING_BYTES;
     let reading = poll_fn(|cx| {

@@ -1,5 +1,5 @@
-//! Request line and validation of request heads, against request smuggling and ambiguous paths, beyond what hyper checks:
-//! docs/FRAMING.md.
+//! Request line and validation of request heads, against request smuggling and ambiguous paths, beyond what hyper
+//! checks: docs/FRAMING.md.
 
 use std::borrow::Cow;
 
@@ -154,8 +154,8 @@ pub(crate) fn validate(
     }
 }
 
-/// Whether `Host`, if there is one, is a name or an address with an optional port (RFC 9110 §7.2), and in HTTP/2 whether
-/// `:authority` is one too and the two are equal.
+/// Whether `Host`, if there is one, is a name or an address with an optional port (RFC 9110 §7.2), and in HTTP/2
+/// whether `:authority` is one too and the two are equal.
 pub(crate) fn has_valid_host(line: &RequestLine, headers: &HeaderMap) -> bool {
     let is_host_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(byte);
     let authority =

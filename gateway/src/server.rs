@@ -29,7 +29,8 @@ const IDLE_SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Below this many connections per address, clients behind one NAT address may be rejected. A warning is logged at
 /// start.
 const MIN_PER_CLIENT_LIMIT: usize = 2_000;
-/// Maximum of open files that are not client or upstream connections: listeners, health checks, services in the same process.
+/// Maximum of open files that are not client or upstream connections: listeners, health checks, services in the same
+/// process.
 const RESERVED_FILES: usize = 256;
 
 /// Starts the server on `listener` and, if configured, on the redirect listener; and the health checks and the watch of

@@ -99,9 +99,9 @@ impl Gateway {
         server::start(&self.0, listener)
     }
 
-    /// Uses `config` for new requests. Instances that both configurations have keep their state. Workers, listeners, the
-    /// connection limit, the gateway secret, and the timeouts of request heads and of clients that do not read responses
-    /// do not change.
+    /// Uses `config` for new requests. Instances that both configurations have keep their state. Workers, listeners,
+    /// the connection limit, the gateway secret, and the timeouts of request heads and of clients that do not read
+    /// responses do not change.
     pub fn reload(&self, config: Config) {
         config.table.inherit_state(&self.0.config().table);
         if let (Some(tls), Some(new)) = (&self.0.tls, &config.tls) {

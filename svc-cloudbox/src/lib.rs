@@ -1,6 +1,7 @@
 //! The cloudbox dialect: login with a salted md5 digest, password change, logout.
 //!
-//! `WIRE.md` lists the routes, quirks and error codes; `docs/PROTOCOLS.md` explains how the API document is interpreted.
+//! `WIRE.md` lists the routes, quirks and error codes; `docs/PROTOCOLS.md` explains how the API document is
+//! interpreted.
 //!
 //! - `wire`: request and response types
 //! - `dialect`: error responses

@@ -98,7 +98,8 @@ fn each_missing_or_invalid_field_is_named() {
         let parse_error = |fields: Fields| PwdResetRequest::try_from(&fields).unwrap_err();
         assert_eq!(parse_error(build_body(None)), FieldError::Missing(Cow::Borrowed(name)));
         match name {
-            // An empty proof counts as a wrong password. Each one is read as another random digest, so that it is no replay.
+            // An empty proof counts as a wrong password. Each one is read as another random digest, so that it is no
+            // replay.
             "orig_password" => {
                 let [first, second] =
                     [(), ()].map(|()| PwdResetRequest::try_from(&build_body(Some(""))).unwrap().proof.digest);

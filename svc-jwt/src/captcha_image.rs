@@ -30,8 +30,8 @@ const QUEUE_SLOTS_PER_THREAD: usize = 32;
 /// `Retry-After` when the queue is full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Renders captcha images on a few worker threads, so that anonymous clients cannot take the CPU from logins. The threads end when
-/// the renderer is dropped.
+/// Renders captcha images on a few worker threads, so that anonymous clients cannot take the CPU from logins. The
+/// threads end when the renderer is dropped.
 pub struct CaptchaRenderer {
     jobs: mpsc::Sender<RenderJob>,
 }
@@ -121,8 +121,8 @@ impl RenderQueue {
     }
 }
 
-/// Renders text, noise and dots as PNG. The result depends on `image` alone: with fresh noise in each view, the median of
-/// several views would remove it.
+/// Renders text, noise and dots as PNG. The result depends on `image` alone: with fresh noise in each view, the median
+/// of several views would remove it.
 fn render(image: &CaptchaImage) -> Option<Vec<u8>> {
     let mut pixels = render_text(&image.text)?;
     let mut random = ChaCha8Rng::from_seed(image.seed);

@@ -46,8 +46,8 @@ impl Dialect for Jwt {
     }
 }
 
-/// The error response of an endpoint that takes a token: the documented `text` if the token is rejected, else the default
-/// text of the error.
+/// The error response of an endpoint that takes a token: the documented `text` if the token is rejected, else the
+/// default text of the error.
 pub(crate) fn token_error_response(error: Error, text: &'static str) -> HandlerResult {
     let error_text = match error {
         Error::NotAuthenticated | Error::NotAllowed => ErrorText::Documented(text),
@@ -56,8 +56,8 @@ pub(crate) fn token_error_response(error: Error, text: &'static str) -> HandlerR
     error_response(error, error_text)
 }
 
-/// The error response of an endpoint without a token: the documented `text` for a server error, else the default text of
-/// the error.
+/// The error response of an endpoint without a token: the documented `text` for a server error, else the default text
+/// of the error.
 pub(crate) fn server_error_response(error: Error, text: &'static str) -> HandlerResult {
     let error_text = match error {
         Error::Unavailable(_) | Error::Internal(_) => ErrorText::Documented(text),

@@ -1,6 +1,6 @@
-//! JWT signing keys and key rotation: `jwt-eddsa-N.pem` or `jwt-rs256-N.pem` in the key folder, PKCS#8 in PEM. All registered
-//! keys verify; the one with the highest number whose start time has passed signs. To rotate, add a key, and retire the old
-//! one a session lifetime later.
+//! JWT signing keys and key rotation: `jwt-eddsa-N.pem` or `jwt-rs256-N.pem` in the key folder, PKCS#8 in PEM. All
+//! registered keys verify; the one with the highest number whose start time has passed signs. To rotate, add a key, and
+//! retire the old one a session lifetime later.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

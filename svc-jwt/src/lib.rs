@@ -1,6 +1,7 @@
 //! The JWT dialect: login for a signed token, and password reset with a verification code.
 //!
-//! `WIRE.md` lists the routes, quirks and error texts; `docs/PROTOCOLS.md` explains how the API document is interpreted.
+//! `WIRE.md` lists the routes, quirks and error texts; `docs/PROTOCOLS.md` explains how the API document is
+//! interpreted.
 //!
 //! - [`wire`]: request and response types
 //! - [`dialect`]: error responses

@@ -1,5 +1,5 @@
-//! JWT issuing and JWT verification (RFC 7519): a token is issued for a session at login, and verified by signature, algorithm,
-//! issuer and expiry. The state store decides whether the session is still valid.
+//! JWT issuing and JWT verification (RFC 7519): a token is issued for a session at login, and verified by signature,
+//! algorithm, issuer and expiry. The state store decides whether the session is still valid.
 
 use std::sync::Arc;
 
@@ -44,7 +44,8 @@ pub struct VerifiedToken {
 impl TokenManager {
     /// Issues tokens of `issuer`, signed with `keys`, and accepts only those.
     pub fn new(keys: Arc<SigningKeys>, issuer: &str) -> Self {
-        // Algorithm confusion: the algorithm comes from the keys, and the token's header must match it (docs/THREATS.md 27).
+        // Algorithm confusion: the algorithm comes from the keys, and the token's header must match it (docs/THREATS.md
+        // 27).
         let mut validation = Validation::new(keys.algorithm.jose_algorithm());
         validation.leeway = 0;
         // The library would use the system clock; `verify` checks `exp` against the injected one.
@@ -73,8 +74,8 @@ impl TokenManager {
         jsonwebtoken::encode(&header, &claims, &key.encoding_key).map_err(Error::internal)
     }
 
-    /// The registry name of the token's key if its `kid` is well-formed but not loaded, so that the caller can load it (key
-    /// rotation on another instance).
+    /// The registry name of the token's key if its `kid` is well-formed but not loaded, so that the caller can load it
+    /// (key rotation on another instance).
     pub fn unknown_key_name(&self, token: &str) -> Option<String> {
         let id = (token.len() <= MAX_TOKEN_BYTES).then(|| jsonwebtoken::decode_header(token).ok()?.kid)??;
         let kind = self.keys.kind().name;

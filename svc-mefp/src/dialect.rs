@@ -1,4 +1,5 @@
-//! Error responses of the MeFP dialect: a code and a text for each error, encrypted if the request's envelope was decrypted.
+//! Error responses of the MeFP dialect: a code and a text for each error, encrypted if the request's envelope was
+//! decrypted.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;

@@ -59,8 +59,9 @@ impl EnvelopeCipher {
         STANDARD.encode(encrypted)
     }
 
-    /// Decrypts a request: a JSON object with at most 32 bytes of padding, in base64. `None` if base64, length, object or padding
-    /// is invalid, without saying which. The padding is checked even if there is no object, so that all of these cost the same.
+    /// Decrypts a request: a JSON object with at most 32 bytes of padding, in base64. `None` if base64, length, object
+    /// or padding is invalid, without saying which. The padding is checked even if there is no object, so that all of
+    /// these cost the same.
     pub fn decrypt(&self, encoded: &str) -> Option<DecryptedEnvelope> {
         let cipher_text = decode_blocks(encoded);
         let is_decoded = matches!(cipher_text, CipherText::Decoded(_));

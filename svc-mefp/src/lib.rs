@@ -1,6 +1,7 @@
 //! The MeFP dialect (用户统一认证): servers of apps call it on behalf of their users, in AES-256-CBC envelopes.
 //!
-//! `WIRE.md` lists the routes, quirks and error codes; `docs/PROTOCOLS.md` explains how the API document is interpreted.
+//! `WIRE.md` lists the routes, quirks and error codes; `docs/PROTOCOLS.md` explains how the API document is
+//! interpreted.
 //!
 //! - [`envelope`]: encryption and decryption, with one error for every envelope that cannot be decrypted
 //! - `padding`: block padding of plaintexts, detected in constant time (padding oracle)

@@ -94,7 +94,8 @@ pub(crate) fn document() -> OpenApi {
     crate::endpoints().openapi_document(&API_INFO)
 }
 
-/// An operation whose description shows the decrypted request and response, and the errors that the response may contain.
+/// An operation whose description shows the decrypted request and response, and the errors that the response may
+/// contain.
 fn encrypted_operation(
     id: &'static str,
     summary: &'static str,

@@ -1,10 +1,11 @@
 //! Block padding after the JSON object in a plaintext, checked in constant time.
 //!
 //! The API document does not specify a padding (`docs/PROTOCOLS.md`, MeFP), so apps chose different ones. Stele accepts
-//! no padding; zeros; spaces; PKCS#7 (to blocks of 16, or of 32 like WeChat's encoder), optionally after NULs; ISO/IEC 7816-4;
-//! ANSI X9.23; ISO 10126 of less than a block. JSON white space may precede any of these.
+//! no padding; zeros; spaces; PKCS#7 (to blocks of 16, or of 32 like WeChat's encoder), optionally after NULs; ISO/IEC
+//! 7816-4; ANSI X9.23; ISO 10126 of less than a block. JSON white space may precede any of these.
 //!
-//! A decoder whose responses distinguish valid from invalid padding is a padding oracle; `envelope` describes the defence.
+//! A decoder whose responses distinguish valid from invalid padding is a padding oracle; `envelope` describes the
+//! defence.
 
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _, ConstantTimeGreater as _};
 
@@ -26,16 +27,18 @@ pub enum Padding {
 }
 
 impl Padding {
-    /// Detects the padding in `tail`, the bytes after the object; `None` if the padding is invalid. Every scheme is tried at every
-    /// offset without early exit, so that timing reveals no more than the response (timing side channel).
+    /// Detects the padding in `tail`, the bytes after the object; `None` if the padding is invalid. Every scheme is
+    /// tried at every offset without early exit, so that timing reveals no more than the response (timing side
+    /// channel).
     pub(crate) fn detect(tail: &[u8]) -> Option<Self> {
         if tail.len() > MAX_PADDING_BYTES {
             return None;
         }
         let mut is_padding = Choice::from(0);
         let mut is_filler = Choice::from(0);
-        // A whole block after an object that ends at a block boundary may come from a recorded message, appended to use the
-        // service as a padding oracle for that block's last byte. So ISO 10126 is accepted only in less than a block.
+        // A whole block after an object that ends at a block boundary may come from a recorded message, appended to use
+        // the service as a padding oracle for that block's last byte. So ISO 10126 is accepted only in less than a
+        // block.
         let is_partial_block = Choice::from(u8::from(tail.len() < BLOCK_BYTES));
         // Whether all bytes before `start` are JSON white space.
         let mut is_whitespace = Choice::from(1);
@@ -74,8 +77,8 @@ impl Padding {
     }
 }
 
-/// Padding whose last byte is a length: PKCS#7, optionally after NULs; ANSI X9.23 (zeros, then the length); ISO 10126 (any
-/// bytes, then the length), accepted if the padding `is_partial_block`.
+/// Padding whose last byte is a length: PKCS#7, optionally after NULs; ANSI X9.23 (zeros, then the length); ISO 10126
+/// (any bytes, then the length), accepted if the padding `is_partial_block`.
 fn is_length_padding(suffix: &[u8], is_partial_block: Choice) -> Choice {
     let Some((last, before)) = suffix.split_last() else { return Choice::from(0) };
     let length = u8::try_from(suffix.len()).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! `mefp_secret`, the AES-256 key that all apps share: loaded from a setting, or from a file in the key folder, which key
-//! bootstrap creates.
+//! `mefp_secret`, the AES-256 key that all apps share: loaded from a setting, or from a file in the key folder, which
+//! key bootstrap creates.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The request and response types: the outer request, and the encrypted requests and responses, with the quirks of the API
-//! document (`docs/PROTOCOLS.md`, MeFP).
+//! The request and response types: the outer request, and the encrypted requests and responses, with the quirks of the
+//! API document (`docs/PROTOCOLS.md`, MeFP).
 
 use std::borrow::Cow;
 
@@ -92,15 +92,16 @@ pub(crate) struct CheckCaptchaRequest {
     pub(crate) code: Code,
 }
 
-/// Redeeming a token. An addition to the API document, which does not say how a token is used (`docs/PROTOCOLS.md`, MeFP).
+/// Redeeming a token. An addition to the API document, which does not say how a token is used (`docs/PROTOCOLS.md`,
+/// MeFP).
 #[derive(Debug)]
 pub(crate) struct CheckTokenRequest {
     /// `None` if the text is not a token.
     pub(crate) token: Option<Token>,
 }
 
-/// Implements parsing of a decrypted request. It checks first that every field is present, then that `login_name` is a phone,
-/// then the other fields.
+/// Implements parsing of a decrypted request. It checks first that every field is present, then that `login_name` is a
+/// phone, then the other fields.
 macro_rules! impl_parse_request {
     ($name:ident, |$fields:ident| $parse:expr) => {
         impl TryFrom<&Fields> for $name {

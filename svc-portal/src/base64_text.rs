@@ -2,7 +2,8 @@
 
 use stele_dialect::lenient_base64;
 
-/// Decodes base64 to text, in any variant that [`lenient_base64`] accepts. `None` if it is invalid, not UTF-8, or empty.
+/// Decodes base64 to text, in any variant that [`lenient_base64`] accepts. `None` if it is invalid, not UTF-8, or
+/// empty.
 pub fn decode(value: &str) -> Option<String> {
     let is_text = |bytes: &[u8]| !bytes.is_empty() && std::str::from_utf8(bytes).is_ok();
     let mut bytes = lenient_base64::decode(value, is_text)?;

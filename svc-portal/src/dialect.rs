@@ -26,8 +26,8 @@ struct ResponseEnvelope<'a, C> {
 }
 
 response_body! {
-    /// The status of a response. The API document calls the text `message` in its prose and `status_message` in its sample;
-    /// both are sent.
+    /// The status of a response. The API document calls the text `message` in its prose and `status_message` in its
+    /// sample; both are sent.
     pub(crate) struct StatusBlock<'a> = ERROR_STATUS "Wrong" "失败的状态" {
         status_code: &'a str => one_of(
             "状态码",

@@ -25,7 +25,8 @@ type HandlerResult = Result<HttpResponse, CallError<Portal>>;
 /// The configuration of this dialect.
 #[derive(Clone, Debug)]
 pub(crate) struct DialectConfig {
-    /// Whether a login reports an unknown user by an error code of its own, as the API document does (user enumeration).
+    /// Whether a login reports an unknown user by an error code of its own, as the API document does (user
+    /// enumeration).
     pub reveals_unknown_user: bool,
     /// The cross-site origins whose pages may set and clear the session cookie.
     pub allowed_origins: AllowedOrigins,

@@ -1,6 +1,7 @@
 //! The portal dialect: registration, login and password reset with codes sent by short message or e-mail.
 //!
-//! `WIRE.md` lists the routes, quirks and error codes; `docs/PROTOCOLS.md` explains how the API document is interpreted.
+//! `WIRE.md` lists the routes, quirks and error codes; `docs/PROTOCOLS.md` explains how the API document is
+//! interpreted.
 //!
 //! - `wire`: request and response types; [`base64_text`]: base64 of passwords and codes
 //! - `dialect`: the response envelope and error responses

@@ -8,9 +8,9 @@ use stele_service::trusted_proxies::TrustedProxies;
 
 const COOKIE_NAME: &str = "stele_session";
 
-/// The first valid session token in the request's cookies, quoted or not. Other cookies are ignored even if malformed, so that
-/// they cannot prevent a logout. Commas separate cookies as well: mini programs send back joined `Set-Cookie` headers,
-/// attributes included.
+/// The first valid session token in the request's cookies, quoted or not. Other cookies are ignored even if malformed,
+/// so that they cannot prevent a logout. Commas separate cookies as well: mini programs send back joined `Set-Cookie`
+/// headers, attributes included.
 pub fn session_token(headers: &HeaderMap) -> Option<Token> {
     let header_values = headers.get_all(COOKIE).filter_map(|value| value.to_str().ok());
     let pairs = header_values.flat_map(|text| text.split([';', ','])).filter_map(|pair| pair.split_once('='));
@@ -18,8 +18,8 @@ pub fn session_token(headers: &HeaderMap) -> Option<Token> {
     session_values.filter_map(|value| Token::parse(value.trim_matches('"'))).next()
 }
 
-/// Sets the session cookie to `token`, without `Max-Age`: the browser deletes the cookie when it is closed, and the server
-/// decides when the session expires.
+/// Sets the session cookie to `token`, without `Max-Age`: the browser deletes the cookie when it is closed, and the
+/// server decides when the session expires.
 pub(crate) fn set(response: &mut HttpResponse, request: &HttpRequest, token: &Token) -> Result<()> {
     append_set_cookie(response, request, token.expose(), "")
 }

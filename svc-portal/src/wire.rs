@@ -84,8 +84,9 @@ fn parse_password(fields: &Fields) -> Result<RawPassword, FieldError> {
     fields.parse_or_blank(PASSWORD_PARAM, String::new, base64_text::decode).map(RawPassword::new)
 }
 
-/// Portal users log in by phone or e-mail. Any other username is mapped to an identifier that no user can have, since it
-/// contains a control character. So the username costs the same work and counts against the same rate limits as an unknown phone.
+/// Portal users log in by phone or e-mail. Any other username is mapped to an identifier that no user can have, since
+/// it contains a control character. So the username costs the same work and counts against the same rate limits as an
+/// unknown phone.
 fn login_identifier(username: &str) -> Cow<'_, str> {
     let is_identifier = Phone::parse(username).is_some() || Email::parse_provisioned(username).is_some();
     if is_identifier { Cow::Borrowed(username) } else { Cow::Owned(format!("\0{username}")) }

@@ -1,6 +1,7 @@
 //! The TMS dialect: login of administrators and users, password change.
 //!
-//! `WIRE.md` lists the routes, quirks and error codes; `docs/PROTOCOLS.md` explains how the API document is interpreted.
+//! `WIRE.md` lists the routes, quirks and error codes; `docs/PROTOCOLS.md` explains how the API document is
+//! interpreted.
 //!
 //! - `config`: the settings that choose between interpretations
 //! - `wire`: request and response types

@@ -90,7 +90,8 @@ pub trait Dialect: std::fmt::Debug + 'static {
     /// Renders a request that the server rejects.
     fn render_rejection(rejection: &RequestRejection) -> HttpResponse;
 
-    /// Renders a domain error. Implement it as one exhaustive match, so that the compiler reports errors without a case.
+    /// Renders a domain error. Implement it as one exhaustive match, so that the compiler reports errors without a
+    /// case.
     fn render_error(error: &Error) -> HttpResponse;
 }
 
@@ -147,7 +148,8 @@ impl<D: Dialect> ResponseError for CallError<D> {
 /// Limits the log lines of server errors to 300 a minute: while a store is down, every request fails.
 static SERVER_ERROR_LOG: LogRateLimiter = LogRateLimiter::new(300);
 
-/// Adds `Retry-After` and the other common headers to the response for a domain error. Logs the cause of a server error.
+/// Adds `Retry-After` and the other common headers to the response for a domain error. Logs the cause of a server
+/// error.
 pub fn finish_error_response(error: &Error, response: HttpResponse) -> HttpResponse {
     if let Error::Unavailable(cause) | Error::Internal(cause) = error
         && let Some(left_out) = SERVER_ERROR_LOG.allow(Instant::now())

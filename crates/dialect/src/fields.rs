@@ -13,8 +13,8 @@ const MAX_NAME_CHARS: usize = 64;
 /// An error in the request's fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FieldError {
-    /// The request cannot be read as fields: its framing, compression, charset, format or (MeFP) envelope is invalid, it
-    /// nests too deeply, or it has too many fields.
+    /// The request cannot be read as fields: its framing, compression, charset, format or (MeFP) envelope is invalid,
+    /// it nests too deeply, or it has too many fields.
     MalformedRequest,
     /// This field is missing, or empty although a value is required.
     Missing(Cow<'static, str>),
@@ -57,8 +57,8 @@ pub(crate) enum FieldValue {
     Null,
     /// A boolean, an array, an object or undecodable bytes: no documented field has such a value.
     Unsupported,
-    /// Different values of one name in the query string: an error only if the field is read, since query strings also hold
-    /// unrelated fields.
+    /// Different values of one name in the query string: an error only if the field is read, since query strings also
+    /// hold unrelated fields.
     Duplicate,
 }
 
@@ -170,8 +170,8 @@ impl Fields {
         parse(self.required(name)?).ok_or(FieldError::Invalid(Cow::Borrowed(name)))
     }
 
-    /// As [`Fields::parse_required`], but an integer that was serialized as a double keeps its `.0`: for values that are
-    /// hashed as text, such as the timestamp of a salted proof.
+    /// As [`Fields::parse_required`], but an integer that was serialized as a double keeps its `.0`: for values that
+    /// are hashed as text, such as the timestamp of a salted proof.
     ///
     /// # Errors
     /// As [`Fields::required_maybe_empty`].

@@ -10,8 +10,8 @@ pub fn authorization_token(headers: &HeaderMap) -> Option<&str> {
     presented_tokens(headers, &[AUTHORIZATION.as_str()]).pop()
 }
 
-/// The tokens in the headers `names`, in that order. Two values of one header are ambiguous; such a request presents no token.
-/// Blank values do not count.
+/// The tokens in the headers `names`, in that order. Two values of one header are ambiguous; such a request presents no
+/// token. Blank values do not count.
 pub fn presented_tokens<'a>(headers: &'a HeaderMap, names: &[&str]) -> Vec<&'a str> {
     let mut tokens = Vec::new();
     for name in names {

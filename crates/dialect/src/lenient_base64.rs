@@ -1,8 +1,8 @@
 //! Lenient base64 decoding, as old clients encode: with line breaks, missing or surplus `=`, the URL-safe alphabet,
 //! percent-encoded once, and with spaces in place of `+` (a form that was not percent-encoded).
 //!
-//! A space inside the value stands for `+`; white space around the value is ignored. A space at the start or the end may be
-//! either, so the candidates are decoded in turn, and the first that the caller accepts is used.
+//! A space inside the value stands for `+`; white space around the value is ignored. A space at the start or the end
+//! may be either, so the candidates are decoded in turn, and the first that the caller accepts is used.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! The response format that cloudbox and TMS share: `{"message":"…","code":"…"}`, its error codes, and most user fields.
+//! The response format that cloudbox and TMS share: `{"message":"…","code":"…"}`, its error codes, and most user
+//! fields.
 
 use std::borrow::Cow;
 

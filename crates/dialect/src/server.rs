@@ -1,5 +1,5 @@
-//! The HTTP server of a dialect: endpoints, health checks, OpenAPI document, and the middleware of every request (request id,
-//! CORS, load shedding, panic handling, metrics, traces, graceful shutdown).
+//! The HTTP server of a dialect: endpoints, health checks, OpenAPI document, and the middleware of every request
+//! (request id, CORS, load shedding, panic handling, metrics, traces, graceful shutdown).
 
 use std::net::TcpListener;
 use std::panic::AssertUnwindSafe;
@@ -165,7 +165,8 @@ fn raw_error_response(wire_status: StatusCode, status: StatusCode, response: Htt
     (status.as_u16(), [head.as_bytes(), &body].concat().into())
 }
 
-/// Serves `/healthz` and `/readyz` on the service port, because the gateway probes the port that it forwards requests to.
+/// Serves `/healthz` and `/readyz` on the service port, because the gateway probes the port that it forwards requests
+/// to.
 fn configure_health_checks(
     config: &mut ServiceConfig,
     readiness_check: &ReadinessCheckFn,
@@ -184,7 +185,8 @@ fn configure_health_checks(
         .service(readyz.default_service(web::to(reject_method)));
 }
 
-/// Routes `methods` of `path` to `handler`. Other methods get 405 in the dialect's format, with `Allow` (RFC 9110 §15.5.6).
+/// Routes `methods` of `path` to `handler`. Other methods get 405 in the dialect's format, with `Allow` (RFC 9110
+/// §15.5.6).
 pub(crate) fn endpoint_resource<D: Dialect, F, Args>(methods: Vec<Method>, path: &str, handler: F) -> Resource
 where
     F: Handler<Args>,

@@ -1,5 +1,5 @@
-//! The services of all dialects, and the settings of the gateway, the services and `stele up`. `scripts/dialects` writes
-//! the list of services from `dialects.toml`.
+//! The services of all dialects, and the settings of the gateway, the services and `stele up`. `scripts/dialects`
+//! writes the list of services from `dialects.toml`.
 
 use stele_app::Service;
 use stele_app::settings::shared_settings;

@@ -44,7 +44,8 @@ pub(crate) fn assert_conforms(document: &Value, request: &str, response: &str) {
     }
 }
 
-/// The operation that serves `path`. Paths are compared case-insensitively, and `vi` equals `v1`, as in the JWT dialect.
+/// The operation that serves `path`. Paths are compared case-insensitively, and `vi` equals `v1`, as in the JWT
+/// dialect.
 fn find_operation<'a>(document: &'a Value, method: &str, path: &str) -> Option<&'a Value> {
     let canonical = path.replace("/api/vi/", "/api/v1/");
     let found = document["paths"].as_object()?.iter().find(|(path, _)| match path.split_once('{') {

@@ -146,8 +146,8 @@ impl TestApp {
         response.assert_is(status, &text);
     }
 
-    /// Asserts that a request failed with this error, exactly as the dialect renders the error. This also proves that no
-    /// error source leaks into the response.
+    /// Asserts that a request failed with this error, exactly as the dialect renders the error. This also proves that
+    /// no error source leaks into the response.
     #[track_caller]
     pub fn assert_fails_with(&self, response: &TestResponse, error: &Error) {
         let (status, retry_after, text) =

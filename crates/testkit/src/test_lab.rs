@@ -94,8 +94,8 @@ impl TestLab {
         Self { folder, clock, delivery, fault_injector, dependencies, context: builder.build() }
     }
 
-    /// A second instance with the same settings, keys and clock. The instance opens the stores separately; in memory, it
-    /// shares only the clock with this instance.
+    /// A second instance with the same settings, keys and clock. The instance opens the stores separately; in memory,
+    /// it shares only the clock with this instance.
     pub async fn second_instance(&self) -> Self {
         let (clock, settings) = (self.clock.clone(), self.context.settings.clone());
         let random = Arc::new(SeededRandom::stream(1));

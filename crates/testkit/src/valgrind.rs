@@ -30,8 +30,8 @@ pub fn repetitions() -> Option<u64> {
     std::env::var(REPETITIONS_VAR).ok().map(|times| times.parse().unwrap())
 }
 
-/// Runs the test named `test` of this program under Valgrind; returns the counts per repetition. The test must repeat the
-/// measured operation as often as [`repetitions`] says.
+/// Runs the test named `test` of this program under Valgrind; returns the counts per repetition. The test must repeat
+/// the measured operation as often as [`repetitions`] says.
 pub fn measure_with_valgrind(test: &str) -> ValgrindCounts {
     // The runs are in parallel, because the counts do not depend on the load.
     let measure = |tool: &'static str, flags: &'static [&'static str], parse_count: fn(&str) -> Option<u64>| {
@@ -75,8 +75,8 @@ fn parse_number(text: &str) -> Option<u64> {
     text.trim().replace(',', "").parse().ok()
 }
 
-/// A minimal HTTP client on one keep-alive connection. The client's instructions and allocations are few compared to the
-/// server's.
+/// A minimal HTTP client on one keep-alive connection. The client's instructions and allocations are few compared to
+/// the server's.
 pub struct KeepAliveConnection(TcpStream);
 
 impl KeepAliveConnection {

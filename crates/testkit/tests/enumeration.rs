@@ -1,6 +1,6 @@
-//! User enumeration over sequences of calls: from an address that is not a trusted origin of the account, every sequence
-//! of calls has the same responses and costs for an account that exists as for one that does not. (All calls use one
-//! identifier: two identifiers that share a failure count reveal that they belong to one account, ADR 24.)
+//! User enumeration over sequences of calls: from an address that is not a trusted origin of the account, every
+//! sequence of calls has the same responses and costs for an account that exists as for one that does not. (All calls
+//! use one identifier: two identifiers that share a failure count reveal that they belong to one account, ADR 24.)
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 

@@ -87,7 +87,8 @@ fn static_file_response(name: &str) -> Option<LocalResponse> {
 }
 
 impl OpenApiCache {
-    /// The cached document, or a newly merged one. The lock is held while fetching, so that concurrent requests fetch once.
+    /// The cached document, or a newly merged one. The lock is held while fetching, so that concurrent requests fetch
+    /// once.
     async fn merged_document(&self, table: &RoutingTable) -> Bytes {
         let mut cache = self.0.lock().await;
         if let Some(cached) = cache.as_ref().filter(|cached| Instant::now() < cached.expires_at) {

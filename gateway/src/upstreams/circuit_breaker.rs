@@ -147,8 +147,8 @@ impl CircuitBreaker {
     }
 }
 
-/// Exponential backoff in milliseconds: 1 s, doubled after each opening, at most 30 s. Jitter shortens the backoff by up
-/// to half, so that several gateways do not send their trials at the same time.
+/// Exponential backoff in milliseconds: 1 s, doubled after each opening, at most 30 s. Jitter shortens the backoff by
+/// up to half, so that several gateways do not send their trials at the same time.
 fn backoff(openings: u32, random: u64) -> u64 {
     let full = INITIAL_BACKOFF_MS.saturating_mul(1 << openings.min(16)).min(MAX_BACKOFF_MS);
     full - random % (full / 2)

@@ -58,8 +58,8 @@ impl ConfiguredUpstream {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks the name up again, unless it is an IP address. A lookup that fails or returns no address keeps the previous addresses, so that an
-    /// outage of the resolver is no outage of the service.
+    /// Looks the name up again, unless it is an IP address. A lookup that fails or returns no address keeps the
+    /// previous addresses, so that an outage of the resolver is no outage of the service.
     pub(super) async fn resolve(&self, resolver: &dyn Resolver) {
         if self.is_ip_literal {
             return;

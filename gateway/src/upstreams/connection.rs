@@ -1,4 +1,5 @@
-//! HTTP/1.1 connection to an instance, by hyper. A connection has no task of its own: the request that uses it polls it.
+//! HTTP/1.1 connection to an instance, by hyper. A connection has no task of its own: the request that uses it polls
+//! it.
 
 use std::cell::RefCell;
 use std::error::Error;

@@ -103,8 +103,8 @@ impl Instance {
         Some(guard)
     }
 
-    /// Marks a health check as in progress. False if one already is; otherwise the caller must run the health check, and
-    /// end it by [`Self::record_health_check`].
+    /// Marks a health check as in progress. False if one already is; otherwise the caller must run the health check,
+    /// and end it by [`Self::record_health_check`].
     pub(crate) fn try_begin_check(&self) -> bool {
         !self.is_checking.swap(true, Ordering::AcqRel)
     }
@@ -151,8 +151,8 @@ impl InstanceGuard {
         self.instance.circuit_breaker.record_success(kind);
     }
 
-    /// The kind of this request. A trial becomes a regular request, so that its result counts once and dropping the guard
-    /// does not abandon the trial.
+    /// The kind of this request. A trial becomes a regular request, so that its result counts once and dropping the
+    /// guard does not abandon the trial.
     fn take_request_kind(&mut self) -> RequestKind {
         std::mem::replace(&mut self.request_kind, RequestKind::Regular)
     }

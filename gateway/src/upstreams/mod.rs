@@ -77,9 +77,9 @@ impl Upstreams {
         self.0.instances.load().iter().any(|instance| instance.is_healthy())
     }
 
-    /// Selects an instance for a request, but none in `tried`. In order of preference: a healthy one; one whose
-    /// circuit is closed, because only the service can report its failure in detail, in its dialect; one whose circuit is
-    /// due for a trial.
+    /// Selects an instance for a request, but none in `tried`. In order of preference: a healthy one; one whose circuit
+    /// is closed, because only the service can report its failure in detail, in its dialect; one whose circuit is due
+    /// for a trial.
     pub(crate) fn acquire_instance(&self, tried: &[Arc<Instance>]) -> Option<InstanceGuard> {
         let all = self.0.instances.load();
         let is_untried = |instance: &Arc<Instance>| !tried.iter().any(|tried| Arc::ptr_eq(tried, instance));
@@ -116,7 +116,8 @@ impl Upstreams {
     }
 
     /// Looks the names up again if `interval` has passed, or [`UNHEALTHY_RESOLVE_INTERVAL`] while an instance is
-    /// unhealthy or there is none. Returns whether the instances changed. A name whose lookup fails keeps its addresses.
+    /// unhealthy or there is none. Returns whether the instances changed. A name whose lookup fails keeps its
+    /// addresses.
     pub(crate) async fn resolve(&self, resolver: &dyn Resolver, interval: Duration) -> bool {
         let inner = &self.0;
         let is_any_unhealthy = {
@@ -150,8 +151,8 @@ impl Upstreams {
         self.update_instances(&old.instances());
     }
 
-    /// Rebuilds the list of instances from the addresses. An instance of `previous` with the same address and host is reused,
-    /// and so keeps its state. Returns whether the instances changed.
+    /// Rebuilds the list of instances from the addresses. An instance of `previous` with the same address and host is
+    /// reused, and so keeps its state. Returns whether the instances changed.
     fn update_instances(&self, previous: &[Arc<Instance>]) -> bool {
         let mut updated: Vec<Arc<Instance>> = Vec::new();
         for upstream in &self.0.configured {

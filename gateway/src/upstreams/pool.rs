@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::connection::UpstreamConnection;
 
-/// How long a connection stays in the pool. Shorter than the keep-alive timeout of the services (75 s), so that no service closes a connection while a request
-/// is being sent on it.
+/// How long a connection stays in the pool. Shorter than the keep-alive timeout of the services (75 s), so that no
+/// service closes a connection while a request is being sent on it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The connections of one worker to all instances.

@@ -1,4 +1,5 @@
-//! The connection limit per client address, which is half of `STELE_MAX_CONNECTIONS`. Trusted proxies have no such limit.
+//! The connection limit per client address, which is half of `STELE_MAX_CONNECTIONS`. Trusted proxies have no such
+//! limit.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};

@@ -215,8 +215,8 @@ async fn a_request_on_a_closed_keep_alive_connection_is_not_retried() {
 async fn a_request_that_could_not_connect_is_retried_on_another_instance() {
     let (unreachable, good) = (unreachable_url(), TestInstance::start(Readiness::Ready));
     let gateway = start_gateway(&[("mefp", &format!("{unreachable},{}", good.url))], &[]);
-    // The first requests are sent before the first health check. They can be retried, because the body is sent only after
-    // the connection is made.
+    // The first requests are sent before the first health check. They can be retried, because the body is sent only
+    // after the connection is made.
     send_requests(&gateway, 8).await;
     assert_eq!(good.answered_requests(), 8);
     wait_until("the unreachable instance to fail", || gateway.instance(&unreachable).failures > 0).await;

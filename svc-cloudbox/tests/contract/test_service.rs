@@ -67,7 +67,8 @@ impl TestService {
         login_at(self, username, password, at).await
     }
 
-    /// Logs in with a proof for the current time. Works once per second of the test clock, as each proof is accepted once.
+    /// Logs in with a proof for the current time. Works once per second of the test clock, as each proof is accepted
+    /// once.
     pub(crate) async fn login(&self, username: &str, password: &str) -> TestResponse {
         self.login_at(username, password, self.now()).await
     }

@@ -1,5 +1,5 @@
-//! The API document's sample calls (`docs/PROTOCOLS.md`, JWT) as jQuery 1.x sends them: multipart's content type without a
-//! boundary, and an urlencoded body.
+//! The API document's sample calls (`docs/PROTOCOLS.md`, JWT) as jQuery 1.x sends them: multipart's content type
+//! without a boundary, and an urlencoded body.
 
 use stele_testkit::send_raw;
 

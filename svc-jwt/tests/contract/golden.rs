@@ -1,5 +1,5 @@
-//! Golden transcripts: requests and responses, byte for byte. Clock, randomness and the seed of the signing key are fixed,
-//! so tokens are the same in every run.
+//! Golden transcripts: requests and responses, byte for byte. Clock, randomness and the seed of the signing key are
+//! fixed, so tokens are the same in every run.
 
 use std::os::unix::fs::PermissionsExt as _;
 

@@ -69,7 +69,8 @@ async fn reset_requests_use_a_quota_of_this_dialect_only() {
 
     let service = service_with_two_users().await;
     let portal = RequestInfo::from_client("portal", "192.0.2.7".parse().unwrap());
-    // The first account is unknown, so nothing is sent. Neither account's requests count against the quota of other dialects.
+    // The first account is unknown, so nothing is sent. Neither account's requests count against the quota of other
+    // dialects.
     for (account, phone, sent) in [("no-such", "13900139000", 0), ("a", PHONE, 5)] {
         for _ in 0..5 {
             assert_eq!(service.post(FORGET, &format!("account={account}&phone={phone}")).await.status, 200);

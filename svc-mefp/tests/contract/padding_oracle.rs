@@ -1,4 +1,5 @@
-//! Padding oracle: every envelope that cannot be decrypted gets the same response at the same cost (`docs/THREATS.md` 17, 18).
+//! Padding oracle: every envelope that cannot be decrypted gets the same response at the same cost (`docs/THREATS.md`
+//! 17, 18).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -157,8 +158,9 @@ async fn a_recorded_message_cannot_be_decrypted_by_probing() {
     }
 }
 
-/// A padding oracle attack with two recorded blocks appended to a valid message whose object ends at a block boundary. The two
-/// blocks are never valid padding, since the first decrypts to garbage, so nothing about their message is revealed.
+/// A padding oracle attack with two recorded blocks appended to a valid message whose object ends at a block boundary.
+/// The two blocks are never valid padding, since the first decrypts to garbage, so nothing about their message is
+/// revealed.
 #[actix_web::test]
 async fn appended_blocks_are_no_padding_oracle() {
     let service = TestService::new().await;
@@ -183,8 +185,9 @@ async fn appended_blocks_are_no_padding_oracle() {
     }
 }
 
-/// A padding oracle attack with one recorded block appended to a valid message whose object ends at a block boundary. No
-/// garbage precedes the decrypted block, and its last byte takes every value over many messages with different last blocks.
+/// A padding oracle attack with one recorded block appended to a valid message whose object ends at a block boundary.
+/// No garbage precedes the decrypted block, and its last byte takes every value over many messages with different last
+/// blocks.
 #[actix_web::test]
 async fn a_block_appended_to_many_messages_is_no_padding_oracle() {
     let service = TestService::new().await;

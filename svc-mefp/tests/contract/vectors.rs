@@ -36,7 +36,8 @@ fn has_members(fields: &Fields, text: &str) -> bool {
         && names.iter().all(|name| fields.optional(name).unwrap().map(str::to_owned) == object.get(*name).map(as_text))
 }
 
-/// The padding of the response to a request with this padding; `None` for a whole block of ISO 10126, which is rejected.
+/// The padding of the response to a request with this padding; `None` for a whole block of ISO 10126, which is
+/// rejected.
 fn expected_response_padding(padding: &Value, text: &str) -> Option<Padding> {
     let is_whole_blocks = text.len().is_multiple_of(16);
     match padding.as_str().unwrap() {

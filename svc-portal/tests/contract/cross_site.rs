@@ -1,4 +1,5 @@
-//! Login and logout CSRF: a cross-site page must neither set the session cookie of an account it chose nor end a session.
+//! Login and logout CSRF: a cross-site page must neither set the session cookie of an account it chose nor end a
+//! session.
 
 use stele_testkit::conformance::DialectUnderTest as _;
 

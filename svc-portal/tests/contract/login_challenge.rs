@@ -66,7 +66,8 @@ async fn a_trusted_address_has_its_own_rate_limit_and_challenge() {
     for _ in 0..5 {
         service.login_from(OWNER_ADDRESS, PHONE, "wrong!").await.assert_code("3202");
     }
-    // A trusted address is challenged as well: otherwise the challenge would reveal the account to others at that address.
+    // A trusted address is challenged as well: otherwise the challenge would reveal the account to others at that
+    // address.
     service.login_from(OWNER_ADDRESS, PHONE, "wrong!").await.assert_code("3208");
     let with_code = async |password: &str, code: &str| {
         let form = [("username", PHONE), ("password", &to_base64(password)), ("code", &to_base64(code))];

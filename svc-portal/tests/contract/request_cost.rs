@@ -1,5 +1,5 @@
-//! The cost of calls in password hashes and store round trips. Unknown users cost the same as known ones, so that timing
-//! permits no user enumeration.
+//! The cost of calls in password hashes and store round trips. Unknown users cost the same as known ones, so that
+//! timing permits no user enumeration.
 
 use stele_testkit::RequestCost;
 use stele_testkit::conformance::DialectUnderTest as _;

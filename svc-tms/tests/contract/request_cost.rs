@@ -1,5 +1,5 @@
-//! The cost of calls in password hashes and store round trips. An unknown user costs the same as a wrong password, so that
-//! timing permits no user enumeration.
+//! The cost of calls in password hashes and store round trips. An unknown user costs the same as a wrong password, so
+//! that timing permits no user enumeration.
 
 use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::conformance::salted::salted_digest;

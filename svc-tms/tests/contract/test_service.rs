@@ -42,8 +42,8 @@ impl DialectUnderTest for TestService {
     }
 
     fn login_cost(guess: PasswordGuess) -> RequestCost {
-        // Every call checks its token first. The format is known only after the check, and the rate limit must be checked
-        // before a hash is computed.
+        // Every call checks its token first. The format is known only after the check, and the rate limit must be
+        // checked before a hash is computed.
         RequestCost::new(u64::from(guess == PasswordGuess::Wrong), &["client_token", "find"], &["admit", "settle"])
     }
 
@@ -94,8 +94,8 @@ impl TestService {
         self.post_with_token(path, &self.client_token, &body).await
     }
 
-    /// Logs in with a salted proof for the current time. Works once per second of the test clock, as each proof is accepted
-    /// once.
+    /// Logs in with a salted proof for the current time. Works once per second of the test clock, as each proof is
+    /// accepted once.
     pub(crate) async fn login(&self, username: &str, password: &str) -> TestResponse {
         self.login_with_proof(LOGIN, username, &salted_digest(password, self.now()), self.now()).await
     }

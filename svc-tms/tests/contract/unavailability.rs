@@ -1,5 +1,5 @@
-//! Invalid settings and server errors: the latter are reported without their cause, in the dialect's format, and never as a
-//! wrong password.
+//! Invalid settings and server errors: the latter are reported without their cause, in the dialect's format, and never
+//! as a wrong password.
 
 use std::net::TcpListener;
 

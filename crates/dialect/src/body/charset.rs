@@ -65,8 +65,8 @@ pub(super) fn declared_charset(content_type: &[u8]) -> Option<&'static Encoding>
     Encoding::for_label(&label).filter(|charset| charset.is_ascii_compatible())
 }
 
-/// Decodes `bytes` from `charset`, or without one from the first of UTF-8 and GB18030 in which they are valid, and calls `read`
-/// with the text.
+/// Decodes `bytes` from `charset`, or without one from the first of UTF-8 and GB18030 in which they are valid, and
+/// calls `read` with the text.
 pub(super) fn decode_then<T>(
     bytes: &[u8],
     charset: Option<&'static Encoding>,
@@ -123,8 +123,8 @@ pub(super) fn decode_guessing(bytes: Vec<u8>) -> Option<String> {
     }
 }
 
-/// Decodes a field; `None` if the bytes are invalid in `charset`. Bytes that are not moved into the text are wiped, since they
-/// may be a password.
+/// Decodes a field; `None` if the bytes are invalid in `charset`. Bytes that are not moved into the text are wiped,
+/// since they may be a password.
 fn decode_owned(bytes: Cow<'_, [u8]>, charset: &'static Encoding) -> Option<String> {
     if charset == UTF_8 {
         let wipe = |error: FromUtf8Error| error.into_bytes().zeroize();

@@ -18,7 +18,8 @@ pub(super) fn parse(text: &[u8], charset: Option<&'static Encoding>) -> Result<F
     decode_fields(&split_pairs(text).map(to_raw_field), charset)
 }
 
-/// The fields of a query string, with the charset of each name and value guessed. A field with an undecodable name is left out.
+/// The fields of a query string, with the charset of each name and value guessed. A field with an undecodable name is
+/// left out.
 pub(super) fn parse_query(text: &[u8]) -> impl Iterator<Item = (String, FieldValue)> {
     let decode_pair = |(name, value)| {
         Some((decode_guessing(name)?, decode_guessing(value).map_or(FieldValue::Unsupported, FieldValue::text)))

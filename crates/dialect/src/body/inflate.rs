@@ -10,8 +10,9 @@ use crate::fields::FieldError;
 
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
-/// Inflates a body to at most `max_bytes`. `None` if the body is to be used unchanged: `encoding` is neither gzip nor deflate,
-/// or the body is not in that format. Some clients declare an encoding that they do not apply, or a charset in its place.
+/// Inflates a body to at most `max_bytes`. `None` if the body is to be used unchanged: `encoding` is neither gzip nor
+/// deflate, or the body is not in that format. Some clients declare an encoding that they do not apply, or a charset in
+/// its place.
 ///
 /// # Errors
 /// [`RequestRejection::BodyTooLarge`] beyond `max_bytes`; [`FieldError::MalformedRequest`] for truncated or corrupt gzip data.

@@ -67,7 +67,8 @@ fn escape_line_breaks(text: &str) -> Zeroizing<String> {
     escaped
 }
 
-/// The members of an object. They are read one by one, since `serde_json`'s map would silently keep the last of two duplicates.
+/// The members of an object. They are read one by one, since `serde_json`'s map would silently keep the last of two
+/// duplicates.
 pub(super) struct ObjectFields(pub(super) Result<Fields, FieldError>);
 
 impl<'de> serde::Deserialize<'de> for ObjectFields {
@@ -130,8 +131,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<FieldValue, E> {
-        // An integer that passed through a double (Gson, Lua, Unity). Other numbers are written in scientific notation, so
-        // that `1e20` is not taken for digits.
+        // An integer that passed through a double (Gson, Lua, Unity). Other numbers are written in scientific notation,
+        // so that `1e20` is not taken for digits.
         let is_whole = number.fract() == 0.0 && number.abs() < MAX_EXACT_INTEGER;
         Ok(match is_whole {
             true => FieldValue::WholeDouble(Zeroizing::new(format!("{:.0}", number + 0.0))),

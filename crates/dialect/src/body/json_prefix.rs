@@ -4,8 +4,8 @@ use super::json::ObjectFields;
 use super::{FieldError, Fields};
 
 impl Fields {
-    /// Parses the strict JSON object at the start of `bytes`, after an optional byte order mark. Returns the fields, and the
-    /// bytes after the object. `None` if `bytes` do not begin with an object.
+    /// Parses the strict JSON object at the start of `bytes`, after an optional byte order mark. Returns the fields,
+    /// and the bytes after the object. `None` if `bytes` do not begin with an object.
     ///
     /// # Errors
     /// [`FieldError::Duplicate`] with the field's name, or [`FieldError::MalformedRequest`] beyond 64 fields.

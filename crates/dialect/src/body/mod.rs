@@ -1,5 +1,5 @@
-//! Request body parsing: JSON, urlencoded or multipart, in any charset. Clients send wrong content types, so the format is
-//! detected from the bytes; the content type only adds charset and boundary (`docs/FIELD.md`).
+//! Request body parsing: JSON, urlencoded or multipart, in any charset. Clients send wrong content types, so the format
+//! is detected from the bytes; the content type only adds charset and boundary (`docs/FIELD.md`).
 //!
 //! - `inflate`: decompression (`Content-Encoding`)
 //! - `charset`: charset detection and decoding
@@ -58,8 +58,8 @@ impl Fields {
         form::parse(trim_end_whitespace_and_nul(text.as_bytes()).trim_ascii_start(), None)
     }
 
-    /// Adds the fields of a query string that the body does not have, up to 64 fields in all. A duplicate or undecodable field
-    /// is an error only when it is read.
+    /// Adds the fields of a query string that the body does not have, up to 64 fields in all. A duplicate or
+    /// undecodable field is an error only when it is read.
     pub fn add_query(&mut self, query: &str) {
         self.merge_query(form::parse_query(query.as_bytes()));
     }

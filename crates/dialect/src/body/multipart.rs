@@ -1,5 +1,5 @@
-//! Multipart bodies (RFC 2046, RFC 7578), parsed leniently: any `multipart/…` with named parts, CR LF or LF line ends, with
-//! or without a closing boundary.
+//! Multipart bodies (RFC 2046, RFC 7578), parsed leniently: any `multipart/…` with named parts, CR LF or LF line ends,
+//! with or without a closing boundary.
 //!
 //! The boundary of the content type is used if it occurs in the body; otherwise the body's first line is the boundary.
 
@@ -107,8 +107,8 @@ fn parse_delimiter(line: &[u8], boundary: &[u8]) -> Option<Delimiter> {
     }
 }
 
-/// The parts between boundaries. The line end before a boundary is not part of the content. If the first boundary ends in CR
-/// LF, later boundaries must follow CR LF.
+/// The parts between boundaries. The line end before a boundary is not part of the content. If the first boundary ends
+/// in CR LF, later boundaries must follow CR LF.
 fn split_parts<'a>(body: &'a [u8], boundary: &[u8]) -> Vec<&'a [u8]> {
     let mut parts = Vec::new();
     let mut first_boundary_end = None;

@@ -57,8 +57,8 @@ pub(crate) enum Parameters {
     Present,
 }
 
-/// The methods of an operation documented with `method`. An operation with parameters accepts no GET in place of POST, so
-/// that no password gets into a query string.
+/// The methods of an operation documented with `method`. An operation with parameters accepts no GET in place of POST,
+/// so that no password gets into a query string.
 fn allowed_methods(method: &Method, parameters: Parameters) -> Vec<Method> {
     let get = [Method::GET, Method::HEAD];
     match (parameters, method) {
@@ -86,8 +86,8 @@ impl<D: Dialect> Endpoints<D> {
         self.route(Method::POST, path, path, handler, describe)
     }
 
-    /// Adds an endpoint that is documented as `method path` and served where actix's `pattern` matches. GET implies HEAD; an
-    /// operation without parameters accepts GET and POST.
+    /// Adds an endpoint that is documented as `method path` and served where actix's `pattern` matches. GET implies
+    /// HEAD; an operation without parameters accepts GET and POST.
     #[must_use]
     pub fn route<F, Args>(
         mut self,

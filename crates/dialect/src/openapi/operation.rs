@@ -53,8 +53,8 @@ enum BodyRequirement {
 }
 
 impl<D: Dialect> OperationDescription<D> {
-    /// An operation named `id`. `summary` is the API document's title; `description` explains the operation in English and
-    /// Chinese.
+    /// An operation named `id`. `summary` is the API document's title; `description` explains the operation in English
+    /// and Chinese.
     pub fn new(id: &'static str, summary: &'static str, description: impl Into<String>) -> Self {
         Self {
             id,
@@ -198,8 +198,8 @@ impl<D: Dialect> OperationDescription<D> {
         let mut responses = ResponsesBuilder::new().response("200", self.build_success_response());
         let mut statuses = Vec::new();
         if let Some(body) = self.body {
-            // An optional body is read but ignored, so it cannot be invalid. An operation that parses its optional body adds 400
-            // by an error example.
+            // An optional body is read but ignored, so it cannot be invalid. An operation that parses its optional body
+            // adds 400 by an error example.
             statuses.extend(match body.requirement {
                 BodyRequirement::Required => [400, 408, 413].as_slice(),
                 BodyRequirement::Optional => &[408, 413],

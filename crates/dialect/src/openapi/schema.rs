@@ -230,8 +230,8 @@ impl FieldSchema {
     }
 }
 
-/// Declares a response body: the struct that is serialized, and the [`ObjectSchema`] of the OpenAPI document, so that both
-/// have the same fields. After `=>` each field has a constructor of [`FieldSchema`] with its arguments.
+/// Declares a response body: the struct that is serialized, and the [`ObjectSchema`] of the OpenAPI document, so that
+/// both have the same fields. After `=>` each field has a constructor of [`FieldSchema`] with its arguments.
 #[macro_export]
 macro_rules! response_body {
     ($(#[$meta:meta])* $vis:vis struct $name:ident $(<$life:lifetime>)? = $table:ident $title:literal $description:literal {

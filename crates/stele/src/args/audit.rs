@@ -29,7 +29,8 @@ and the number of their origins (4096 means 4096 or more). STELE_AUDIT_KEEP sets
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct AuditOptions {
-    /// Earliest time: a duration before now (90s, 24h, 30d), a date (2026-11-25, UTC) or a time (RFC 3339) [default: 24h]
+    /// Earliest time: a duration before now (90s, 24h, 30d), a date (2026-11-25, UTC) or a time (RFC 3339) [default:
+    /// 24h]
     #[arg(long, value_name = "WHEN", value_parser = parse_when)]
     pub since: Option<When>,
     /// Latest time, exclusive; in the same forms as --since

@@ -12,8 +12,8 @@ use crate::support::{Installation, Server, TEST_TIMEOUT};
 const ROUNDS: usize = 50;
 const CONCURRENCY: usize = 4;
 
-/// A user and the passwords that may be valid: one after an acknowledged change, two if the server was killed before the
-/// last change was acknowledged.
+/// A user and the passwords that may be valid: one after an acknowledged change, two if the server was killed before
+/// the last change was acknowledged.
 #[derive(Debug)]
 struct RegisteredUser {
     phone: String,

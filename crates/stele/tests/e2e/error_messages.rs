@@ -1,5 +1,6 @@
 //! Error messages of the command: one line on standard error that begins with `error: ` and names the fault. The exit
-//! code is 2 for an invalid command line, setting, key, file or port, and 1 for an operation that was refused or failed.
+//! code is 2 for an invalid command line, setting, key, file or port, and 1 for an operation that was refused or
+//! failed.
 
 use std::fs::{read, read_dir, write};
 use std::net::TcpListener;

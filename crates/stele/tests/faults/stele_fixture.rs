@@ -73,8 +73,8 @@ impl SteleFixture {
         }
     }
 
-    /// Waits until the response of `/readyz` at the admin port begins with `reason`, and `/readyz` at the public address
-    /// has the status that corresponds to it.
+    /// Waits until the response of `/readyz` at the admin port begins with `reason`, and `/readyz` at the public
+    /// address has the status that corresponds to it.
     pub(crate) async fn wait_for_readiness_reason(&self, reason: &str) {
         let printed = self.server.stdout();
         let url = printed.split("(health: ").nth(1).unwrap().split(',').next().unwrap();

@@ -133,7 +133,8 @@ async fn assert_field_error<D: DialectUnderTest>(
 ) {
     let body = body.into();
     let sent = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
-    // An error in the encrypted fields is returned in an encrypted envelope; a malformed envelope gets a plain response.
+    // An error in the encrypted fields is returned in an encrypted envelope; a malformed envelope gets a plain
+    // response.
     let is_response_encrypted = call.is_encrypted && error != FieldError::MalformedRequest;
     let (status, _, text) = response_parts((D::SERVICE.render_rejection)(&RequestRejection::InvalidInput(error)));
     let response = app.submit(call, content_type, body).await;

@@ -1,5 +1,5 @@
-//! Compares the gateway's framing with nginx's: the same bytes, prefixes and services. Each case in which they differ has
-//! nginx's outcome and the reason, which `docs/FRAMING.md` lists.
+//! Compares the gateway's framing with nginx's: the same bytes, prefixes and services. Each case in which they differ
+//! has nginx's outcome and the reason, which `docs/FRAMING.md` lists.
 
 use std::fmt::Write as _;
 use std::fs;

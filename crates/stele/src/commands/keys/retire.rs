@@ -101,8 +101,8 @@ fn ensure_tokens_expired(
     Ok(())
 }
 
-/// The file of a key to retire, and a copy of it under a name that no instance reads. Older backups of the database need
-/// the key.
+/// The file of a key to retire, and a copy of it under a name that no instance reads. Older backups of the database
+/// need the key.
 struct BackedUpKeyFile {
     file: PathBuf,
     backup: PathBuf,

@@ -14,8 +14,8 @@ use super::KeyAdmin;
 use crate::commands::progress::Progress;
 use crate::commands::{CommandError, OutputFormat, print_line};
 
-/// Registers the next key of a kind, which becomes active after `lead`. If the folder has a key file with a higher number
-/// (copied there, or left by an interrupted command), that key is registered; otherwise a file is created.
+/// Registers the next key of a kind, which becomes active after `lead`. If the folder has a key file with a higher
+/// number (copied there, or left by an interrupted command), that key is registered; otherwise a file is created.
 ///
 /// # Errors
 /// If no key of the kind is registered, the newest is not active yet, the key's file cannot be created or read, or
