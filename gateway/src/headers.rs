@@ -182,6 +182,7 @@ pub(crate) fn rewrite_response_headers(headers: &mut HeaderMap, request_method: 
     remove_fields(headers, |name| match HeaderClass::of(name) {
         HeaderClass::EndToEnd | HeaderClass::TraceContext | HeaderClass::MethodOverride => false,
         HeaderClass::ProxyMetadata => *name == REQUEST_ID,
+        // `Host` and `Expect` have no meaning in a response.
         HeaderClass::HopByHop => *name != HOST && *name != EXPECT,
         HeaderClass::Cors => true,
     });

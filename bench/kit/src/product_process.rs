@@ -132,14 +132,14 @@ impl ProductProcess {
         self.supervisor.is_some() && state.is_some_and(|state| !state.starts_with('Z'))
     }
 
-    /// The resource usage of the process so far; zero if it has ended.
+    /// The resource usage of the process so far. Memory is zero once it has ended, everything once it has been reaped.
     pub fn usage(&self) -> Usage {
         Usage::of_process(self.process_id)
     }
 }
 
 impl Usage {
-    /// The resource usage of process `id` so far; zero if it has ended.
+    /// The resource usage of process `id` so far; see [`ProductProcess::usage`].
     pub fn of_process(id: u32) -> Self {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
         let fields: Vec<u64> = stat

@@ -133,11 +133,11 @@ impl Report {
             |rate: fn(&RoundMeasurements) -> Option<f64>| MedianRange::from_values(self.rounds.iter().filter_map(rate));
         for (title, range) in [
             (
-                "L, the theoretical rate of a login = 1/(1/hello + 1/select + 1/set)",
+                "Theoretical maximum rate of a login = 1/(1/hello + 1/select + 1/set)",
                 over_rounds(thresholds::theoretical_login_rate),
             ),
             (
-                "Theoretical rate of a token check = 1/(1/hello + 1/get)",
+                "Theoretical maximum rate of a token check = 1/(1/hello + 1/get)",
                 over_rounds(thresholds::theoretical_token_rate),
             ),
         ] {
@@ -149,8 +149,7 @@ impl Report {
         if let Some(raw) = MedianRange::from_values(self.password_login_rates_in_mixed_load.iter().copied()) {
             let _ = writeln!(
                 text,
-                "\nConcurrently with the salted logins at a tenth of their maximum rate: {:.1} password logins per \
-                 second.",
+                "\nWhile salted logins run at a tenth of their maximum rate, {:.1} password logins complete per second.",
                 raw.median
             );
         }

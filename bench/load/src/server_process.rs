@@ -1,4 +1,4 @@
-//! A running server process: start, readiness, stop by process id.
+//! A server process under a supervising shell: start, readiness, stop when dropped.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -73,7 +73,7 @@ const THRESHOLDS: &[(&str, Metric, Threshold, &str)] = &[
     ("… POST of 500 bytes", |r| rate_ratio(r, "tls2-post", "nginx-tls2-post"), MIN_TLS_RATIO, ""),
     ("… its p99 against nginx's", |r| p99_ratio(r, "tls2-post", "nginx-tls2-post"), MAX_P99_RATIO, ""),
     (
-        "salted login at the service against L",
+        "salted login at the service against its theoretical maximum rate",
         |r| Some(workload_rate(r, "salted")? / theoretical_login_rate(r)?),
         Threshold::AtLeast(0.8),
         "",
@@ -139,7 +139,12 @@ const THRESHOLDS: &[(&str, Metric, Threshold, &str)] = &[
         MIN_RATE_RATIO_TO_DJANGO,
         "",
     ),
-    ("… its p99 against the view's", |r| p99_ratio(r, django::STELE_KEY, django::VIEW_KEY), MAX_P99_RATIO_TO_DJANGO, ""),
+    (
+        "… its p99 against the view's",
+        |r| p99_ratio(r, django::STELE_KEY, django::VIEW_KEY),
+        MAX_P99_RATIO_TO_DJANGO,
+        "",
+    ),
     (
         "… memory (PSS) of gateway and service after use against gunicorn's",
         |r| Some(proportional_memory(r, django::STELE_KEY)? / proportional_memory(r, django::VIEW_KEY)?),
@@ -181,7 +186,7 @@ pub(crate) fn evaluate_thresholds(rounds: &[RoundMeasurements], footprints: &[Fo
     of_workloads.chain(of_programs).collect()
 }
 
-/// L: the rate of a login that only receives a request, selects a user and sets a key, one after the other.
+/// Theoretical maximum rate: of a login that only receives a request, selects a user and sets a key, one after the other.
 pub(crate) fn theoretical_login_rate(round: &RoundMeasurements) -> Option<f64> {
     Some(
         1.0 / (1.0 / workload_rate(round, "hello")?

@@ -373,7 +373,8 @@ mod tests {
         #[test]
         fn canonicalizing_a_key_is_idempotent(text in "\\PC{0,80}") {
             if let Some(id) = Identifier::parse(&text) {
-                prop_assert_eq!(Identifier::parse(id.key()).unwrap().key(), id.key());
+                let reparsed = Identifier::parse(id.key()).unwrap();
+                prop_assert_eq!(reparsed.key(), id.key());
                 prop_assert!(id.key().len() <= MAX_IDENTIFIER_LENGTH);
             }
         }
@@ -392,8 +393,7 @@ mod tests {
             }
             let spaced: String = mobile.chars().flat_map(|digit| [digit, ' ']).collect();
             for spelling in [format!("+86{mobile}"), format!("86-{mobile}"), format!("0086 {mobile}"), spaced] {
-                let read = Identifier::parse(&spelling).unwrap();
-                prop_assert_eq!(read.key(), &mobile);
+                prop_assert_eq!(Identifier::parse(&spelling).map(|id| id.key), Some(mobile.clone()));
             }
         }
     }

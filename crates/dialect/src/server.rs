@@ -35,6 +35,9 @@ use crate::fields::FieldError;
 use crate::openapi::OpenApi;
 use crate::request_scope::{RequestScope, RoutePattern};
 
+/// The longest that a stop waits for requests in flight.
+const SHUTDOWN_TIMEOUT_SECONDS: u64 = 10;
+
 /// Idle timeout of keep-alive connections. Longer than the gateway's, so that the gateway never sends a request on a
 /// connection that is being closed.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
@@ -124,7 +127,8 @@ pub fn start(
     ];
     let raw_responses = rejections
         .map(|(status, rejection)| raw_error_response(error_status.apply(status), status, render_rejection(rejection)));
-    let builder = Server::build().workers(settings.get(&WORKERS)?).shutdown_timeout(10).disable_signals();
+    let builder =
+        Server::build().workers(settings.get(&WORKERS)?).shutdown_timeout(SHUTDOWN_TIMEOUT_SECONDS).disable_signals();
     Ok(http_server::listen(
         builder,
         name,

@@ -1,4 +1,5 @@
-//! Circuit breaker of an instance: closed, open after consecutive failures, half-open for one trial request.
+//! Circuit breaker of an instance: closed, open after consecutive failures, half-open for one trial request. A successful
+//! trial closes it, and so does any answered health check.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -103,7 +103,7 @@ async fn a_malformed_request_gets_an_error_page_in_the_dialect_or_the_default_on
     let dialect_page = r#"{"result":0,"errors":{"code":40000,"message":"请求无法解密"}}"#;
     let default_page = r#"{"error":"bad_request","message":"请求无法解析 / bad request"}"#;
     let get = |target: &[u8]| [b"GET ", target, b" HTTP/1.1\r\nHost: h\r\n\r\n"].concat();
-    // GBK bytes in the query. This request is sent alone here, and after another request on a connection below.
+    // GBK bytes in the query. Sent here as the first request of a connection, and below as the second one.
     let gbk = get(b"/auth/login?name=\xc1\xf5\xb5\xc2");
     for (bytes, body) in [
         (gbk.clone(), dialect_page),
@@ -218,18 +218,18 @@ async fn clients_beyond_max_connections_wait_for_a_free_slot() {
     // The kernel completes the connect and takes the request; the gateway does not accept the connection yet.
     let mut waiting = gateway.connect().await;
     waiting.write_all(b"GET /auth/login HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut max_connections = 0;
+    let mut peak_connections = 0;
     let response = read_all(&mut waiting);
     let watch_connections = async {
         loop {
-            max_connections = max_connections.max(gateway.inner.connections());
+            peak_connections = peak_connections.max(gateway.inner.connections());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
     let received = tokio::select! { received = response => received, () = watch_connections => unreachable!() };
     assert!(received.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&received));
     assert!(started_at.elapsed() >= Duration::from_secs(1), "answered while all connections were in use");
-    assert_eq!((max_connections, silent.len()), (8, 8));
+    assert_eq!((peak_connections, silent.len()), (8, 8));
 }
 
 #[actix_web::test]

@@ -141,7 +141,7 @@ async fn the_token_header_is_used_where_authorization_has_no_live_token() {
 }
 
 #[tokio::test]
-async fn a_password_change_uses_the_first_header_with_a_sufficient_token() {
+async fn a_password_change_uses_the_header_whose_token_permits_it() {
     let service = TestService::new().await;
     service.lab.user("a").phone(PHONE).add().await;
     let old_login_token = service.login("a", "123456").await;

@@ -1,5 +1,6 @@
-//! End-to-end tests of `stele` through its command line and its public address. The clients in `client` and
-//! `independent` (Python) are written from the five API documents and share no code with the services.
+//! End-to-end tests of `stele` through its command line and its public address, and checks of repository files (lists of
+//! dialects, the settings page, the dependency graph). The clients in `client` and `independent` (Python) are written
+//! from the five API documents and share no code with the services.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -21,7 +22,6 @@ mod hashing;
 mod independent;
 mod key_rotation;
 mod listen_addresses;
-mod lost_password_change;
 mod metrics;
 mod migrate;
 mod missing_keys;
@@ -34,3 +34,4 @@ mod settings_page;
 mod support;
 mod trace_collector;
 mod traces;
+mod user_store_rollback;

@@ -24,7 +24,8 @@ pub(super) struct PostgresServer {
 impl PostgresServer {
     /// Parses `postgres://USER:PASSWORD@HOST/NAME?sslmode=…&sslrootcert=…` and the other parameters of tokio-postgres.
     ///
-    /// The modes are libpq's:
+    /// The modes have libpq's names and meanings, but for `allow`, which does not exist here, and for the default
+    /// authorities, which are the system's:
     ///
     /// - `disable`: no TLS
     /// - `prefer` (default): TLS if the server offers it

@@ -1,5 +1,5 @@
--- Failure counters (budgets): the arithmetic of `stele_core::rate_limit`, line for line. A limit without `base` blocks
--- until the window ends.
+-- Failure counters (budgets): the arithmetic of `stele_core::rate_limit::FailureCounter`, line for line. `budget_at` is its
+-- `advance_to`, `budget_fail` its `with_failure`. A limit without `base` blocks until the window ends.
 local function failure_limit(free, window, base, cap)
     return { free = tonumber(free), window = tonumber(window), base = tonumber(base), cap = tonumber(cap) }
 end
