@@ -63,8 +63,9 @@ pub(super) struct PostgresTlsConnector(Arc<ClientConfig>);
 
 impl PostgresTlsConnector {
     pub(super) fn new(verification: CertificateVerification) -> Result<Self, OpenError> {
-        let to_open_error =
-            |e: &dyn std::fmt::Display| OpenError::InvalidDatabaseUrl(format!("to_open_error root certificates: {e}"));
+        let to_open_error = |e: &dyn std::fmt::Display| {
+            OpenError::InvalidDatabaseUrl(format!("cannot use these root certificates: {e}"))
+        };
         let provider = Arc::new(aws_lc_rs::default_provider());
         let (roots, hostname_check) = match verification {
             CertificateVerification::AcceptAny => (None, HostnameCheck::Ignore),
