@@ -33,7 +33,7 @@ pub fn run() -> ExitCode {
                 Command::Up { demo, tls_self_signed, .. } => {
                     let certificate =
                         if tls_self_signed { CertificateSource::SelfSigned } else { CertificateSource::Settings };
-                    let demo_users = if demo { DemoUsers::Create } else { DemoUsers::FromSettings };
+                    let demo_users = if demo { DemoUsers::Create } else { DemoUsers::Skip };
                     up::run(settings, demo_users, certificate).await
                 }
                 Command::User(command) => {

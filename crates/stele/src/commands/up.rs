@@ -31,8 +31,7 @@ pub(crate) enum CertificateSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DemoUsers {
     Create,
-    /// They are created if the setting `STELE_DEMO` is true.
-    FromSettings,
+    Skip,
 }
 
 /// Runs until SIGTERM or SIGINT, then shuts down gracefully.
@@ -42,7 +41,10 @@ pub(crate) async fn run(
     certificate: CertificateSource,
 ) -> Result<(), CommandError> {
     let configured_listen = settings.get(&LISTEN)?.unwrap_or(gateway::DEFAULT_LISTEN);
-    let demo = if settings.get(&services::DEMO)? { DemoUsers::Create } else { demo };
+    let demo = match demo {
+        DemoUsers::Skip if settings.get(&services::DEMO)? => DemoUsers::Create,
+        demo => demo,
+    };
     let self_signed = match certificate {
         CertificateSource::Settings => None,
         CertificateSource::SelfSigned => Some(self_signed_certificate(configured_listen.ip())?),
@@ -161,9 +163,7 @@ async fn print_endpoints(
             let lines = demo::prepare(context, listen).await?;
             lines.replace("curl -s", curl).replace("http://", &format!("{scheme}://"))
         }
-        DemoUsers::FromSettings => {
-            "`stele up --demo` creates a user for each dialect and shows how to call it.\n".to_owned()
-        }
+        DemoUsers::Skip => "`stele up --demo` creates a user for each dialect and shows how to call it.\n".to_owned(),
     };
     // The server keeps running if these lines cannot be written.
     let _ = print_line(&format!("{up}\n{instructions}Ctrl-C stops it."));
