@@ -76,6 +76,8 @@ impl Drop for AccessLogEntry<'_> {
             },
         };
         tracing::info!(
+            // Operators filter by this target, which is older than the module's name.
+            target: "gateway::access",
             parent: None,
             id = self.request_id.as_str(),
             trace_id = trace::trace_id(self.span).map(field::display),
