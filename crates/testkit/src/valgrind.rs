@@ -64,6 +64,8 @@ fn run_tool(test: &str, repetitions: u64, tool: &str, flags: &[&str], parse_coun
     let output = command.output().expect("valgrind is installed (scripts/test does that)");
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stdout));
+    // A name that matches no test also succeeds, after no work.
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "no test is called {test}");
     // Valgrind's lines begin with `==PID== `.
     let lines = text.lines().filter_map(|line| line.strip_prefix("==")?.split_once("== "));
     let counts: Vec<u64> = lines.filter_map(|(_, line)| parse_count(line.trim())).collect();
