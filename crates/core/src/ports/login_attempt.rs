@@ -35,7 +35,8 @@ impl LoginAttempt {
     pub fn account_key(user: Option<UserId>, identifier_key: &str) -> String {
         match user {
             Some(id) => format!("user:{id}"),
-            // The prefix is part of stored keys.
+            // The prefix is part of stored keys. If it changed, an upgrade would reset the counters of unknown
+            // identifiers alone, and show by that which ones have an account (user enumeration).
             None => format!("nobody:{}", crate::hex::encode(&crate::mac::sha256(identifier_key.as_bytes()))),
         }
     }
@@ -130,4 +131,15 @@ pub enum AttemptOutcome {
     ProofReplayed,
     /// Rejected because the code to consume does not exist any more; nothing was changed.
     CodeConsumed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counter_key_of_an_unknown_identifier_never_changes() {
+        let key = LoginAttempt::account_key(None, "x");
+        assert_eq!(key, "nobody:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881");
+    }
 }
