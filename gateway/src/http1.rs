@@ -25,8 +25,8 @@ use crate::proxy::{ClientAborted, WorkerState, handle_request};
 use crate::request_head;
 use crate::response_body::ResponseBody;
 
-/// Largest head that hyper parses, in bytes. A smaller head that exceeds the gateway's own limit is rejected with the
-/// error page of its route.
+/// Largest head that hyper parses, in bytes. For a larger one, [`reject`] replaces hyper's error with an error page, by
+/// the part of the head that was received. A smaller one is parsed, and then checked against the gateway's own limit.
 const MAX_READ_BUFFER: usize = 32 * 1024;
 
 /// Why hyper's part of a connection ended.

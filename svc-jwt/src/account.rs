@@ -15,7 +15,7 @@ use crate::presented_tokens::tokens_from_headers;
 use crate::tokens::{TokenManager, is_jwt};
 use crate::{DialectState, wire};
 
-/// 登录: login for a signed token.
+/// 登录: logs in with a password and returns a JWT.
 pub(crate) async fn login(
     fields: Fields,
     ClientAddress(address): ClientAddress,

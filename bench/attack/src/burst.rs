@@ -23,7 +23,8 @@ pub(crate) struct BurstRequest {
     pub source: Option<IpAddr>,
     /// The request in HTTP/1.1 format.
     pub bytes: Vec<u8>,
-    /// The dialect to parse the response with. `None` if the attack knows the dialect, or if a success has no effect.
+    /// The dialect that `malformed` parses the response with, to count a success as let through; `None` if a success
+    /// would grant and change nothing. Other attacks leave it `None`.
     pub dialect: Option<DialectKind>,
 }
 

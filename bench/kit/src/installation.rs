@@ -65,7 +65,8 @@ impl Installation {
         self.folder.path().join(name)
     }
 
-    /// The data folder and the overridden settings that all programs share, in the product's own type.
+    /// The data folder, and those settings of this installation that every service reads, as [`Settings`], to open the
+    /// stores in this process.
     pub fn product_settings(&self) -> Settings {
         let shared = stele_app::settings::shared_settings();
         let find_shared_name = |name: &str| {

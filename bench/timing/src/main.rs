@@ -4,7 +4,8 @@
 //!
 //!     cargo run --release --manifest-path bench/timing/Cargo.toml
 //!
-//! Pairs of two kinds of requests are sent in random order over one keep-alive connection to the release program.
+//! Each pair is one request of each kind, sent in random order. All pairs use one keep-alive connection to a service of
+//! the release programs.
 //! `statistics` describes how the times are compared and when they count as distinguishable.
 //!
 //! - `sample`: measures pairs of requests

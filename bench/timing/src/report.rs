@@ -10,9 +10,9 @@ use crate::Options;
 use crate::sample::{RequestBuilder, RequestKinds, TimingPair, measure_pairs};
 use crate::statistics::{Comparison, Distinguishability, Estimate};
 
-/// The largest deviation of the AUC from 0.5 without password hashing.
+/// Times without password hashing are indistinguishable if the AUC's confidence interval lies within 0.5 ± this.
 const MAX_AUC_DEVIATION: f64 = 0.03;
-/// The largest deviation of the AUC from 0.5 with password hashing, where the sample is smaller.
+/// The same with password hashing, where the sample is smaller.
 const MAX_AUC_DEVIATION_HASHING: f64 = 0.05;
 
 /// The required result of a comparison.
@@ -116,9 +116,18 @@ impl Report {
     }
 
     pub(crate) fn to_table(&self) -> String {
-        let headings =
-            ["comparison", "pairs", "median", "AUC", "99 %", "medians differ by", "99 % ", "deciles by", "verdict"];
-        let right_aligned = ["pairs", "median", "AUC", "medians differ by", "deciles by"];
+        let headings = [
+            "comparison",
+            "pairs",
+            "first median",
+            "AUC",
+            "99 % CI of AUC",
+            "medians differ by",
+            "99 % CI of medians",
+            "lower deciles differ by",
+            "verdict",
+        ];
+        let right_aligned = ["pairs", "first median", "AUC", "medians differ by", "lower deciles differ by"];
         let format_micros = |nanos: f64| format!("{:+.1} µs", nanos / 1_000.0);
         let rows =
             self.0.iter().map(|row| {

@@ -44,8 +44,8 @@ impl ClientTimestamp {
 
     /// The texts over which the client may have computed the digest, each once, at most four: the text as sent; without
     /// quotes and white space; the integer in decimal digits; and for a double, the form that Java writes, because a
-    /// JSON number arrives here as `1795691504.0` however the client wrote it. All texts denote the same integer, and
-    /// how many there are depends only on the sent text (timing side channel).
+    /// JSON number with a fraction or an exponent arrives here as `1795691504.0` whichever of the two the client wrote.
+    /// All texts denote the same integer, and their number depends only on the sent text (timing side channel).
     pub fn candidate_texts(&self) -> impl Iterator<Item = Cow<'_, str>> {
         let sent = std::str::from_utf8(&self.text[..usize::from(self.text_length)]).unwrap_or_default();
         let unquoted = strip_quotes(sent);

@@ -44,7 +44,8 @@ impl RequestScope {
     }
 }
 
-/// The request id from the gateway's `X-Request-Id`, or a new one.
+/// The received `X-Request-Id` if it is valid, from any peer (clients reach a service through the gateway, which sets it),
+/// or a new one.
 fn incoming_request_id(request: &ServiceRequest) -> RequestId {
     let header = request.headers().get(REQUEST_ID_HEADER).and_then(|id| RequestId::parse(id.to_str().ok()?));
     header.unwrap_or_else(RequestId::generate)

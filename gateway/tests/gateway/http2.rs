@@ -1,4 +1,4 @@
-//! HTTP/2 attacks, written frame by frame, over TLS: rapid reset, unread responses, excess streams, oversized and
+//! HTTP/2 attacks, written frame by frame, over TLS: rapid reset, responses without `WINDOW_UPDATE`, excess streams, oversized and
 //! endless header blocks.
 
 use std::sync::Arc;
@@ -40,8 +40,8 @@ fn encode_frame(frame_type: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u
     [&length[1..], &[frame_type, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The header block of `GET path` at `https://localhost`: four names of the static table, two with literal values
-/// (RFC 7541 §6.1, §6.2.2).
+/// The header block of `GET path` at `https://localhost`: two indexed fields (`:method: GET`, `:scheme: https`; RFC 7541
+/// §6.1), and `:path` and `:authority` with indexed names and literal values (§6.2.2).
 fn header_block(path: &str) -> Vec<u8> {
     let literal = |index: u8, text: &str| [&[index, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
     [vec![0x82, 0x87], literal(0x04, path), literal(0x01, "localhost")].concat()
@@ -106,7 +106,7 @@ impl Http2Client {
     }
 
     /// Reads until the connection ends; returns the error code of the last `GOAWAY`, if there was one.
-    async fn wait_for_goaway(&mut self) -> Option<[u8; 4]> {
+    async fn read_until_closed(&mut self) -> Option<[u8; 4]> {
         let mut error = None;
         while let Some(frame) = self.next_frame().await {
             if frame.frame_type == GOAWAY {
@@ -140,14 +140,14 @@ async fn rapid_resets_close_the_connection() {
             break;
         }
     }
-    let error = client.wait_for_goaway().await;
+    let error = client.read_until_closed().await;
     assert!(error.is_none_or(|error| error == ENHANCE_YOUR_CALM), "{error:?}");
     wait_until("the connection to be closed", || gateway.inner.connections() == 0).await;
     assert_other_clients_are_served(&gateway, &roots).await;
 }
 
 #[actix_web::test]
-async fn a_response_that_is_not_read_closes_the_connection() {
+async fn a_flow_control_window_that_stays_exhausted_closes_the_connection() {
     let url = start_service(|| async { HttpResponse::Ok().body(vec![b'x'; 4 << 20]) });
     let (gateway, roots) = start_tls_gateway(&url, &[("STELE_BODY_TIMEOUT", "1")]);
     let mut client = Http2Client::connect(&gateway, &roots).await;
@@ -163,7 +163,7 @@ async fn a_response_that_is_not_read_closes_the_connection() {
 }
 
 #[actix_web::test]
-async fn streams_beyond_the_limit_are_refused_and_others_continue() {
+async fn streams_beyond_the_limit_are_refused_and_a_reset_frees_one() {
     let (gateway, roots) = start_tls_gateway(&start_hanging_service(), &[]);
     let mut client = Http2Client::connect(&gateway, &roots).await;
     let requests: Vec<u8> = (0..110).flat_map(|number| get_request(2 * number + 1, "/i/login")).collect();
@@ -212,7 +212,7 @@ async fn an_endless_header_block_closes_the_connection() {
     while sent < max_sent && client.writer.write_all(&piece).await.is_ok() {
         sent += piece.len();
     }
-    client.wait_for_goaway().await;
+    client.read_until_closed().await;
     assert!(sent < max_sent, "{sent} bytes of one header block were accepted");
     wait_until("the connection to be closed", || gateway.inner.connections() == 0).await;
     assert_other_clients_are_served(&gateway, &roots).await;

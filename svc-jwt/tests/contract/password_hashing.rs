@@ -1,4 +1,5 @@
-//! Rehash on login: a successful login raises the cost of a password hash to the configured one, and never lowers it.
+//! Rehash on login: a successful login raises a password hash to at least the configured memory and total work
+//! (memory × passes), and lowers neither.
 
 use stele_core::hasher::Hasher;
 use stele_core::identifier::Username;
@@ -25,7 +26,7 @@ impl TestService {
 }
 
 #[tokio::test]
-async fn a_login_rehashes_to_a_higher_cost_and_never_to_a_lower_one() {
+async fn a_login_raises_memory_and_total_work_and_lowers_neither() {
     let mut service = TestService::new().await;
     service.lab.user("a").add().await;
     let epoch = service.account("a").await.epoch;
@@ -35,7 +36,9 @@ async fn a_login_rehashes_to_a_higher_cost_and_never_to_a_lower_one() {
         (128, 1, "m=128,t=1,p=1"),
         (64, 1, "m=128,t=1,p=1"),
         (64, 2, "m=128,t=1,p=1"),
+        // 192 KiB of work in 128 KiB of memory: two passes.
         (64, 3, "m=128,t=2,p=1"),
+        // The same total work in more memory: one pass.
         (256, 1, "m=256,t=1,p=1"),
     ] {
         service.restart_with_hash_cost(memory, passes).await;

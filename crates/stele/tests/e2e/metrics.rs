@@ -143,7 +143,7 @@ async fn every_login_is_counted_once_with_its_labels() {
     let expected = [
         ("dialect=cloudbox,proof=salted,result=ok", 1),
         ("dialect=cloudbox,proof=salted,result=wrong_password", 1),
-        // Only a right proof reveals which of the two kinds it is.
+        // TMS accepts a salted proof or the plain digest. Only a correct one shows which it is.
         ("dialect=tms,proof=salted,result=ok", 1),
         ("dialect=tms,proof=either,result=wrong_password", 1),
         ("dialect=portal,proof=raw,result=ok", 1),

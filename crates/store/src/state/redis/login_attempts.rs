@@ -17,38 +17,40 @@ use super::{RedisStateStore, malformed_reply_error, records};
 type ScriptReply = (String, i64, i64);
 
 impl RedisStateStore {
-    /// The Redis key of a counter, a code or an origin's trust. All such keys share the hash tag, so that one script
-    /// can access them.
-    fn hashed_key(&self, kind: &str, key: &RateLimitKey) -> String {
+    /// The Redis key of a counter, a code or an origin's trust: the hex digits of `key`, with the deployment's hash tag,
+    /// so that one script can access all such keys.
+    fn rate_limit_redis_key(&self, kind: &str, key: &RateLimitKey) -> String {
         self.hash_tagged_key(kind, hex::encode(key))
     }
 
     fn code_key(&self, key: &CodeKey) -> String {
-        self.hashed_key("code", &rate_limit_key("code", key.as_str()))
+        self.rate_limit_redis_key("code", &rate_limit_key("code", key.as_str()))
     }
 
-    /// Starts the call of a script that checks the rate limits first: adds the keys and arguments that `rate_limit.lua`
-    /// lists.
-    fn attempt_call(&self, script: &'static Script, attempt: &LoginAttempt) -> ScriptCall {
+    /// Builds the beginning of a call of a script that checks the rate limits first: the keys and arguments that
+    /// `rate_limit.lua` lists. The caller adds the script's own.
+    fn new_attempt_call(&self, script: &'static Script, attempt: &LoginAttempt) -> ScriptCall {
         let LoginAttemptKeys { account, trusted_origin, origins, origin_hash } = LoginAttemptKeys::for_attempt(attempt);
         let call = ScriptCall::new(script)
-            .key(self.hashed_key("known", &trusted_origin))
-            .key(self.hashed_key("account", &account))
-            .key(self.hashed_key("own", &trusted_origin));
-        let call = origins.iter().fold(call, |call, (key, _)| call.key(self.hashed_key("origin", key)));
+            .key(self.rate_limit_redis_key("known", &trusted_origin))
+            .key(self.rate_limit_redis_key("account", &account))
+            .key(self.rate_limit_redis_key("own", &trusted_origin));
+        let call = origins.iter().fold(call, |call, (key, _)| call.key(self.rate_limit_redis_key("origin", key)));
         let origin_limits: Vec<_> = origins.iter().map(|(_, limit)| *limit).collect();
+        // The field of the account's counter with this origin's share of the failures.
+        let origin_share_field = [b"o".as_slice(), &origin_hash].concat();
         call.timestamp(attempt.now)
             .failure_limits(&[attempt.limits.account])
             .failure_limits(&origin_limits)
             .duration(attempt.limits.trusted_origin_ttl)
-            .arg([b"o".as_slice(), &origin_hash].concat())
+            .arg(origin_share_field)
     }
 
     pub(super) async fn run_rate_limit_check(&self, attempt: &LoginAttempt) -> Result<RateLimitDecision> {
         let (outcome, number, is_trusted): ScriptReply = self
             .connections
             .for_current_runtime()
-            .run_script(&self.attempt_call(&scripts::CHECK_RATE_LIMIT, attempt))
+            .run_script(&self.new_attempt_call(&scripts::CHECK_RATE_LIMIT, attempt))
             .await?;
         match (outcome.as_str(), u32::try_from(number)) {
             ("blocked", _) => {
@@ -64,7 +66,7 @@ impl RedisStateStore {
         attempt: &LoginAttempt,
         proof: &ProofResult,
     ) -> Result<AttemptOutcome> {
-        let mut call = self.attempt_call(&scripts::RECORD_LOGIN_ATTEMPT, attempt).key(self.birth_key());
+        let mut call = self.new_attempt_call(&scripts::RECORD_LOGIN_ATTEMPT, attempt).key(self.birth_key());
         call = match attempt.proof_made_at {
             Some(made_at) => call.arg(made_at.as_secs()),
             None => call.absent(),
@@ -112,7 +114,8 @@ impl RedisStateStore {
     ) -> Result<CodeVerificationResult> {
         let CodeVerification { candidates, epoch, on_match, max_attempts } = guess;
         let consume = *on_match == OnCodeMatch::Consume;
-        let mut call = self.attempt_call(&scripts::VERIFY_CODE, attempt).arg(*epoch).flag(consume).arg(*max_attempts);
+        let mut call =
+            self.new_attempt_call(&scripts::VERIFY_CODE, attempt).arg(*epoch).flag(consume).arg(*max_attempts);
         for (key, tag) in candidates {
             call = call.key(self.code_key(key)).arg(tag.as_slice());
         }
@@ -142,7 +145,10 @@ impl RedisStateStore {
             None => call.absent().absent().absent(),
         };
         for QuotaUse { key, quota } in uses {
-            call = call.key(self.hashed_key("use", &rate_limit_key("use", key))).arg(quota.max).duration(quota.window);
+            call = call
+                .key(self.rate_limit_redis_key("use", &rate_limit_key("use", key)))
+                .arg(quota.max)
+                .duration(quota.window);
         }
         if let Some(code) = code {
             call = call.key(self.code_key(&code.key));

@@ -18,8 +18,9 @@ use super::redis_url::{RedisUrl, Topology};
 /// Connect timeout per server. Short, because another server may be available.
 const SERVER_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Most `MOVED` and `ASK` redirections of one command.
-const MAX_REDIRECTS: u32 = 3;
+/// Maximum number of retries of one command on a cluster: `MOVED` and `ASK` redirections, reconnects, and retries after
+/// a pause.
+const MAX_CLUSTER_RETRIES: u32 = 3;
 
 enum TopologyClient {
     SingleServer(Client),
@@ -37,8 +38,8 @@ impl RedisClient {
     /// Prepares the client without connecting.
     pub(super) fn new(url: &RedisUrl) -> RedisResult<Self> {
         if url.tls {
-            // The TLS provider is selected explicitly, in case another one is compiled in. Fails if a provider is
-            // installed already.
+            // Selects the rustls crypto provider explicitly, in case another one is compiled in. An error means that a
+            // provider is installed already, and is ignored.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
         let redis_login = credentials(&url.user, &url.password).set_db(url.db);
@@ -61,7 +62,7 @@ impl RedisClient {
                 let builder =
                     ClusterClientBuilder::new(connection_infos(url, &redis_login)?).tcp_settings(tcp_settings());
                 let builder =
-                    builder.connection_timeout(SERVER_CONNECT_TIMEOUT).retries(MAX_REDIRECTS).max_retry_wait(100);
+                    builder.connection_timeout(SERVER_CONNECT_TIMEOUT).retries(MAX_CLUSTER_RETRIES).max_retry_wait(100);
                 TopologyClient::Cluster(builder.build()?)
             }
         };
