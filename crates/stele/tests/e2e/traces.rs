@@ -167,7 +167,7 @@ async fn an_unreachable_collector_does_not_affect_requests() {
 #[test]
 fn an_invalid_trace_endpoint_is_reported() {
     for (name, value, message) in [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost", "OTEL_EXPORTER_OTLP_ENDPOINT: is not a URL"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost", "OTEL_EXPORTER_OTLP_ENDPOINT: the value is not an HTTP URL"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "OTEL_EXPORTER_OTLP_PROTOCOL: `grpc` is not supported"),
     ] {
         let mut installation = Installation::new();
