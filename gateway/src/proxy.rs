@@ -274,9 +274,9 @@ impl RequestContext<'_> {
     /// the service or of the gateway.
     fn is_failure_sent_as_200(&self, response: &Response<ResponseSource>) -> bool {
         let status = response.status();
-        let is_set_here = self.route.is_some_and(|route| self.config.status_200.applies_to(&route.service));
+        let is_set_in_gateway = self.route.is_some_and(|route| self.config.status_200.applies_to(&route.service));
         let is_failure = status.is_client_error() || status.is_server_error();
-        is_failure && (is_set_here || response.extensions().get::<forward::SentAs200>().is_some())
+        is_failure && (is_set_in_gateway || response.extensions().get::<forward::SentAs200>().is_some())
     }
 
     /// Whether only the end of the connection ends the body: its length is unknown, and an HTTP/1.0 client cannot read

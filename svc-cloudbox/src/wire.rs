@@ -23,7 +23,7 @@ impl<'a> TryFrom<&'a Fields> for LoginRequest<'a> {
 
     fn try_from(fields: &'a Fields) -> Result<Self, FieldError> {
         let username = fields.required_maybe_empty("username")?;
-        let digest = fields.parse_or_blank("password", unmatchable_digest, hex::decode)?;
+        let digest = fields.parse_or_else("password", unmatchable_digest, hex::decode)?;
         let timestamp = fields.parse_required_as_written("timestamp", ClientTimestamp::parse)?;
         Ok(Self { username, proof: SaltedProof { digest, timestamp } })
     }
@@ -44,7 +44,7 @@ impl TryFrom<&Fields> for PwdResetRequest {
 
     fn try_from(fields: &Fields) -> Result<Self, FieldError> {
         let user_id = fields.parse_required("user_id", UserId::parse_untrusted)?;
-        let digest = fields.parse_or_blank("orig_password", unmatchable_digest, hex::decode)?;
+        let digest = fields.parse_or_else("orig_password", unmatchable_digest, hex::decode)?;
         let new_password = fields.parse_required("new_password", PasswordDigest::from_hex)?;
         let timestamp = fields.parse_required_as_written("timestamp", ClientTimestamp::parse)?;
         Ok(Self { user_id, proof: SaltedProof { digest, timestamp }, new_password })

@@ -35,7 +35,7 @@ impl Padding {
             return None;
         }
         let mut is_padding = Choice::from(0);
-        let mut is_filler = Choice::from(0);
+        let mut is_zeros_or_spaces = Choice::from(0);
         // A whole block after an object that ends at a block boundary may come from a recorded message, appended to use
         // the service as a padding oracle for that block's last byte. So ISO 10126 is accepted only in less than a
         // block.
@@ -45,7 +45,7 @@ impl Padding {
         for start in 0..=tail.len() {
             let suffix = &tail[start..];
             let filler = suffix.iter().fold(Choice::from(1), |all, byte| all & (byte.ct_eq(&0) | byte.ct_eq(&b' ')));
-            is_filler |= is_whitespace & filler;
+            is_zeros_or_spaces |= is_whitespace & filler;
             is_padding |=
                 is_whitespace & (filler | is_length_padding(suffix, is_partial_block) | is_iso7816_padding(suffix));
             if let Some(byte) = suffix.first() {
@@ -56,8 +56,8 @@ impl Padding {
         // A space is byte 32, so 32 spaces are PKCS#7 of a whole block of 32 bytes; space padding is shorter.
         let is_spaces = last.ct_eq(&b' ') & !Choice::from(u8::from(tail.len() == MAX_PADDING_BYTES));
         let is_zeros = last.ct_eq(&0) & !Choice::from(u8::from(tail.is_empty()));
-        let scheme = u8::conditional_select(&0, &1, is_filler & is_zeros);
-        let scheme = u8::conditional_select(&scheme, &2, is_filler & is_spaces);
+        let scheme = u8::conditional_select(&0, &1, is_zeros_or_spaces & is_zeros);
+        let scheme = u8::conditional_select(&scheme, &2, is_zeros_or_spaces & is_spaces);
         bool::from(is_padding).then_some(match scheme {
             1 => Self::Zeros,
             2 => Self::Spaces,

@@ -63,7 +63,7 @@ impl TryFrom<&Fields> for NewPasswordRequest {
         let recipient = Recipient::parse(fields.required_maybe_empty(USERNAME_PARAM)?)
             .ok_or(FieldError::Invalid(Cow::Borrowed(USERNAME_PARAM)))?;
         let password = parse_password(fields)?;
-        let code = Code::from_user_input(&Zeroizing::new(fields.parse_or_blank(
+        let code = Code::from_user_input(&Zeroizing::new(fields.parse_or_else(
             CODE_PARAM,
             String::new,
             base64_text::decode,
@@ -81,7 +81,7 @@ impl<'a> TryFrom<&'a Fields> for SendCodeRequest<'a> {
 }
 
 fn parse_password(fields: &Fields) -> Result<RawPassword, FieldError> {
-    fields.parse_or_blank(PASSWORD_PARAM, String::new, base64_text::decode).map(RawPassword::new)
+    fields.parse_or_else(PASSWORD_PARAM, String::new, base64_text::decode).map(RawPassword::new)
 }
 
 /// Portal users log in by phone or e-mail. Any other username is mapped to an identifier that no user can have, since

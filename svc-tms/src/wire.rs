@@ -48,7 +48,7 @@ impl PwdResetRequest {
 
 /// Parses the proof in the field `name` with its `timestamp`, which is optional in the digest format.
 fn parse_proof(fields: &Fields, name: &'static str, format: ProofFormat) -> Result<Proof, FieldError> {
-    let digest = fields.parse_or_blank(name, unmatchable_digest, hex::decode)?;
+    let digest = fields.parse_or_else(name, unmatchable_digest, hex::decode)?;
     let parse_timestamp = || fields.parse_required_as_written("timestamp", ClientTimestamp::parse);
     match format {
         ProofFormat::Digest => {

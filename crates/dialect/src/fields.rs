@@ -94,7 +94,7 @@ impl Fields {
     }
 
     /// Adds decoded query fields; see [`Fields::add_query`].
-    pub(crate) fn merge_query(&mut self, query: impl Iterator<Item = (String, FieldValue)>) {
+    pub(crate) fn insert_query_fields(&mut self, query: impl Iterator<Item = (String, FieldValue)>) {
         let body_field_count = self.0.len();
         for (name, value) in query {
             let (body, added) = self.0.split_at_mut(body_field_count);
@@ -192,7 +192,7 @@ impl Fields {
     ///
     /// # Errors
     /// As [`Fields::required_maybe_empty`].
-    pub fn parse_or_blank<T>(
+    pub fn parse_or_else<T>(
         &self,
         name: &'static str,
         blank: impl FnOnce() -> T,

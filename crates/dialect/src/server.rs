@@ -311,7 +311,7 @@ impl RequestMiddleware {
         // Copies, because the router needs the only reference to the request.
         let (method, path) = (request.method().clone(), request.path().to_owned());
         let origin = request.headers().get(ORIGIN).cloned();
-        let was_draining = self.drain.record_request();
+        let is_draining = self.drain.record_request();
         let work = async {
             match self.early_response(&request, path_form) {
                 Some(response) => Ok(request.into_response(response).map_into_right_body()),
@@ -320,7 +320,7 @@ impl RequestMiddleware {
         };
         let outcome = scope.run(AssertUnwindSafe(work).catch_unwind()).await;
         // Checked again, because draining may have started while the request was handled.
-        let connection_action = match was_draining || self.drain.is_draining() {
+        let connection_action = match is_draining || self.drain.is_draining() {
             true => ConnectionAction::Close,
             false => ConnectionAction::KeepAlive,
         };

@@ -145,7 +145,7 @@ async fn other_rsa_algorithms_are_rejected() {
 }
 
 #[tokio::test]
-async fn hostile_kid_and_header_values_are_rejected() {
+async fn malicious_kid_and_header_values_are_rejected() {
     let (service, token, key) = service_with_token_and_key("EdDSA").await;
     let (header, claims) = decode_parts(&token);
     let kids = [

@@ -61,7 +61,7 @@ impl Fields {
     /// Adds the fields of a query string that the body does not have, up to 64 fields in all. A duplicate or
     /// undecodable field is an error only when it is read.
     pub fn add_query(&mut self, query: &str) {
-        self.merge_query(form::parse_query(query.as_bytes()));
+        self.insert_query_fields(form::parse_query(query.as_bytes()));
     }
 }
 
