@@ -34,12 +34,9 @@ fn summarize(entries: &[Value]) -> Vec<String> {
 async fn requests_of_every_dialect_are_audited() {
     let installation = Installation::new();
     let server = installation.start_up();
-    let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
-    let token = installation.run(&["token", "add", "kiosk"]).last_stdout_word();
-    let client = DialectClient::new(&server, app, &token);
-    let (name, phone, email) = ("mark".to_owned(), "13800138000".to_owned(), "mark@example.com".to_owned());
-    let id = installation.add_user(&name, PASSWORD, &["--phone", &phone, "--email", &email]);
-    let mark = TestUser { id: id.clone(), name, phone, email };
+    let client = DialectClient::register(&installation, &server);
+    let mark = TestUser::add(&installation, "mark", "13800138000", "mark@example.com", PASSWORD);
+    let id = mark.id.clone();
     for dialect in DialectKind::ALL {
         client.login(dialect, &mark, PASSWORD).await.assert_success();
     }

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::client::{
-    CLOUDBOX_CHANGE_PASSWORD, CLOUDBOX_LOGIN, CLOUDBOX_LOGOUT, DialectClient, DialectKind, MefpApp, Response,
+    CLOUDBOX_CHANGE_PASSWORD, CLOUDBOX_LOGIN, CLOUDBOX_LOGOUT, DialectClient, DialectKind, Response,
     TMS_CHANGE_PASSWORD, TMS_LOGIN, TestUser, password_change_body,
 };
 use crate::support::Installation;
@@ -58,11 +58,8 @@ async fn responses_and_errors_are_not_cacheable() {
     let installation = Installation::with_settings(&[&[("STELE_HASH_COST", "64,1,1,weak")], &limits[..]].concat());
     let server = installation.start_up();
     let (phone, email) = ("13800138000", "mark@example.com");
-    let id = installation.add_user("mark", "a-password", &["--phone", phone, "--email", email]);
-    let client_token = installation.run(&["token", "add", "kiosk"]).last_stdout_word();
-    let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
-    let client = DialectClient::new(&server, app, &client_token);
-    let person = TestUser { id, name: "mark".into(), phone: phone.into(), email: email.into() };
+    let person = TestUser::add(&installation, "mark", phone, email, "a-password");
+    let client = DialectClient::register(&installation, &server);
 
     // Successful responses: tokens, cookies, codes.
     for dialect in DialectKind::ALL {
@@ -94,7 +91,7 @@ async fn responses_and_errors_are_not_cacheable() {
 
     // Error responses of the services and of the gateway.
     for path in POST_PATHS {
-        let headers = [("content-type", "application/json"), ("authorization", client_token.as_str())];
+        let headers = [("content-type", "application/json"), ("authorization", client.client_token.as_str())];
         assert_not_cacheable(path, 400, &client.send(Method::POST, path, &headers, "{\"a\":".to_owned()).await);
         assert_not_cacheable(path, 405, &client.send(Method::DELETE, path, &[], String::new()).await);
         assert_not_cacheable(path, 413, &client.send(Method::POST, path, &headers, "x".repeat(70_000)).await);

@@ -13,7 +13,7 @@ use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::support::Server;
+use crate::support::{Installation, Server};
 
 /// The five dialects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,14 @@ pub(crate) struct TestUser {
     pub(crate) name: String,
     pub(crate) phone: String,
     pub(crate) email: String,
+}
+
+impl TestUser {
+    /// Adds a user to this installation.
+    pub(crate) fn add(installation: &Installation, name: &str, phone: &str, email: &str, password: &str) -> Self {
+        let id = installation.add_user(name, password, &["--phone", phone, "--email", email]);
+        Self { id, name: name.to_owned(), phone: phone.to_owned(), email: email.to_owned() }
+    }
 }
 
 /// A response. MeFP's envelope is already decrypted.
@@ -136,6 +144,13 @@ impl DialectClient {
     pub(crate) fn new(server: &Server, app: MefpApp, client_token: &str) -> Self {
         let http = reqwest::Client::new();
         Self { http, url: server.url.clone(), app, client_token: client_token.to_owned(), default_headers: Vec::new() }
+    }
+
+    /// A client of `server` with a MeFP app and a TMS client token that are added to its installation.
+    pub(crate) fn register(installation: &Installation, server: &Server) -> Self {
+        let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
+        let client_token = installation.run(&["token", "add", "kiosk"]).last_stdout_word();
+        Self::new(server, app, &client_token)
     }
 
     /// A copy of this client whose requests report `address` as the client address, as a proxy does.

@@ -128,13 +128,9 @@ async fn a_full_hash_queue_is_reported_in_each_dialect_and_salted_logins_continu
     let settings = [("STELE_HASH_COST", "65536,4,1"), ("STELE_HASH_SLOTS", "1"), ("STELE_HASH_QUEUE", "2")];
     let installation = Installation::with_settings(&settings);
     let server = installation.start_up();
-    let email = "mark@example.com".to_owned();
-    let id = installation.add_user("mark", "a-password", &["--phone", PHONE, "--email", &email]);
+    let person = TestUser::add(&installation, "mark", PHONE, "mark@example.com", "a-password");
     installation.add_user("salted", "a-password", &[]);
-    let client_token = installation.run(&["token", "add", "kiosk"]).last_stdout_word();
-    let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
-    let client = DialectClient::new(&server, app, &client_token);
-    let person = TestUser { id, name: "mark".to_owned(), phone: PHONE.to_owned(), email };
+    let client = DialectClient::register(&installation, &server);
     let stopped = Arc::new(AtomicBool::new(false));
     let busy: Vec<_> = (0..6).map(|_| tokio::spawn(saturate_hashing(client.clone(), stopped.clone()))).collect();
 

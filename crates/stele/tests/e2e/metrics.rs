@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::client::{DialectClient, DialectKind, MefpApp, TestUser, encode_base64};
+use crate::client::{DialectClient, DialectKind, TestUser, encode_base64};
 use crate::support::{Installation, Server};
 
 /// Parses the OpenMetrics text format into samples by name and labels. Asserts that it is well-formed: each sample
@@ -114,11 +114,8 @@ async fn every_login_is_counted_once_with_its_labels() {
     ]);
     let server = installation.start_up();
     let phone = "13800138000";
-    let id = installation.add_user("mark", "the-password", &["--phone", phone, "--email", "mark@example.com"]);
-    let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
-    let client_token = installation.run(&["token", "add", "e2e"]).last_stdout_word();
-    let client = DialectClient::new(&server, app, &client_token);
-    let person = TestUser { id, name: "mark".into(), phone: phone.into(), email: "mark@example.com".into() };
+    let person = TestUser::add(&installation, "mark", phone, "mark@example.com", "the-password");
+    let client = DialectClient::register(&installation, &server);
 
     let before = scrape_samples(&server).await;
     assert_eq!(before["stele_logins_total{dialect=\"cloudbox\",proof=\"salted\",result=\"ok\"}"], 0.0);

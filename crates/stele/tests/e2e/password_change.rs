@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::client::{
-    CLOUDBOX_CHANGE_PASSWORD, DialectClient, DialectKind, MefpApp, TMS_CHANGE_PASSWORD, TestUser, encode_base64,
+    CLOUDBOX_CHANGE_PASSWORD, DialectClient, DialectKind, TMS_CHANGE_PASSWORD, TestUser, encode_base64,
     password_change_body,
 };
 use crate::support::{Installation, Server};
@@ -33,16 +33,12 @@ impl PasswordChangeTest {
             [("STELE_HASH_COST", "64,1,1,weak"), ("STELE_SEND_ADDRESS", "1000"), ("STELE_SEND_RECIPIENT", "100")];
         let installation = Installation::with_settings(&settings);
         let server = installation.start_up();
-        let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
-        let token = installation.run(&["token", "add", "e2e"]).last_stdout_word();
-        let client = DialectClient::new(&server, app, &token);
+        let client = DialectClient::register(&installation, &server);
         Self { installation, server, client }
     }
 
     fn add_user(&self, name: &str, phone: &str) -> TestUser {
-        let email = format!("{name}@example.com");
-        let id = self.installation.add_user(name, OLD_PASSWORD, &["--phone", phone, "--email", &email]);
-        TestUser { id, name: name.to_owned(), phone: phone.to_owned(), email }
+        TestUser::add(&self.installation, name, phone, &format!("{name}@example.com"), OLD_PASSWORD)
     }
 
     async fn request_portal_code(&self, to: &str) -> String {

@@ -1,7 +1,7 @@
 //! Rate limits across the five dialects: an account has one failure count for all dialects and identifiers, and the
 //! client address is the peer's unless a trusted proxy reports another.
 
-use crate::client::{DialectClient, DialectKind, MefpApp, Response, TestUser};
+use crate::client::{DialectClient, DialectKind, Response, TestUser};
 use crate::support::{Installation, Server};
 
 const PASSWORD: &str = "the-right-one";
@@ -19,16 +19,12 @@ impl RateLimitTest {
             &[&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LIMIT_WAIT", "60s")], settings].concat(),
         );
         let server = installation.start_up();
-        let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
-        let token = installation.run(&["token", "add", "e2e"]).last_stdout_word();
-        let client = DialectClient::new(&server, app, &token);
+        let client = DialectClient::register(&installation, &server);
         Self { installation, server, client }
     }
 
     fn add_user(&self, name: &str, phone: &str) -> TestUser {
-        let email = format!("{name}@Example.com");
-        let id = self.installation.add_user(name, PASSWORD, &["--phone", phone, "--email", &email]);
-        TestUser { id, name: name.to_owned(), phone: phone.to_owned(), email }
+        TestUser::add(&self.installation, name, phone, &format!("{name}@Example.com"), PASSWORD)
     }
 }
 

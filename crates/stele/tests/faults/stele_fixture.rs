@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::client::{DialectClient, DialectKind, MefpApp, Response, TestUser};
+use crate::client::{DialectClient, DialectKind, Response, TestUser};
 use crate::support::{Installation, Server, eventually};
 
 pub(crate) const PASSWORD: &str = "the-password";
@@ -34,16 +34,12 @@ impl SteleFixture {
     /// Starts `stele up` on this installation.
     pub(crate) fn start_on(installation: Installation) -> Self {
         let server = installation.start_up();
-        let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
-        let client_token = installation.run(&["token", "add", "faults"]).last_stdout_word();
-        Self { client: DialectClient::new(&server, app, &client_token), server, installation }
+        Self { client: DialectClient::register(&installation, &server), server, installation }
     }
 
     /// Adds a user with the password [`PASSWORD`].
     pub(crate) fn add_user(&self, name: &str, phone: &str) -> TestUser {
-        let email = format!("{name}@example.com");
-        let id = self.installation.add_user(name, PASSWORD, &["--phone", phone, "--email", &email]);
-        TestUser { id, name: name.to_owned(), phone: phone.to_owned(), email }
+        TestUser::add(&self.installation, name, phone, &format!("{name}@example.com"), PASSWORD)
     }
 
     /// Requests a code through a dialect for a phone or, if the dialect supports it, an e-mail address.
