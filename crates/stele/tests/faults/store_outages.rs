@@ -15,6 +15,23 @@ fn start_fixture(postgres: u16, redis: &str) -> SteleFixture {
     SteleFixture::with_settings(&[("STELE_DATABASE_URL", &users), ("STELE_REDIS_URL", redis)])
 }
 
+/// Asserts that an outage between `take_down` and `bring_back` is reported in every dialect, that logins succeed within
+/// two seconds after it, and that the state store has what `recovery` says.
+async fn assert_outage_survived(
+    fixture: &SteleFixture,
+    number: usize,
+    take_down: impl FnOnce(),
+    bring_back: impl FnOnce(),
+    recovery: StateStoreRecovery,
+) {
+    let before = SessionFixture::new(fixture, number).await;
+    take_down();
+    before.assert_unavailable(fixture).await;
+    bring_back();
+    before.wait_until_login_succeeds(fixture, Instant::now()).await;
+    before.assert_state_preserved(fixture, recovery).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL and Redis"]
 async fn a_redis_outage_is_reported_and_recovered_from_within_two_seconds() {
@@ -22,36 +39,21 @@ async fn a_redis_outage_is_reported_and_recovered_from_within_two_seconds() {
     let proxy = Proxy::start(redis.port());
     let fixture = start_fixture(postgres.port(), &format!("redis://127.0.0.1:{}", proxy.port()));
 
-    let before = SessionFixture::new(&fixture, 1).await;
-    proxy.pause();
-    before.assert_unavailable(&fixture).await;
-    proxy.resume();
-    before.wait_until_login_succeeds(&fixture, Instant::now()).await;
-    before.assert_state_preserved(&fixture, StateStoreRecovery::Intact).await;
-
+    let (intact, restored, empty) =
+        (StateStoreRecovery::Intact, StateStoreRecovery::Restored, StateStoreRecovery::Empty);
+    assert_outage_survived(&fixture, 1, || proxy.pause(), || proxy.resume(), intact).await;
     // The server process itself is paused.
-    let before = SessionFixture::new(&fixture, 2).await;
-    redis.pause();
-    before.assert_unavailable(&fixture).await;
-    redis.resume();
-    before.wait_until_login_succeeds(&fixture, Instant::now()).await;
-    before.assert_state_preserved(&fixture, StateStoreRecovery::Intact).await;
-
-    let before = SessionFixture::new(&fixture, 3).await;
-    assert!(redis.command("SAVE").contains("OK"));
-    redis.kill();
-    before.assert_unavailable(&fixture).await;
-    redis.restart();
-    before.wait_until_login_succeeds(&fixture, Instant::now()).await;
-    before.assert_state_preserved(&fixture, StateStoreRecovery::Restored).await;
-
-    let before = SessionFixture::new(&fixture, 4).await;
-    assert!(redis.command("FLUSHALL").contains("OK") && redis.command("SAVE").contains("OK"));
-    redis.stop();
-    before.assert_unavailable(&fixture).await;
-    redis.restart();
-    before.wait_until_login_succeeds(&fixture, Instant::now()).await;
-    before.assert_state_preserved(&fixture, StateStoreRecovery::Empty).await;
+    assert_outage_survived(&fixture, 2, || redis.pause(), || redis.resume(), intact).await;
+    let save_and_kill = || {
+        assert!(redis.command("SAVE").contains("OK"));
+        redis.kill();
+    };
+    assert_outage_survived(&fixture, 3, save_and_kill, || redis.restart(), restored).await;
+    let empty_and_stop = || {
+        assert!(redis.command("FLUSHALL").contains("OK") && redis.command("SAVE").contains("OK"));
+        redis.stop();
+    };
+    assert_outage_survived(&fixture, 4, empty_and_stop, || redis.restart(), empty).await;
     let log = fixture.server.stop();
     assert!(!log.contains("panicked"), "{log}");
 }
@@ -90,28 +92,11 @@ async fn a_postgresql_outage_is_reported_and_recovered_from_within_two_seconds()
     let proxy = Proxy::start(postgres.port());
     let fixture = start_fixture(proxy.port(), &redis.url());
 
-    let before = SessionFixture::new(&fixture, 1).await;
-    proxy.pause();
-    before.assert_unavailable(&fixture).await;
-    proxy.resume();
-    before.wait_until_login_succeeds(&fixture, Instant::now()).await;
-    before.assert_state_preserved(&fixture, StateStoreRecovery::Intact).await;
-
-    let before = SessionFixture::new(&fixture, 2).await;
-    postgres.pause();
-    before.assert_unavailable(&fixture).await;
-    postgres.resume();
-    before.wait_until_login_succeeds(&fixture, Instant::now()).await;
-    before.assert_state_preserved(&fixture, StateStoreRecovery::Intact).await;
-
-    for (number, stop) in [(3, Postgres::kill as fn(&Postgres)), (4, Postgres::stop)] {
-        let before = SessionFixture::new(&fixture, number).await;
-        stop(&postgres);
-        before.assert_unavailable(&fixture).await;
-        postgres.restart();
-        before.wait_until_login_succeeds(&fixture, Instant::now()).await;
-        before.assert_state_preserved(&fixture, StateStoreRecovery::Intact).await;
-    }
+    let intact = StateStoreRecovery::Intact;
+    assert_outage_survived(&fixture, 1, || proxy.pause(), || proxy.resume(), intact).await;
+    assert_outage_survived(&fixture, 2, || postgres.pause(), || postgres.resume(), intact).await;
+    assert_outage_survived(&fixture, 3, || postgres.kill(), || postgres.restart(), intact).await;
+    assert_outage_survived(&fixture, 4, || postgres.stop(), || postgres.restart(), intact).await;
     let log = fixture.server.stop();
     assert!(!log.contains("panicked"), "{log}");
 }
