@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use stele_core::Error;
 use stele_core::ports::{
-    AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, OnCodeMatch, ProofResult, StateStore,
-    SuccessEffects,
+    AttemptOutcome, CodeVerificationResult, LoginAttempt, ProofResult, StateStore, SuccessEffects,
 };
 use stele_core::session::{Ticket, TicketKind};
 use stele_core::time::Timestamp;
@@ -126,24 +125,11 @@ async fn a_restored_store_retains_sessions_but_no_one_time_data() {
     let server = Redis::start();
     let clock = Arc::new(ManualClock::at(BIRTH));
     let state = RedisStateStore::open(&server.url(), Arc::clone(&clock) as _).await.unwrap();
-    assert_eq!(state.consume_quotas(&[], Some(&code("alice", 1)), NOW).await.unwrap(), None);
-    let (kind, expires) = (TicketKind::Reset, NOW.saturating_add(secs(600)));
-    let ticket = Ticket { kind, user: user_id(1), epoch: 0, source: String::new(), audience: "to".to_owned(), expires };
-    state.store_ticket(&token_key(1), &ticket).await.unwrap();
-    state.store_captcha(1, expires).await.unwrap();
+    store_one_time_data(&*state).await;
     assert_eq!(login(&state, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
     assert!(server.command("SAVE").contains("OK"));
     // One-time data is consumed. Then the server restarts with the saved snapshot.
-    assert!(state.redeem_ticket(&token_key(1), kind, "to", NOW).await.unwrap().is_some());
-    assert!(state.consume_captcha(1, NOW).await.unwrap());
-    let guess = CodeVerification {
-        candidates: vec![(code_key("alice"), [1; 32])],
-        epoch: 0,
-        on_match: OnCodeMatch::Consume,
-        max_attempts: 5,
-    };
-    let checked = state.verify_code(&attempt(home_origin(), NOW), &guess).await.unwrap();
-    assert_eq!(checked, CodeVerificationResult::Valid(0));
+    let guess = consume_one_time_data(&*state).await;
     assert_eq!(login(&state, NOW.saturating_add(secs(5)), 2).await.unwrap(), AttemptOutcome::Recorded);
     server.kill();
     let started = Instant::now();
@@ -163,7 +149,7 @@ async fn a_restored_store_retains_sessions_but_no_one_time_data() {
         .await
         .unwrap();
     assert_eq!(outcome, AttemptOutcome::ProofStale);
-    assert_eq!(state.redeem_ticket(&token_key(1), kind, "to", restored_at).await.unwrap(), None);
+    assert_eq!(state.redeem_ticket(&token_key(1), TicketKind::Reset, "to", restored_at).await.unwrap(), None);
     assert!(!state.consume_captcha(1, restored_at).await.unwrap());
     assert_eq!(
         state.verify_code(&attempt(home_origin(), restored_at), &guess).await.unwrap(),

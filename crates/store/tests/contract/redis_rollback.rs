@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stele_core::Error;
-use stele_core::ports::{
-    AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, OnCodeMatch, ProofResult, StateStore,
-};
-use stele_core::session::{Ticket, TicketKind};
+use stele_core::ports::{AttemptOutcome, CodeVerificationResult, LoginAttempt, ProofResult, StateStore};
+use stele_core::session::TicketKind;
 use stele_core::time::{Clock, SystemClock, Timestamp};
 use stele_store::RedisStateStore;
 use stele_testservers::{Redis, RedisMode, eventually};
@@ -110,26 +108,11 @@ async fn a_resynchronized_master_rejects_used_one_time_data() {
     let other = Redis::start_mode(RedisMode::Replica(server.port()));
     let clock = Arc::new(ManualClock::at(BIRTH));
     let state = RedisStateStore::open(&server.url(), Arc::clone(&clock) as _).await.unwrap();
-    assert_eq!(state.consume_quotas(&[], Some(&code("alice", 1)), NOW).await.unwrap(), None);
-    let (kind, expires) = (TicketKind::Reset, NOW.saturating_add(secs(600)));
-    let ticket = Ticket { kind, user: user_id(1), epoch: 0, source: String::new(), audience: "to".to_owned(), expires };
-    state.store_ticket(&token_key(1), &ticket).await.unwrap();
-    state.store_captcha(1, expires).await.unwrap();
+    store_one_time_data(&*state).await;
     wait_until_replicated(&other, &server);
     assert!(other.command("REPLICAOF NO ONE").contains("OK"));
 
-    assert!(state.redeem_ticket(&token_key(1), kind, "to", NOW).await.unwrap().is_some());
-    assert!(state.consume_captcha(1, NOW).await.unwrap());
-    let guess = CodeVerification {
-        candidates: vec![(code_key("alice"), [1; 32])],
-        epoch: 0,
-        on_match: OnCodeMatch::Consume,
-        max_attempts: 5,
-    };
-    assert_eq!(
-        state.verify_code(&attempt(home_origin(), NOW), &guess).await.unwrap(),
-        CodeVerificationResult::Valid(0)
-    );
+    let guess = consume_one_time_data(&*state).await;
     assert_eq!(login(&state, PROOF_MADE_AT, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
 
     // The same process and `run_id`, with the data of the other server.
@@ -141,7 +124,7 @@ async fn a_resynchronized_master_rejects_used_one_time_data() {
     assert_eq!(server.key_ttls("captcha").len(), 1, "the server has the consumed captcha again");
     let result = first_available_result(10, async || login(&state, PROOF_MADE_AT, resynchronized_at, 1).await).await;
     assert_eq!(result.unwrap(), AttemptOutcome::ProofStale);
-    assert_eq!(state.redeem_ticket(&token_key(1), kind, "to", resynchronized_at).await.unwrap(), None);
+    assert_eq!(state.redeem_ticket(&token_key(1), TicketKind::Reset, "to", resynchronized_at).await.unwrap(), None);
     assert!(!state.consume_captcha(1, resynchronized_at).await.unwrap());
     assert_eq!(
         state.verify_code(&attempt(home_origin(), resynchronized_at), &guess).await.unwrap(),

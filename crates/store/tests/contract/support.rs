@@ -12,12 +12,12 @@ use stele_core::identifier::{Email, Phone, Username};
 use stele_core::origin::Origin;
 use stele_core::policy::LoginLimits;
 use stele_core::ports::{
-    AuditLogStore, KeyRecord, KeyStore, LoginAttempt, NewCode, OriginTrustChange, ProofResult, StateStore,
-    SuccessEffects, UsedProof, UserStore, VerifierStore,
+    AuditLogStore, CodeVerification, CodeVerificationResult, KeyRecord, KeyStore, LoginAttempt, NewCode, OnCodeMatch,
+    OriginTrustChange, ProofResult, StateStore, SuccessEffects, UsedProof, UserStore, VerifierStore,
 };
 use stele_core::random::{OsRandom, Random as _};
 use stele_core::seal::SealedSecret;
-use stele_core::session::{NewSession, Session, TokenKey};
+use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::{Clock, Timestamp};
 use stele_core::user::{Credential, NewUser, Profile, Role, UserId};
 use stele_store::{Database, DatabaseUrl, RedisStateStore, SqliteStateStore};
@@ -251,4 +251,29 @@ pub(crate) fn code_key(subject: &str) -> CodeKey {
 /// A code for `subject` whose keyed hash is `tag` repeated, valid for an hour.
 pub(crate) fn code(subject: &str, tag: u8) -> NewCode {
     NewCode { key: code_key(subject), tag: [tag; 32], epoch: 0, expires: NOW.saturating_add(secs(3_600)) }
+}
+
+/// Stores the data that can be used once: a code, a reset ticket and a captcha.
+pub(crate) async fn store_one_time_data(state: &dyn StateStore) {
+    assert_eq!(state.consume_quotas(&[], Some(&code("alice", 1)), NOW).await.unwrap(), None);
+    let (kind, expires) = (TicketKind::Reset, NOW.saturating_add(secs(600)));
+    let ticket = Ticket { kind, user: user_id(1), epoch: 0, source: String::new(), audience: "to".to_owned(), expires };
+    state.store_ticket(&token_key(1), &ticket).await.unwrap();
+    state.store_captcha(1, expires).await.unwrap();
+}
+
+/// Uses the data of [`store_one_time_data`] for the first time, which succeeds. Returns the verification of the code, for
+/// a second use.
+pub(crate) async fn consume_one_time_data(state: &dyn StateStore) -> CodeVerification {
+    assert!(state.redeem_ticket(&token_key(1), TicketKind::Reset, "to", NOW).await.unwrap().is_some());
+    assert!(state.consume_captcha(1, NOW).await.unwrap());
+    let guess = CodeVerification {
+        candidates: vec![(code_key("alice"), [1; 32])],
+        epoch: 0,
+        on_match: OnCodeMatch::Consume,
+        max_attempts: 5,
+    };
+    let result = state.verify_code(&attempt(home_origin(), NOW), &guess).await.unwrap();
+    assert_eq!(result, CodeVerificationResult::Valid(0));
+    guess
 }
