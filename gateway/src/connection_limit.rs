@@ -2,15 +2,13 @@
 //! connections over the per-client limit.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
+use stele_service::log_sanitizer::LogRateLimiter;
+use stele_service::trusted_proxies::client_network;
 use tokio::time::Instant;
-
-/// Minimum interval between log lines about rejected connections.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Counts the client connections of all workers.
 #[derive(Debug)]
@@ -19,14 +17,8 @@ pub(crate) struct ConnectionCounter {
     limit: AtomicUsize,
     /// Open connections by [`client_network`]; connections of trusted proxies are not included.
     by_network: Mutex<HashMap<IpAddr, usize>>,
-    rejected: Mutex<RejectedConnections>,
-}
-
-/// Connections rejected since the last log line.
-#[derive(Debug, Default)]
-struct RejectedConnections {
-    count: u64,
-    last_logged: Option<Instant>,
+    /// Rate limit of the log lines about rejected connections: one a minute.
+    rejection_log_limit: LogRateLimiter,
 }
 
 impl Default for ConnectionCounter {
@@ -35,7 +27,7 @@ impl Default for ConnectionCounter {
             count: AtomicUsize::new(0),
             limit: AtomicUsize::new(usize::MAX),
             by_network: Mutex::default(),
-            rejected: Mutex::default(),
+            rejection_log_limit: LogRateLimiter::new(1),
         }
     }
 }
@@ -91,13 +83,8 @@ impl ConnectionCounter {
 
     /// Records a rejected connection. Returns the number of rejections since the last log line if another one is due.
     pub(crate) fn record_rejection(&self) -> Option<u64> {
-        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
-        rejected.count += 1;
-        if rejected.last_logged.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
-            return None;
-        }
-        rejected.last_logged = Some(Instant::now());
-        Some(std::mem::take(&mut rejected.count))
+        let suppressed = self.rejection_log_limit.allow(Instant::now())?;
+        Some(suppressed.as_log_field().unwrap_or(0) + 1)
     }
 
     fn release(&self, network: Option<IpAddr>) {
@@ -110,17 +97,6 @@ impl ConnectionCounter {
                 by_network.remove(&network);
             }
         }
-    }
-}
-
-/// The part of an address that a client cannot vary: an IPv4 address, or the /64 prefix of an IPv6 address.
-pub(crate) fn client_network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -139,7 +115,11 @@ impl Drop for ConnectionGuard {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
     fn counter_with_limit(limit: usize) -> Arc<ConnectionCounter> {
         let counter = Arc::<ConnectionCounter>::default();

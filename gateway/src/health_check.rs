@@ -79,7 +79,7 @@ async fn check_instance(instance: &Instance) -> HealthCheckResult {
         // An upstream other than Stele's services may have no `/readyz`: any response below 500 counts as ready.
         Ok(Ok(response)) if !response.status.is_server_error() => HealthCheckResult::Ready,
         Ok(Ok(_)) => HealthCheckResult::NotReady,
-        Ok(Err(ProbeError::Connect(_))) => HealthCheckResult::ConnectFailed,
-        Ok(Err(ProbeError::NoResponse(_))) | Err(_) => HealthCheckResult::NoResponse,
+        Ok(Err(ProbeError::ConnectFailed)) => HealthCheckResult::ConnectFailed,
+        Ok(Err(ProbeError::NoResponse)) | Err(_) => HealthCheckResult::NoResponse,
     }
 }

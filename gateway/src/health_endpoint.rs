@@ -17,8 +17,8 @@ pub(crate) fn respond(line: &RequestLine, shared: &Arc<SharedState>) -> Option<L
     match line.path() {
         "/healthz" => Some(LocalResponse::new(StatusCode::OK).with_body("ok")),
         "/readyz" => {
-            let gateway = Gateway(Arc::clone(shared));
-            let (is_ready, missing) = (gateway.is_ready(), gateway.unavailable_services());
+            let missing = Gateway(Arc::clone(shared)).unavailable_services();
+            let is_ready = missing.is_empty() && !shared.drain.is_draining();
             let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             Some(LocalResponse::json(status, json!({"missing": missing, "ready": is_ready}).to_string()))
         }

@@ -11,12 +11,13 @@ use actix_service::fn_service;
 use hyper::header::HeaderValue;
 use stele_service::config::ConfigError;
 use stele_service::listener;
+use stele_service::trusted_proxies::client_network;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::client_connection::{ClientTimeouts, ConnectionState, ListenerRole, Protocol};
 use crate::client_io::{ClientIo, ClientStream};
-use crate::connection_limit::{self, ConnectionGuard};
+use crate::connection_limit::ConnectionGuard;
 use crate::proxy::WorkerState;
 use crate::shared_state::SharedState;
 use crate::upstreams::pool::ConnectionPool;
@@ -145,7 +146,7 @@ fn admit_connection(worker: &WorkerState, peer: IpAddr) -> Option<ConnectionGuar
     if guard.is_none() {
         counters.count_rejected_connection();
         if let Some(connections) = counter.record_rejection() {
-            let (share, address) = (counter.per_client_limit(), connection_limit::client_network(peer));
+            let (share, address) = (counter.per_client_limit(), client_network(peer));
             tracing::warn!(
                 connections,
                 last = %address,

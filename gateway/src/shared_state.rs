@@ -118,13 +118,7 @@ impl Gateway {
         self.0.drain.clone()
     }
 
-    /// Whether the gateway is not draining, and every route has a healthy instance.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        !self.0.drain.is_draining() && self.unavailable_services().is_empty()
-    }
-
-    /// As [`Self::is_ready`], with the reason if the gateway is not ready.
+    /// Whether the gateway is not draining and every route has a healthy instance; if not, the reason.
     pub fn readiness(&self) -> Readiness {
         let unavailable = self.unavailable_services();
         if self.0.drain.is_draining() {

@@ -71,7 +71,8 @@ fn parse_names(text: &str) -> std::result::Result<Vec<String>, String> {
 
 /// Delivery configuration, from `STELE_DELIVERY` and related settings.
 pub struct DeliveryConfig {
-    settings: Settings,
+    /// The folder of the outbox.
+    data_dir: PathBuf,
     /// `None` for the outbox.
     providers: Option<Providers>,
     code_ttl: Duration,
@@ -98,7 +99,7 @@ impl DeliveryConfig {
             "outbox" => None,
             urls => Some(Providers::parse(urls, settings, code_ttl, clock, random)?),
         };
-        Ok(Self { settings: settings.clone(), providers, code_ttl })
+        Ok(Self { data_dir: settings.data_dir(), providers, code_ttl })
     }
 
     /// Whether codes go to the outbox.
@@ -125,7 +126,7 @@ impl DeliveryConfig {
     ) -> Result<Arc<dyn Delivery>, ConfigError> {
         queue_config.max_message_age = queue_config.max_message_age.min(self.code_ttl);
         match self.providers {
-            None => Ok(Arc::new(Outbox::open(&self.settings.data_dir())?)),
+            None => Ok(Arc::new(Outbox::open(&self.data_dir)?)),
             Some(Providers { email, sms }) => {
                 let metrics = DeliveryMetrics::register(metrics);
                 Ok(Arc::new(ChannelQueues {
@@ -230,10 +231,4 @@ async fn drain_queue(queue: Option<&DeliveryQueue>) -> usize {
         Some(queue) => queue.drain().await,
         None => 0,
     }
-}
-
-/// The message of an error with its sources, outermost first.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |source| source.source())
-        .fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

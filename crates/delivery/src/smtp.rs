@@ -180,6 +180,6 @@ fn describe_error(error: &SmtpError) -> String {
     match error.status() {
         Some(code) => format!("the mail server replied {code}"),
         None if error.is_response() => "the mail server's reply is not valid SMTP".into(),
-        None => crate::with_sources(error),
+        None => stele_service::with_sources(error),
     }
 }

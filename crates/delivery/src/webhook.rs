@@ -73,8 +73,9 @@ impl WebhookProvider {
             // No certificate to verify: start also on machines without CA certificates.
             client = client.tls_certs_only([]);
         }
-        let client =
-            client.build().map_err(|e| ConfigError::new(format!("STELE_DELIVERY: {}", crate::with_sources(&e))))?;
+        let client = client
+            .build()
+            .map_err(|e| ConfigError::new(format!("STELE_DELIVERY: {}", stele_service::with_sources(&e))))?;
         Ok(Self { client, url, template, secret, texts, clock, random })
     }
 
@@ -124,7 +125,7 @@ impl Provider for WebhookProvider {
         let response = request
             .send()
             .await
-            .map_err(|e| DeliveryError::provider_unavailable(crate::with_sources(&e.without_url())))?;
+            .map_err(|e| DeliveryError::provider_unavailable(stele_service::with_sources(&e.without_url())))?;
         let status = response.status();
         let cause = format!("the gateway responded {}", status.as_u16());
         let unavailable_error = || {

@@ -1,4 +1,4 @@
-//! Lookup of header fields in parsed messages: actix's in the services, the gateway's own parser's in the gateway.
+//! Lookup of header fields: in actix's header map in the services, in hyper's in the gateway.
 
 use actix_web::http::header::{HeaderMap, HeaderValue};
 

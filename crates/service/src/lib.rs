@@ -47,3 +47,9 @@ pub const OPENAPI_PATH: &str = "/openapi.json";
 /// `WWW-Authenticate` of every 401 response (RFC 9110, section 15.5.2; RFC 6750, section 3). Java's and Android's HTTP
 /// clients throw an exception for a 401 without this header.
 pub const BEARER_CHALLENGE: &str = "Bearer realm=\"stele\"";
+
+/// The message of an error with its sources, outermost first.
+pub fn with_sources(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |source| source.source())
+        .fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}

@@ -4,12 +4,14 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
+
+use crate::trusted_proxies::client_network;
 
 /// Longest text from a client in a log line, in characters.
 pub const MAX_CLIENT_TEXT_CHARS: usize = 200;
@@ -69,11 +71,13 @@ pub fn escape_invisible<'a>(text: &'a str, allowed: &[char]) -> Cow<'a, str> {
 }
 
 /// Rate limit of the log lines of one kind of event, per minute. Suppressed lines are counted.
+#[derive(Debug)]
 pub struct LogRateLimiter {
     max_per_minute: u32,
     window: Mutex<WindowState>,
 }
 
+#[derive(Debug)]
 struct WindowState {
     started_at: Option<Instant>,
     lines: u32,
@@ -144,14 +148,6 @@ impl ClientLogRateLimiter {
         }
         window.suppressed += 1;
         None
-    }
-}
-
-/// A client's IPv4 address, or the /64 of its IPv6 address: a subscriber chooses the other bits.
-fn client_network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Client address: the peer's, or what a trusted proxy reports in `X-Forwarded-For`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -93,6 +93,15 @@ fn parse_forwarded_for_entry(entry: &str) -> Option<IpAddr> {
     let parse_with_port = || entry.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
     let parse_bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     without_port.or_else(parse_with_port).or_else(parse_bracketed).map(|address| address.to_canonical())
+}
+
+/// The part of a client address that the client cannot vary: an IPv4 address, or the /64 of an IPv6 address, of which a
+/// subscriber chooses the other bits.
+pub fn client_network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
 }
 
 #[cfg(test)]

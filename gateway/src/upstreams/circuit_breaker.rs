@@ -70,18 +70,18 @@ impl CircuitBreaker {
         self.open_until.load(Ordering::Acquire) == CLOSED
     }
 
-    /// Whether the circuit is open and its backoff is over.
-    fn is_trial_due(&self, now: u64) -> bool {
+    /// The end of the backoff, if the circuit is open and the backoff is over, so that a trial is due.
+    fn expired_backoff(&self, now: u64) -> Option<u64> {
         let until = self.open_until.load(Ordering::Acquire);
-        until != CLOSED && until <= now
+        (until != CLOSED && until <= now).then_some(until)
     }
 
     /// Changes an open circuit whose backoff is over to half-open, for one trial request. False if the trial is not
     /// due, or another worker started it.
     pub(super) fn try_start_trial(&self, now: u64) -> bool {
-        let until = self.open_until.load(Ordering::Acquire);
-        self.is_trial_due(now)
-            && self.open_until.compare_exchange(until, HALF_OPEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.expired_backoff(now).is_some_and(|until| {
+            self.open_until.compare_exchange(until, HALF_OPEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        })
     }
 
     /// Records a request that got its response. A regular request does not close an open circuit, because it was sent
@@ -116,10 +116,10 @@ impl CircuitBreaker {
     /// Records a health check that could not connect: it counts as a failed trial if one is due, else as a failed
     /// request. Returns whether the failure opened the circuit.
     pub(super) fn record_failed_probe(&self, now: u64) -> bool {
-        if self.is_trial_due(now) {
-            return self.open(self.open_until.load(Ordering::Acquire), now);
+        match self.expired_backoff(now) {
+            Some(until) => self.open(until, now),
+            None => self.record_failure(now, RequestKind::Regular),
         }
-        self.record_failure(now, RequestKind::Regular)
     }
 
     /// Ends a trial without a result, for instance because the client aborted the request. The next trial is due at

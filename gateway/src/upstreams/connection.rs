@@ -2,7 +2,6 @@
 //! it.
 
 use std::cell::RefCell;
-use std::error::Error;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -40,7 +39,7 @@ pub(crate) enum ProxyError {
     Timeout,
     #[error("{0}")]
     Io(io::Error),
-    #[error("{}", with_sources(.0))]
+    #[error("{}", stele_service::with_sources(.0))]
     Http(hyper::Error),
     #[error("the upstream response is not valid HTTP/1.1")]
     Malformed,
@@ -154,13 +153,5 @@ impl AsyncWrite for SharedSocket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
-    }
-}
-
-/// An error's message, followed by the messages of its sources, which hyper's `Display` leaves out.
-pub(crate) fn with_sources(error: &dyn Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", with_sources(source)),
-        None => error.to_string(),
     }
 }

@@ -1,7 +1,6 @@
 //! Probe: a request of the gateway itself to an instance, for health checks and API documents.
 
 use std::future::poll_fn;
-use std::io;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,12 +14,10 @@ use super::instance::Instance;
 use crate::request_body::RequestBody;
 
 /// Why a probe got no response.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProbeError {
-    #[error("cannot connect: {0}")]
-    Connect(io::Error),
-    #[error("no response: {0}")]
-    NoResponse(ProxyError),
+    ConnectFailed,
+    NoResponse,
 }
 
 /// How much of a response body a probe reads.
@@ -48,8 +45,8 @@ pub(crate) async fn probe(
     body_read: BodyRead,
 ) -> Result<ProbeResponse, ProbeError> {
     let connected = timeout(connect_timeout, TcpStream::connect(instance.address())).await;
-    let socket = connected.map_err(io::Error::from).flatten().map_err(ProbeError::Connect)?;
-    send_probe(socket, instance, path, body_read).await.map_err(ProbeError::NoResponse)
+    let Ok(Ok(socket)) = connected else { return Err(ProbeError::ConnectFailed) };
+    send_probe(socket, instance, path, body_read).await.map_err(|_| ProbeError::NoResponse)
 }
 
 async fn send_probe(
