@@ -29,7 +29,7 @@ impl EventRecorder {
 }
 
 impl EventSink for EventRecorder {
-    fn global_send_quota_reached(&self, at: Timestamp, dialect: DialectName, max: u32) {
+    fn total_send_quota_reached(&self, at: Timestamp, dialect: DialectName, max: u32) {
         self.metrics.record_send_total_reached(dialect);
         let (now, last) = (at.as_secs(), self.last_warned_at.load(Ordering::Relaxed));
         let is_due = now.abs_diff(last) >= 60;

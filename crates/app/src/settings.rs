@@ -36,28 +36,28 @@ stele_service::settings! {
     /// lifetime of a verification code
     CODE_TTL: Duration = with_derived_default(|| Policy::default().code_ttl).positive();
     /// window of the rate limits for failed logins
-    LIMIT_WINDOW: Duration = with_derived_default(|| default_login_limits().account.window).positive();
+    LIMIT_WINDOW: Duration = with_derived_default(|| LoginLimits::default().account.window).positive();
     /// account lockout: failures of an account in a window before the waits begin
-    LIMIT_ACCOUNT: u32 = with_derived_default(|| default_login_limits().account.free_failures);
+    LIMIT_ACCOUNT: u32 = with_derived_default(|| LoginLimits::default().account.free_failures);
     /// account lockout: the first wait; each further failure doubles it
     LIMIT_WAIT: Duration = with_derived_default(|| default_lockout_waits().0).positive();
     /// account lockout: the longest wait
     LIMIT_WAIT_MAX: Duration = with_derived_default(|| default_lockout_waits().1).positive();
     /// rate limit: failures from one address in a window; IPv6 per /64, twice as many per /56, four times per /48
-    LIMIT_ADDRESS: u32 = with_derived_default(|| default_login_limits().address.free_failures);
+    LIMIT_ADDRESS: u32 = with_derived_default(|| LoginLimits::default().address.free_failures);
     /// rate limit: failures through one MeFP app in a window
-    LIMIT_APP: u32 = with_derived_default(|| default_login_limits().app.free_failures);
+    LIMIT_APP: u32 = with_derived_default(|| LoginLimits::default().app.free_failures);
     /// quota: codes to one recipient an hour, by portal and MeFP together; as many password resets by JWT, sent or not
-    SEND_RECIPIENT: u32 = with_derived_default(|| default_send_quotas().recipient.max);
+    SEND_RECIPIENT: u32 = with_derived_default(|| SendQuotas::default().recipient.max);
     /// quota: codes requested from one address an hour; IPv6 per /64, twice as many per /56, four times per /48
-    SEND_ADDRESS: u32 = with_derived_default(|| default_send_quotas().address.max);
+    SEND_ADDRESS: u32 = with_derived_default(|| SendQuotas::default().address.max);
     /// quota: codes requested through one MeFP app an hour
-    SEND_APP: u32 = with_derived_default(|| default_send_quotas().app.max);
+    SEND_APP: u32 = with_derived_default(|| SendQuotas::default().app.max);
     /// quota: captchas for one address an hour; IPv6 as for `STELE_SEND_ADDRESS`
-    SEND_CAPTCHA: u32 = with_derived_default(|| default_send_quotas().captcha.max);
+    SEND_CAPTCHA: u32 = with_derived_default(|| SendQuotas::default().captcha.max);
     /// quota: codes requested an hour in total, by portal and MeFP together; as many password resets by JWT; beyond it,
     /// none is sent until the hour ends, which is logged; 0: unlimited
-    SEND_TOTAL: u32 = with_derived_default(|| default_send_quotas().total.map_or(0, |quota| quota.max));
+    SEND_TOTAL: u32 = with_derived_default(|| SendQuotas::default().total.map_or(0, |quota| quota.max));
     /// calling codes of the countries to which short messages are sent; digits of an area may follow: 1 is all of North
     /// America and the Caribbean, 1604 is Vancouver
     SMS_COUNTRIES: Countries = parsed_with_derived_default(
@@ -80,17 +80,9 @@ pub fn shared_settings() -> Vec<SettingList> {
     lists
 }
 
-fn default_login_limits() -> LoginLimits {
-    LoginLimits::default()
-}
-
-fn default_send_quotas() -> SendQuotas {
-    SendQuotas::default()
-}
-
 /// The first and the longest wait of the account lockout.
 fn default_lockout_waits() -> (Duration, Duration) {
-    match default_login_limits().account.penalty {
+    match LoginLimits::default().account.penalty {
         Penalty::ExponentialBackoff { base, cap } => (base, cap),
         Penalty::BlockUntilWindowEnds => Default::default(),
     }
@@ -102,7 +94,7 @@ fn default_lockout_waits() -> (Duration, Duration) {
 /// The first invalid setting.
 pub fn build_policy(settings: &Settings) -> Result<Policy, ConfigError> {
     let (skew, window) = (settings.get(&TIMESTAMP_SKEW)?, settings.get(&LIMIT_WINDOW)?);
-    let mut login_limits = default_login_limits();
+    let mut login_limits = LoginLimits::default();
     for limit in [&mut login_limits.account, &mut login_limits.address, &mut login_limits.app] {
         limit.window = window;
     }
@@ -112,7 +104,7 @@ pub fn build_policy(settings: &Settings) -> Result<Policy, ConfigError> {
         Penalty::ExponentialBackoff { base: settings.get(&LIMIT_WAIT)?, cap: settings.get(&LIMIT_WAIT_MAX)? };
     login_limits.address.free_failures = settings.get(&LIMIT_ADDRESS)?;
     login_limits.app.free_failures = settings.get(&LIMIT_APP)?;
-    let mut send_quotas = default_send_quotas();
+    let mut send_quotas = SendQuotas::default();
     send_quotas.recipient.max = settings.get(&SEND_RECIPIENT)?;
     send_quotas.address.max = settings.get(&SEND_ADDRESS)?;
     send_quotas.captcha.max = settings.get(&SEND_CAPTCHA)?;

@@ -131,24 +131,13 @@ impl AuditLogEntry {
             Action::SendCode(purpose) => (None, Some(to_cow(purpose.as_str()))),
             _ => (None, None),
         };
-        let (subject_kind, subject) = match event.subject {
-            Some(subject) => {
-                let kind = to_cow(subject.kind());
-                (Some(kind), Some(subject.into_text()))
-            }
-            None => (None, None),
-        };
-        let (address, request) = match event.client {
-            Some(client) => (Some(client.address.to_string()), Some(client.request_id.as_str().to_owned())),
-            None => (None, None),
-        };
+        let (subject_kind, subject) =
+            event.subject.map(|subject| (to_cow(subject.kind()), subject.into_text())).unzip();
+        let (address, request) =
+            event.client.map(|client| (client.address.to_string(), client.request_id.as_str().to_owned())).unzip();
         let operator = event.entry_point.is_none().then(|| operator.to_owned());
-        let (dialect, app) = match event.entry_point {
-            Some(entry_point) => {
-                (Some(to_cow(entry_point.dialect)), Some(entry_point.app).filter(|app| !app.is_empty()))
-            }
-            None => (None, None),
-        };
+        let (dialect, app) =
+            event.entry_point.map(|entry_point| (to_cow(entry_point.dialect), entry_point.app)).unzip();
         Self {
             id: AuditLogEntryId { at: event.at, source, seq },
             first_at: None,
@@ -159,7 +148,7 @@ impl AuditLogEntry {
             count: 1,
             origins: None,
             dialect,
-            app,
+            app: app.filter(|app: &String| !app.is_empty()),
             subject_kind,
             subject,
             address,

@@ -10,7 +10,6 @@ mod worker_pool;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use tracing::Instrument as _;
 
@@ -20,9 +19,6 @@ use crate::random::Random;
 use crate::verifier::{self, Argon2Cost, HashMemory, PresentedSecret, WeakHash};
 pub use worker_pool::Usage;
 use worker_pool::WorkerPool;
-
-/// After this time a client should retry when the queue is full.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Computes and verifies password hashes in a bounded worker pool. Cheap to clone.
 #[derive(Clone)]
@@ -142,7 +138,7 @@ impl Hasher {
             shared.computed_hashes.fetch_add(1, Ordering::Relaxed);
             task(&shared, memory)
         };
-        self.workers.run(memory_kib, RETRY_AFTER, counted_task).instrument(span).await
+        self.workers.run(memory_kib, counted_task).instrument(span).await
     }
 }
 
@@ -157,6 +153,8 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::password::RawPassword;
     use crate::random::OsRandom;

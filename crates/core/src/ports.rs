@@ -22,6 +22,7 @@ pub use codes::{CodeVerification, CodeVerificationResult, NewCode, OnCodeMatch, 
 pub use delivery::{CodeMessage, Delivery};
 pub use keys::{
     KeyRecord, KeyRefresher, KeyRetirement, KeyStore, KeyUsage, ResealedUser, SaltedLoginUsage, SealedUser,
+    parse_key_number,
 };
 pub use login_attempt::{
     AttemptOutcome, LoginAttempt, OriginTrustChange, ProofResult, RateLimitDecision, RepeatPermit, SuccessEffects,

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use stele_core::hex;
 use stele_core::mac::{MacKey, sha256};
-use stele_core::ports::KeyRecord;
+use stele_core::ports::{KeyRecord, parse_key_number};
 use stele_core::random::Random;
 use stele_core::seal::KeyId;
 use stele_service::ConfigError;
@@ -81,12 +81,8 @@ impl KeyKind {
         let mut numbers = Vec::new();
         for entry in fs::read_dir(folder).map_err(|e| read_error(folder, &e))? {
             let name = entry.map_err(|e| read_error(folder, &e))?.file_name();
-            let parse_number = || {
-                let rest = name.to_str()?.strip_prefix(self.name)?.strip_prefix('-')?;
-                let digits = rest.strip_suffix(self.extension)?.strip_suffix('.')?;
-                digits.parse().ok().filter(|number: &KeyId| number.to_string() == digits)
-            };
-            numbers.extend(parse_number());
+            let stem = name.to_str().and_then(|name| name.strip_suffix(self.extension)?.strip_suffix('.'));
+            numbers.extend(stem.and_then(|stem| parse_key_number(stem, self.name)));
         }
         numbers.sort_unstable();
         Ok(numbers)
@@ -105,7 +101,7 @@ impl KeyKind {
     }
 
     /// Reads a registered key and verifies its fingerprint, if the record has one. Returns the content of the key's
-    /// file.
+    /// file and its fingerprint.
     ///
     /// # Errors
     /// As [`KeyKind::read`]; also if the file holds a key other than the registered one.
@@ -114,7 +110,7 @@ impl KeyKind {
         folder: &Path,
         record: &KeyRecord,
         number: KeyId,
-    ) -> Result<Zeroizing<String>, ConfigError> {
+    ) -> Result<(Zeroizing<String>, KeyFingerprint), ConfigError> {
         let path = self.key_path(folder, number);
         if !path.exists() {
             return Err(missing_key_error(&path, &record.name));
@@ -123,7 +119,7 @@ impl KeyKind {
         if record.fingerprint.as_ref().is_some_and(|stored| *stored != fingerprint) {
             return Err(wrong_key_error(&path, &record.name));
         }
-        Ok(content)
+        Ok((content, fingerprint))
     }
 }
 

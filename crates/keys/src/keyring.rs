@@ -252,7 +252,7 @@ fn load_keys(
             continue;
         }
         match kind.read_verified(folder, record, number) {
-            Ok(content) => {
+            Ok((content, _)) => {
                 let key_material = Some(content);
                 loaded.keys.push(RegisteredKey { number, active_from: record.active_from, key_material });
             }

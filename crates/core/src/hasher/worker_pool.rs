@@ -16,6 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::error::{Error, Result};
 use crate::verifier::HashMemory;
 
+/// After this time a client should retry when the queue is full.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Idle memory is returned to the system after this time without a new hash.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -129,10 +131,11 @@ impl WorkerPool {
     pub(super) async fn run<T: Send + 'static>(
         &self,
         memory_kib: u32,
-        retry_after: Duration,
         task: impl FnOnce(&mut HashMemory) -> T + Send + 'static,
     ) -> Result<T> {
-        let permit = Arc::clone(&self.queue_permits).try_acquire_owned().map_err(|_| Error::Busy { retry_after })?;
+        let permit = Arc::clone(&self.queue_permits)
+            .try_acquire_owned()
+            .map_err(|_| Error::Busy { retry_after: RETRY_AFTER })?;
         let (sender, receiver) = oneshot::channel();
         let task: HashTask = Box::new(move |memory| {
             let output = task(memory);
@@ -216,8 +219,6 @@ mod tests {
 
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
-
     fn idle_memory_sizes(pool: &WorkerPool) -> Vec<usize> {
         pool.shared.lock().idle_memory.iter().map(HashMemory::size_kib).collect()
     }
@@ -235,13 +236,13 @@ mod tests {
     #[tokio::test]
     async fn idle_memory_is_reused_and_bounded_by_the_free_slots() {
         let pool = Arc::new(WorkerPool::new(2, 64, 8).unwrap());
-        assert_eq!(pool.run(64, SECOND, hash_job(64)).await.unwrap(), 64);
-        let (first, second) = tokio::join!(pool.run(64, SECOND, hash_job(64)), pool.run(64, SECOND, hash_job(64)));
+        assert_eq!(pool.run(64, hash_job(64)).await.unwrap(), 64);
+        let (first, second) = tokio::join!(pool.run(64, hash_job(64)), pool.run(64, hash_job(64)));
         assert_eq!((first.unwrap(), second.unwrap()), (64, 64));
         assert!((1..=2).contains(&idle_memory_sizes(&pool).len()), "{:?}", idle_memory_sizes(&pool));
         // While a hash takes both slots there is no idle memory, and the memory of that hash is not reused.
         let inner_pool = pool.clone();
-        let large = pool.run(128, SECOND, move |memory| {
+        let large = pool.run(128, move |memory| {
             hash_job(128)(memory);
             (idle_memory_sizes(&inner_pool).len(), inner_pool.slot_usage().used)
         });
@@ -264,7 +265,7 @@ mod tests {
         for _ in 0..10 {
             let burst = (0..8).map(|_| {
                 let pool = pool.clone();
-                tokio::spawn(async move { pool.run(cost, SECOND, hash_job(cost)).await.unwrap() })
+                tokio::spawn(async move { pool.run(cost, hash_job(cost)).await.unwrap() })
             });
             for hash in burst.collect::<Vec<_>>() {
                 assert_eq!(hash.await.unwrap(), usize::try_from(cost).unwrap());
@@ -284,7 +285,7 @@ mod tests {
     async fn a_cancelled_caller_frees_its_queue_permit_and_password() {
         let pool = WorkerPool::new(1, 64, 2).unwrap();
         let (release, wait) = std::sync::mpsc::channel::<()>();
-        let busy = pool.run(64, SECOND, move |_| wait.recv().unwrap());
+        let busy = pool.run(64, move |_| wait.recv().unwrap());
         let password = Arc::new("a password");
         let mut busy = std::pin::pin!(busy);
         let mut cx = Context::from_waker(Waker::noop());
@@ -294,7 +295,7 @@ mod tests {
         }
         for _ in 0..100 {
             let held_password = Arc::clone(&password);
-            let mut waiting = Box::pin(pool.run(64, SECOND, move |_| drop(held_password)));
+            let mut waiting = Box::pin(pool.run(64, move |_| drop(held_password)));
             assert!(waiting.as_mut().poll(&mut cx).is_pending());
             drop(waiting);
             assert_eq!((Arc::strong_count(&password), pool.queue_usage().used), (1, 1));
@@ -307,13 +308,13 @@ mod tests {
     async fn a_panicking_task_fails_and_frees_its_slot() {
         let pool = Arc::new(WorkerPool::new(1, 64, 1).unwrap());
         for _ in 0..3 {
-            let failed = pool.run(64, SECOND, |_| assert_eq!(1, 2, "on purpose")).await;
+            let failed = pool.run(64, |_| assert_eq!(1, 2, "on purpose")).await;
             assert!(matches!(failed, Err(Error::Internal(_))), "{failed:?}");
             while pool.queue_usage().used > 0 {
                 tokio::task::yield_now().await;
             }
         }
-        assert_eq!(pool.run(64, SECOND, hash_job(64)).await.unwrap(), 64);
+        assert_eq!(pool.run(64, hash_job(64)).await.unwrap(), 64);
     }
 
     #[tokio::test]
@@ -323,7 +324,7 @@ mod tests {
             .map(|n| {
                 let pool = pool.clone();
                 tokio::spawn(async move {
-                    let run = pool.run(n % 30, SECOND, move |_| n);
+                    let run = pool.run(n % 30, move |_| n);
                     // Every seventh task is cancelled if it does not complete within 50 microseconds.
                     match n % 7 {
                         0 => tokio::time::timeout(Duration::from_micros(50), run).await.unwrap_or(Ok(n)),

@@ -36,7 +36,7 @@ pub trait EventSink: Send + Sync {
 
     /// Reports that a send in `dialect` was rejected because the total quota of `max` messages per window is exhausted,
     /// by an attack or because the quota is too low. The audit event of the send follows by [`EventSink::record`].
-    fn global_send_quota_reached(&self, _at: Timestamp, _dialect: DialectName, _max: u32) {}
+    fn total_send_quota_reached(&self, _at: Timestamp, _dialect: DialectName, _max: u32) {}
 }
 
 /// Discards all events.

@@ -26,9 +26,14 @@ pub struct KeyRecord {
 impl KeyRecord {
     /// The key's number if it is of the kind `kind` (`seal`, `jwt-eddsa`); `None` otherwise.
     pub fn number(&self, kind: &str) -> Option<KeyId> {
-        let digits = self.name.strip_prefix(kind)?.strip_prefix('-')?;
-        digits.parse().ok().filter(|number: &KeyId| number.to_string() == digits)
+        parse_key_number(&self.name, kind)
     }
+}
+
+/// The number in the name of a key if it is of the kind `kind` (`seal`, `jwt-eddsa`); `None` otherwise.
+pub fn parse_key_number(name: &str, kind: &str) -> Option<KeyId> {
+    let digits = name.strip_prefix(kind)?.strip_prefix('-')?;
+    digits.parse().ok().filter(|number: &KeyId| number.to_string() == digits)
 }
 
 /// A user's sealed digest.

@@ -4,6 +4,7 @@
 use super::RequestInfo;
 use crate::event::{Action, EntryPoint, Event, Outcome, Subject};
 use crate::session::DialectName;
+use crate::user::Account;
 use crate::{Dependencies, Result};
 
 /// A use case in progress. If the scope is dropped before it is finished, the use case was cancelled because the client
@@ -38,6 +39,13 @@ impl<'a> AuditScope<'a> {
     /// Sets the user or record that the event concerns, once it is known.
     pub(super) fn set_subject(&mut self, subject: impl Into<Subject>) {
         self.subject = Some(subject.into());
+    }
+
+    /// Sets the user of `account` as the subject, if the account exists.
+    pub(super) fn set_account(&mut self, account: Option<&Account>) {
+        if let Some(account) = account {
+            self.set_subject(account.user.id);
+        }
     }
 
     /// Replaces the action by a more precise one, once the kind of a proof is known.

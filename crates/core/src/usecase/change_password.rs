@@ -60,9 +60,7 @@ async fn verify_and_change(
         PasswordChangeAuthorization::WithToken(user, token) => (user, Some(token)),
     };
     let account = deps.users.find_by_ref(user).await?;
-    if let Some(account) = &account {
-        audit.set_subject(account.user.id);
-    }
+    audit.set_account(account.as_ref());
     if let Some(token) = token {
         let (_, bearer) = authenticate(deps, caller.dialect, token).await?;
         let is_own = account.as_ref().is_some_and(|account| account.user.id == bearer.user.id);

@@ -37,9 +37,7 @@ async fn verify_without_consuming(
     audit: &mut AuditScope<'_>,
 ) -> Result<()> {
     let account = deps.users.find_by_identifier(to.key()).await?;
-    if let Some(account) = &account {
-        audit.set_subject(account.user.id);
-    }
+    audit.set_account(account.as_ref());
     let attempt = caller.login_attempt(deps, account.as_ref(), to.key());
     let keys: Vec<_> = purposes.iter().map(|&purpose| CodeKey::new(caller.dialect, purpose, to.key())).collect();
     verify_code(deps, caller, &attempt, &keys, code, OnCodeMatch::Keep).await

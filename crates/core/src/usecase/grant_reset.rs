@@ -34,9 +34,7 @@ async fn issue_reset_token(
     let key = parsed.as_ref().map_or(account, Identifier::key);
     let found = deps.users.find_by_identifier(parsed.as_ref().map_or("", Identifier::key)).await?;
     let user = found.as_ref().map(|account| account.user.id);
-    if let Some(user) = user {
-        audit.set_subject(user);
-    }
+    audit.set_account(found.as_ref());
     let attempt = caller.login_attempt(deps, found.as_ref(), key);
     let keys = [CodeKey::new(caller.dialect, CodePurpose::Reset, &LoginAttempt::account_key(user, key))];
     check_code::verify_code(deps, caller, &attempt, &keys, code, OnCodeMatch::Consume).await?;

@@ -108,9 +108,7 @@ async fn log_in(
     // Text that cannot be an identifier is looked up by the empty key, which no user has, so that it costs the same.
     let key = parsed.as_ref().map_or("", Identifier::key);
     let account = deps.users.find_by_identifier(key).await?;
-    if let Some(account) = &account {
-        audit.set_subject(account.user.id);
-    }
+    audit.set_account(account.as_ref());
     let attempt = caller.login_attempt(deps, account.as_ref(), parsed.as_ref().map_or(identifier, |p| p.key()));
 
     let (limit_check, consumed_code) = match challenge {

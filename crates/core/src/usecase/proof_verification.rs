@@ -210,7 +210,12 @@ fn new_repeat_permit(
 ) -> Option<RepeatPermit> {
     let window = deps.policy.repeat_window;
     let RepeatPolicy::WithinDialect(dialect) = repeat_policy else { return None };
-    let scope = format!("\0repeat\0{dialect}\0{allowed_users:?}\0{}", attempt.origin);
+    // These words are part of stored keys.
+    let users = match allowed_users {
+        AllowedUsers::Everyone => "Everyone",
+        AllowedUsers::Admins => "Admins",
+    };
+    let scope = format!("\0repeat\0{dialect}\0{users}\0{}", attempt.origin);
     let key = sha256(&[used_proof.key.as_slice(), scope.as_bytes()].concat());
     (!window.is_zero()).then(|| RepeatPermit { key, expires: attempt.now.saturating_add(window), is_required: false })
 }

@@ -43,9 +43,7 @@ impl UseCases {
 async fn create_account(deps: &Dependencies, request: RegisterRequest<'_>, audit: &mut AuditScope<'_>) -> Result<User> {
     let RegisterRequest { to, purpose, code, password, caller } = request;
     let existing = deps.users.find_by_identifier(to.key()).await?;
-    if let Some(existing) = &existing {
-        audit.set_subject(existing.user.id);
-    }
+    audit.set_account(existing.as_ref());
     let attempt = caller.login_attempt(deps, existing.as_ref(), to.key());
     let keys = [CodeKey::new(caller.dialect, purpose, to.key())];
     check_code::verify_code(deps, caller, &attempt, &keys, code, OnCodeMatch::Keep).await?;

@@ -46,9 +46,7 @@ async fn verify_and_reset(
 ) -> Result<User> {
     let ResetPasswordRequest { to, purpose, code, password, caller } = request;
     let account = deps.users.find_by_identifier(to.key()).await?;
-    if let Some(account) = &account {
-        audit.set_subject(account.user.id);
-    }
+    audit.set_account(account.as_ref());
     let attempt = caller.login_attempt(deps, account.as_ref(), to.key());
     let keys = [CodeKey::new(caller.dialect, purpose, to.key())];
     check_code::verify_code(deps, caller, &attempt, &keys, code, OnCodeMatch::Keep).await?;

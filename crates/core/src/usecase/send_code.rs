@@ -55,9 +55,7 @@ async fn check_and_send(
     }
     deps.delivery.check_available(to)?;
     let account = deps.users.find_by_identifier(to.key()).await?;
-    if let Some(account) = &account {
-        audit.set_subject(account.user.id);
-    }
+    audit.set_account(account.as_ref());
     match (filter, &account) {
         (RecipientFilter::Unregistered, Some(_)) => return Err(Error::IdentifierTaken),
         (RecipientFilter::Registered, None) => return Err(Error::UnknownUser),
@@ -133,7 +131,7 @@ pub(super) async fn consume_send_quota(
     uses.extend(quotas.total.map(|quota| QuotaUse { key: total_key, quota }));
     let Some(exceeded) = deps.state.consume_quotas(&uses, Some(code), deps.now()).await? else { return Ok(()) };
     if let Some((_, quota)) = total_quota.filter(|(index, _)| *index == exceeded.index) {
-        deps.events.global_send_quota_reached(deps.now(), caller.dialect, quota.max);
+        deps.events.total_send_quota_reached(deps.now(), caller.dialect, quota.max);
     }
     Err(Error::RateLimited { retry_after: exceeded.retry_after })
 }

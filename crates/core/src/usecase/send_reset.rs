@@ -42,9 +42,7 @@ async fn check_and_send(
     let parsed = Identifier::parse(account);
     let key = parsed.as_ref().map_or("", Identifier::key);
     let found = deps.users.find_by_identifier(key).await?;
-    if let Some(found) = &found {
-        audit.set_subject(found.user.id);
-    }
+    audit.set_account(found.as_ref());
     let subject = LoginAttempt::account_key(found.as_ref().map(|a| a.user.id), key);
     let epoch = found.as_ref().map_or(0, |account| account.epoch);
     let (code, new_code) =

@@ -49,9 +49,7 @@ async fn authorize_and_set(
 ) -> Result<()> {
     let parsed = Identifier::parse(account);
     let found = deps.users.find_by_identifier(parsed.as_ref().map_or("", Identifier::key)).await?;
-    if let Some(found) = &found {
-        audit.set_subject(found.user.id);
-    }
+    audit.set_account(found.as_ref());
     authorize(deps, caller, found.as_ref(), authorization).await?;
     let account = found.ok_or(Error::NotAuthenticated)?;
     let new = credential::create(deps, account.user.id, password.as_digest()).await?;

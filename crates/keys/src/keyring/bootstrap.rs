@@ -22,7 +22,7 @@ pub async fn bootstrap_keys(store: &dyn KeyStore, folder: &Path, random: &dyn Ra
     let records = store.keys().await.map_err(config_error)?;
     for record in records.iter().filter(|record| record.fingerprint.is_none()) {
         let Some(number) = record.number(SEALING_KEYS.name) else { continue };
-        let content = SEALING_KEYS.read_verified(folder, record, number)?;
+        let (content, fingerprint) = SEALING_KEYS.read_verified(folder, record, number)?;
         let sealer = Sealer::from_keys(
             [to_sealing_key(RegisteredKey { number, active_from: record.active_from, key_material: Some(content) })],
             DigestSealing::Disabled,
@@ -36,7 +36,7 @@ pub async fn bootstrap_keys(store: &dyn KeyStore, folder: &Path, random: &dyn Ra
             let reason = "cannot decrypt the rows sealed under it; restore the right key from a backup";
             return Err(ConfigError::new(format!("{}: the key {} {reason}", file.display(), record.name)));
         }
-        store.set_fingerprint(&record.name, &SEALING_KEYS.read(folder, number)?.1).await.map_err(config_error)?;
+        store.set_fingerprint(&record.name, &fingerprint).await.map_err(config_error)?;
     }
     if !records.iter().any(|record| record.name == MAC_KEY_NAME) {
         files::create_mac_key(folder, random)?;
