@@ -6,10 +6,6 @@ use stele_core::ports::{AttemptOutcome, LoginAttempt, OriginTrustChange, ProofRe
 
 use crate::support::*;
 
-fn accepted(success: SuccessEffects) -> ProofResult {
-    ProofResult::Valid(Box::new(success))
-}
-
 #[tokio::test]
 async fn a_proof_is_accepted_once() {
     for StateBackend { state, .. } in state_backends().await {

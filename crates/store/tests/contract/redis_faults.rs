@@ -15,10 +15,6 @@ use stele_testservers::{Proxy, Redis, RedisMode, eventually};
 
 use crate::support::*;
 
-fn accepted(success: SuccessEffects) -> ProofResult {
-    ProofResult::Valid(Box::new(success))
-}
-
 /// An attempt at the time `now`, with a proof made at that time.
 fn attempt_with_fresh_proof(now: Timestamp) -> LoginAttempt {
     LoginAttempt { proof_made_at: Some(now), ..attempt(home_origin(), now) }

@@ -277,3 +277,8 @@ pub(crate) async fn consume_one_time_data(state: &dyn StateStore) -> CodeVerific
     assert_eq!(result, CodeVerificationResult::Valid(0));
     guess
 }
+
+/// A valid proof with these effects.
+pub(crate) fn accepted(success: SuccessEffects) -> ProofResult {
+    ProofResult::Valid(Box::new(success))
+}

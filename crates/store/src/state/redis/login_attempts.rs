@@ -47,11 +47,8 @@ impl RedisStateStore {
     }
 
     pub(super) async fn run_rate_limit_check(&self, attempt: &LoginAttempt) -> Result<RateLimitDecision> {
-        let (outcome, number, is_trusted): ScriptReply = self
-            .connections
-            .for_current_runtime()
-            .run_script(&self.new_attempt_call(&scripts::CHECK_RATE_LIMIT, attempt))
-            .await?;
+        let (outcome, number, is_trusted): ScriptReply =
+            self.run_script(&self.new_attempt_call(&scripts::CHECK_RATE_LIMIT, attempt)).await?;
         match (outcome.as_str(), u32::try_from(number)) {
             ("blocked", _) => {
                 Ok(RateLimitDecision::RateLimited { retry_after: script_call::parse_retry_after(number) })
@@ -72,7 +69,7 @@ impl RedisStateStore {
             None => call.absent(),
         };
         let ProofResult::Valid(success) = proof else {
-            return parse_attempt_outcome(self.connections.for_current_runtime().run_script(&call.arg("wrong")).await?);
+            return parse_attempt_outcome(self.run_script(&call.arg("wrong")).await?);
         };
         let SuccessEffects { used_proof, repeat_permit, consumed_code, origin_trust, session } = &**success;
         call = call
@@ -98,7 +95,7 @@ impl RedisStateStore {
             }
             Some(_) | None => call.absent(),
         };
-        let outcome = parse_attempt_outcome(self.connections.for_current_runtime().run_script(&call).await?)?;
+        let outcome = parse_attempt_outcome(self.run_script(&call).await?)?;
         // On a cluster, the session may be on another node, which takes further round trips. If one of them fails, the
         // login fails; the client has no token yet.
         if let (AttemptOutcome::Recorded, Some(new), true) = (outcome, session, self.is_cluster) {
@@ -119,7 +116,7 @@ impl RedisStateStore {
         for (key, tag) in candidates {
             call = call.key(self.code_key(key)).arg(tag.as_slice());
         }
-        let (outcome, number, _): ScriptReply = self.connections.for_current_runtime().run_script(&call).await?;
+        let (outcome, number, _): ScriptReply = self.run_script(&call).await?;
         match (outcome.as_str(), usize::try_from(number)) {
             ("blocked", _) => {
                 Ok(CodeVerificationResult::RateLimited { retry_after: script_call::parse_retry_after(number) })
@@ -153,7 +150,7 @@ impl RedisStateStore {
         if let Some(code) = code {
             call = call.key(self.code_key(&code.key));
         }
-        let (outcome, number, index): ScriptReply = self.connections.for_current_runtime().run_script(&call).await?;
+        let (outcome, number, index): ScriptReply = self.run_script(&call).await?;
         match (outcome.as_str(), usize::try_from(index)) {
             ("blocked", Ok(index)) => {
                 Ok(Some(QuotaExceeded { retry_after: script_call::parse_retry_after(number), index }))

@@ -18,6 +18,7 @@ mod sessions;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use redis::FromRedisValue;
 use stele_core::hex;
 use stele_core::ports::{
     AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
@@ -87,9 +88,14 @@ impl RedisStateStore {
         self.clock.now()
     }
 
+    /// Runs a script on the connection of the current runtime.
+    async fn run_script<T: FromRedisValue>(&self, call: &ScriptCall) -> Result<T> {
+        self.connections.for_current_runtime().run_script(call).await
+    }
+
     /// Runs a script whose reply has no information.
     async fn execute(&self, call: ScriptCall) -> Result<()> {
-        self.connections.for_current_runtime().run_script::<i64>(&call).await.map(drop)
+        self.run_script::<i64>(&call).await.map(drop)
     }
 }
 
@@ -102,7 +108,7 @@ fn malformed_reply_error(kind: &'static str) -> Error {
 impl StateStore for RedisStateStore {
     async fn created_at(&self) -> Result<Timestamp> {
         let call = ScriptCall::new(&scripts::BIRTH).key(self.birth_key());
-        let (at, _): (i64, String) = self.connections.for_current_runtime().run_script(&call).await?;
+        let (at, _): (i64, String) = self.run_script(&call).await?;
         Ok(Timestamp::from_micros(at))
     }
 
@@ -165,7 +171,7 @@ impl StateStore for RedisStateStore {
         now: Timestamp,
     ) -> Result<Option<Ticket>> {
         let call = ScriptCall::new(&scripts::REDEEM_TICKET).key(self.ticket_key(key)).timestamp(now);
-        let row = self.connections.for_current_runtime().run_script(&call.arg(kind.as_str()).arg(audience)).await?;
+        let row = self.run_script(&call.arg(kind.as_str()).arg(audience)).await?;
         records::parse_ticket(row, kind, audience)
     }
 
@@ -176,14 +182,11 @@ impl StateStore for RedisStateStore {
 
     async fn count_captcha_view(&self, id: u64, max_views: u32, now: Timestamp) -> Result<bool> {
         let call = ScriptCall::new(&scripts::COUNT_CAPTCHA_VIEW).key(self.captcha_key(id)).timestamp(now);
-        self.connections.for_current_runtime().run_script(&call.arg(max_views)).await
+        self.run_script(&call.arg(max_views)).await
     }
 
     async fn consume_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
-        self.connections
-            .for_current_runtime()
-            .run_script(&ScriptCall::new(&scripts::CONSUME_CAPTCHA).key(self.captcha_key(id)).timestamp(now))
-            .await
+        self.run_script(&ScriptCall::new(&scripts::CONSUME_CAPTCHA).key(self.captcha_key(id)).timestamp(now)).await
     }
 
     /// Does nothing: Redis expires keys.

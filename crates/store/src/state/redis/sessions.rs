@@ -42,7 +42,7 @@ impl RedisStateStore {
             call = call.key(self.session_index_key(session.user));
         }
         let call = records::with_index_entry(call.timestamp(now).timestamp(session.last_seen), key, session);
-        let found: bool = self.connections.for_current_runtime().run_script(&call).await?;
+        let found: bool = self.run_script(&call).await?;
         if found && self.is_cluster {
             // Only extends the TTL of the index. The next login ends excess sessions.
             self.index_session(key, session, u32::MAX, now).await?;
@@ -55,8 +55,6 @@ impl RedisStateStore {
         let (session, index) = (self.session_key(key), self.session_index_key(user));
         if !self.is_cluster {
             return self
-                .connections
-                .for_current_runtime()
                 .run_script(&ScriptCall::new(&scripts::END_SESSION).key(session).key(index).arg(key.0.as_slice()))
                 .await;
         }
@@ -80,7 +78,7 @@ impl RedisStateStore {
             .key(self.session_index_key(session.user))
             .timestamp(now)
             .arg(limit);
-        self.connections.for_current_runtime().run_script(&records::with_index_entry(call, key, session)).await
+        self.run_script(&records::with_index_entry(call, key, session)).await
     }
 
     /// Does the same as `end_excess_sessions` in `sessions.lua`, on a cluster, where each session may be on another
