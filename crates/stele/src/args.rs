@@ -252,8 +252,13 @@ impl Args {
         if let Some(data) = &self.data {
             settings = settings.with_values([(DATA.name(), data.clone())]);
         }
-        if let Command::Up { listen: Some(listen), .. } = &self.command {
-            settings = settings.with_values([(LISTEN.name(), listen.clone())]);
+        if let Command::Up { listen, demo, .. } = &self.command {
+            if let Some(listen) = listen {
+                settings = settings.with_values([(LISTEN.name(), listen.clone())]);
+            }
+            if *demo {
+                settings = settings.with_values([(services::DEMO.name(), "true".to_owned())]);
+            }
         }
         Ok(settings)
     }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use stele_service::{cli, telemetry};
 
 use crate::args::Command;
-use crate::commands::up::{CertificateSource, DemoUsers};
+use crate::commands::up::CertificateSource;
 use crate::commands::{CommandError, admin, app, audit, challenge, check, keys, token, up, user};
 
 /// Runs the command that the command line names. Exit code 0: success; 1: the operation was refused (no such user, …)
@@ -30,11 +30,10 @@ pub fn run() -> ExitCode {
         let system = actix_web::rt::System::new();
         system.block_on(async {
             match args.command {
-                Command::Up { demo, tls_self_signed, .. } => {
+                Command::Up { tls_self_signed, .. } => {
                     let certificate =
                         if tls_self_signed { CertificateSource::SelfSigned } else { CertificateSource::Settings };
-                    let demo_users = if demo { DemoUsers::Create } else { DemoUsers::Skip };
-                    up::run(settings, demo_users, certificate).await
+                    up::run(settings, certificate).await
                 }
                 Command::User(command) => {
                     admin::run_with_context(settings, async |context| user::run(context, command).await).await

@@ -27,24 +27,10 @@ pub(crate) enum CertificateSource {
     SelfSigned,
 }
 
-/// Whether demo users are created at the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DemoUsers {
-    Create,
-    Skip,
-}
-
 /// Runs until SIGTERM or SIGINT, then shuts down gracefully.
-pub(crate) async fn run(
-    settings: Settings,
-    demo: DemoUsers,
-    certificate: CertificateSource,
-) -> Result<(), CommandError> {
+pub(crate) async fn run(settings: Settings, certificate: CertificateSource) -> Result<(), CommandError> {
     let configured_listen = settings.get(&LISTEN)?.unwrap_or(gateway::DEFAULT_LISTEN);
-    let demo = match demo {
-        DemoUsers::Skip if settings.get(&services::DEMO)? => DemoUsers::Create,
-        demo => demo,
-    };
+    let creates_demo_users = settings.get(&services::DEMO)?;
     let self_signed = match certificate {
         CertificateSource::Settings => None,
         CertificateSource::SelfSigned => Some(self_signed_certificate(configured_listen.ip())?),
@@ -96,7 +82,7 @@ pub(crate) async fn run(
     let gateway = actix_web::rt::spawn(server);
     let shutdown = signals::graceful_shutdown_on_signal(handles, context.drain.clone(), drain_time);
     HashingConfig::from_settings(&context.settings)?.log_summary();
-    print_endpoints(&context, listen, admin_listen, demo, endpoint).await?;
+    print_endpoints(&context, listen, admin_listen, creates_demo_users, endpoint).await?;
     shutdown.await;
     context.use_cases.drain_deliveries().await;
     context.audit_log.drain().await;
@@ -153,17 +139,16 @@ async fn print_endpoints(
     context: &Context,
     listen: SocketAddr,
     admin: SocketAddr,
-    demo: DemoUsers,
+    creates_demo_users: bool,
     PublicEndpoint { scheme, curl_command: curl }: PublicEndpoint,
 ) -> Result<(), CommandError> {
     let data = context.settings.data_dir();
     let up = format!("Stele is up at {scheme}://{listen}   (health: http://{admin}/readyz, data: {})", data.display());
-    let instructions = match demo {
-        DemoUsers::Create => {
-            let lines = demo::prepare(context, listen).await?;
-            lines.replace("curl -s", curl).replace("http://", &format!("{scheme}://"))
-        }
-        DemoUsers::Skip => "`stele up --demo` creates a user for each dialect and shows how to call it.\n".to_owned(),
+    let instructions = if creates_demo_users {
+        let lines = demo::prepare(context, listen).await?;
+        lines.replace("curl -s", curl).replace("http://", &format!("{scheme}://"))
+    } else {
+        "`stele up --demo` creates a user for each dialect and shows how to call it.\n".to_owned()
     };
     // The server keeps running if these lines cannot be written.
     let _ = print_line(&format!("{up}\n{instructions}Ctrl-C stops it."));

@@ -10,7 +10,7 @@ use stele_core::proof::ProofKind;
 use stele_testkit::TestLab;
 
 use crate::client::{
-    CLOUDBOX_CHANGE_PASSWORD, CLOUDBOX_LOGOUT, DialectClient, DialectKind, MefpApp, TestUser, encode_base64, md5_hex,
+    CLOUDBOX_CHANGE_PASSWORD, CLOUDBOX_LOGOUT, DialectClient, DialectKind, TestUser, encode_base64, md5_hex,
     password_change_body,
 };
 use crate::support::{Installation, TEST_TIMEOUT, eventually};
@@ -175,7 +175,7 @@ async fn sigkill_loses_at_most_one_second_of_the_audit_log() {
     let installation = Installation::with_settings(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "warn")]);
     let server = installation.start_up();
     installation.add_user("mark", PASSWORD, &["--email", "mark@example.com"]);
-    let client = DialectClient::new(&server, MefpApp::new("none", Default::default()), "");
+    let client = DialectClient::without_credentials(&server);
     let (started_at, mut answered_at) = (Instant::now(), Vec::new());
     while started_at.elapsed() < 3 * MAX_LOSS {
         client.login_as(DialectKind::Portal, "mark@example.com", PASSWORD).await.assert_success();
@@ -197,7 +197,7 @@ async fn graceful_shutdown_flushes_the_audit_log() {
     let installation = Installation::new();
     let server = installation.start_up();
     installation.add_user("mark", PASSWORD, &["--email", "mark@example.com"]);
-    let client = DialectClient::new(&server, MefpApp::new("none", Default::default()), "");
+    let client = DialectClient::without_credentials(&server);
     for _ in 0..20 {
         client.login_as(DialectKind::Portal, "mark@example.com", PASSWORD).await.assert_success();
     }
@@ -211,8 +211,7 @@ async fn repeated_rejections_are_merged_into_counted_entries() {
         Installation::with_settings(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_TRUSTED_PROXIES", "127.0.0.1")]);
     installation.set("STELE_LIMIT_ADDRESS", "5");
     let server = installation.start_up();
-    let app = MefpApp::new("none", Default::default());
-    let client = DialectClient::new(&server, app, "");
+    let client = DialectClient::without_credentials(&server);
     let id = installation.add_user("mark", PASSWORD, &["--email", "mark@example.com"]);
     // From 300 addresses of one /64: five guesses at an existing account, then rate-limited guesses at other accounts.
     for n in 0..300 {

@@ -140,7 +140,7 @@ async fn commands_run_concurrently_with_a_server() {
 async fn users_with_imported_hashes_can_log_in() {
     let installation = Installation::new();
     let server = installation.start_up();
-    let client = DialectClient::new(&server, MefpApp::new("none", Default::default()), "");
+    let client = DialectClient::without_credentials(&server);
     let hashes = [
         ("md5ps", "secret-1", format!("$md5ps$6162${}", md5_hex("secret-1ab"))),
         ("md5sp", "secret-2", format!("$md5sp$6162${}", md5_hex("absecret-2").to_uppercase())),

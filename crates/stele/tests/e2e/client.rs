@@ -146,6 +146,11 @@ impl DialectClient {
         Self { http, url: server.url.clone(), app, client_token: client_token.to_owned(), default_headers: Vec::new() }
     }
 
+    /// A client without a MeFP app and without a client token.
+    pub(crate) fn without_credentials(server: &Server) -> Self {
+        Self::new(server, MefpApp::new("none", Default::default()), "")
+    }
+
     /// A client of `server` with a MeFP app and a TMS client token that are added to its installation.
     pub(crate) fn register(installation: &Installation, server: &Server) -> Self {
         let app = MefpApp::new("melink", installation.add_app("melink", "melink"));

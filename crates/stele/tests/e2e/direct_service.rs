@@ -46,7 +46,7 @@ fn encode_multipart(value: &str) -> (&'static str, String) {
         format!("--limit\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
     };
     let body = format!("{}{}--limit--\r\n", part("username", "13800138000"), part("password", value));
-    ("encode_multipart/form-data; boundary=limit", body)
+    ("multipart/form-data; boundary=limit", body)
 }
 
 fn encode_json(value: &str) -> (&'static str, String) {

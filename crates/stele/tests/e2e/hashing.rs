@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::client::{
-    CLOUDBOX_CHANGE_PASSWORD, DialectClient, DialectKind, MefpApp, TMS_LOGIN, TestUser, encode_base64, fresh_timestamp,
-    md5_hex, password_change_body,
+    CLOUDBOX_CHANGE_PASSWORD, DialectClient, DialectKind, TMS_LOGIN, TestUser, encode_base64, fresh_timestamp, md5_hex,
+    password_change_body,
 };
 use crate::support::{Installation, TEST_TIMEOUT};
 
@@ -29,10 +29,6 @@ fn has_stored_hash(installation: &Installation, cost: &str) -> bool {
     files.iter().any(|bytes| bytes.windows(start.len()).any(|window| window == start.as_bytes()))
 }
 
-fn client_of(server: &crate::support::Server) -> DialectClient {
-    DialectClient::new(server, MefpApp::new("none", Default::default()), "")
-}
-
 #[tokio::test]
 async fn commands_and_servers_use_the_configured_hash_cost() {
     let installation = Installation::with_settings(&[("STELE_HASH_COST", "7168,5,1")]);
@@ -45,7 +41,7 @@ async fn commands_and_servers_use_the_configured_hash_cost() {
     let output = raised.run(&["check"]).assert_success().stdout.clone();
     assert!(output.contains("ok: passwords are hashed by argon2id with 9216 KiB, 4 passes"), "{output}");
     let server = raised.start_up();
-    client_of(&server).login_as(DialectKind::Jwt, "mark", "b-password").await.assert_success();
+    DialectClient::without_credentials(&server).login_as(DialectKind::Jwt, "mark", "b-password").await.assert_success();
     let log = server.stop();
     assert!(log.contains("passwords are hashed by argon2id with 9216 KiB, 4 passes and 1 lanes"), "{log}");
     assert!(!log.contains("cheap to guess"), "{log}");
@@ -70,7 +66,7 @@ async fn a_raised_hash_cost_is_applied_on_the_next_login() {
     assert!(has_stored_hash(&installation, "m=64,t=1,p=1") && !has_stored_hash(&installation, "m=128,t=2,p=1"));
     let raised = on_same_data(&installation, "128,2,1,weak");
     let server = raised.start_up();
-    let client = client_of(&server);
+    let client = DialectClient::without_credentials(&server);
     // Neither a salted proof nor a wrong password reveals the password, so there is no rehash.
     client.login_as(DialectKind::Cloudbox, "mark", "a-password").await.assert_success();
     assert!(!client.login_as(DialectKind::Jwt, "mark", "wrong").await.is_success());
@@ -85,7 +81,7 @@ async fn a_raised_hash_cost_is_applied_on_the_next_login() {
     // With the lower cost again, hashes of either cost are still accepted.
     let lowered = on_same_data(&installation, CHEAP_COST);
     let server = lowered.start_up();
-    let client = client_of(&server);
+    let client = DialectClient::without_credentials(&server);
     for (dialect, name) in [(DialectKind::Jwt, "mark"), (DialectKind::Cloudbox, "mark"), (DialectKind::Jwt, "other")] {
         client.login_as(dialect, name, "a-password").await.assert_success();
     }

@@ -11,11 +11,6 @@ use crate::client::{
 };
 use crate::support::{CommandOutput, Installation, Server, eventually};
 
-/// A client without a MeFP app or a client token.
-pub(crate) fn client_of(server: &Server) -> DialectClient {
-    DialectClient::new(server, MefpApp::new("none", Default::default()), "")
-}
-
 /// A second installation on the same data, for another process.
 fn on_same_data(installation: &Installation) -> Installation {
     Installation::with_settings(&[
@@ -51,7 +46,8 @@ async fn a_sealing_key_is_rotated_while_two_servers_serve_logins() {
     let (stopped, logins) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let login_tasks: Vec<_> = [&first, &second]
         .map(|server| {
-            let (client, stopped, logins) = (client_of(server), stopped.clone(), logins.clone());
+            let (client, stopped, logins) =
+                (DialectClient::without_credentials(server), stopped.clone(), logins.clone());
             tokio::spawn(async move {
                 while !stopped.load(Ordering::SeqCst) {
                     client.login_as(DialectKind::Cloudbox, "mark", "a-password").await.assert_success();
@@ -76,18 +72,24 @@ async fn a_sealing_key_is_rotated_while_two_servers_serve_logins() {
     assert_eq!((&new["state"], &new["users"], &new["apps"]), (&"seals".into(), &1.into(), &1.into()));
 
     // Each server decrypts what the other sealed under the new key, before and after the old key is retired.
-    client_of(&first)
+    DialectClient::without_credentials(&first)
         .post_json(CLOUDBOX_CHANGE_PASSWORD, &[], &password_change_body(&id, "a-password", "password-2"))
         .await
         .assert_success();
-    client_of(&second).login_as(DialectKind::Cloudbox, "mark", "password-2").await.assert_success();
+    DialectClient::without_credentials(&second)
+        .login_as(DialectKind::Cloudbox, "mark", "password-2")
+        .await
+        .assert_success();
     installation.run(&["keys", "retire", "1"]).assert_success();
     assert!(!installation.data().join("keys/seal-1.key").exists());
-    client_of(&second)
+    DialectClient::without_credentials(&second)
         .post_json(CLOUDBOX_CHANGE_PASSWORD, &[], &password_change_body(&id, "password-2", "password-3"))
         .await
         .assert_success();
-    client_of(&first).login_as(DialectKind::Cloudbox, "mark", "password-3").await.assert_success();
+    DialectClient::without_credentials(&first)
+        .login_as(DialectKind::Cloudbox, "mark", "password-3")
+        .await
+        .assert_success();
     let mefp = DialectClient::new(&second, app, "");
     mefp.login_as(DialectKind::Mefp, "13800138000", "password-3").await.assert_success();
     installation.run(&["check"]).assert_success();
@@ -155,7 +157,7 @@ async fn tokens_of_the_old_and_new_signing_key_are_accepted() {
     let second_installation = on_same_data(&installation);
     let second = second_installation.start_up();
     installation.add_user("mark", "a-password", &[]);
-    let (first, second) = (client_of(&first), client_of(&second));
+    let (first, second) = (DialectClient::without_credentials(&first), DialectClient::without_credentials(&second));
     let old = first.login_as(DialectKind::Jwt, "mark", "a-password").await.assert_success().token();
     assert_eq!(key_id_of(&old), "eddsa-1");
     installation.run(&["keys", "rotate", "--jwt", "--lead", "2s"]).assert_success();
@@ -177,7 +179,7 @@ async fn tokens_of_the_old_and_new_signing_key_are_accepted() {
 
 /// Registers users at the portal, all with the same password; returns their phones.
 async fn register_users(server: &Server, count: usize) -> Vec<String> {
-    let client = client_of(server);
+    let client = DialectClient::without_credentials(server);
     let mut phones = Vec::new();
     for n in 0..count {
         let phone = format!("139{n:08}");
@@ -225,7 +227,7 @@ async fn an_interrupted_reseal_is_resumed() {
         installation.run(&["keys", "reseal"]).assert_success();
     }
     installation.run(&["keys", "retire", &(key - 1).to_string()]).assert_failed(1, "rows are sealed under it");
-    let client = client_of(&server);
+    let client = DialectClient::without_credentials(&server);
     for phone in [&phones[0], &phones[count - 1]] {
         client.login_as(DialectKind::Cloudbox, phone, "a-password").await.assert_success();
     }
@@ -254,7 +256,7 @@ async fn salted_logins_are_disabled_and_enabled_in_running_servers() {
     let id = installation.add_user("mark", "a-password", &[]);
     installation.add_user("other", "a-password", &[]);
     let person = TestUser { id, name: "mark".into(), phone: String::new(), email: "mark".into() };
-    let client = client_of(&server);
+    let client = DialectClient::without_credentials(&server);
     client.login(DialectKind::Cloudbox, &person, "a-password").await.assert_success();
     // The salted login is recorded asynchronously, soon after the response.
     let output = eventually("the salted login is recorded", || {

@@ -8,7 +8,7 @@ use std::path::Path;
 use reqwest::Method;
 use stele_service::admin::default_listen_address;
 
-use crate::client::{DialectClient, MefpApp};
+use crate::client::DialectClient;
 use crate::support::Installation;
 
 #[test]
@@ -66,7 +66,7 @@ async fn stele_up_exposes_only_its_public_address() {
     // The gateway, the admin port, and five services.
     assert!(open.len() >= 7 && open.iter().all(|address| address.ip().is_loopback()), "{open:?}");
     // Metrics are not exposed at the public address.
-    let client = DialectClient::new(&server, MefpApp::new("none", Default::default()), "");
+    let client = DialectClient::without_credentials(&server);
     let metrics = client.send(Method::GET, "/metrics", &[], String::new()).await;
     assert!(metrics.status == 404 && !metrics.body.contains("stele_"), "{metrics:?}");
     server.stop();

@@ -53,9 +53,7 @@ fn parse_exposition(text: &str) -> BTreeMap<String, f64> {
 
 /// The metrics page of the admin port.
 pub(crate) async fn scrape(server: &Server) -> String {
-    let printed = server.stdout();
-    let admin = printed.split("(health: ").nth(1).unwrap().split("/readyz").next().unwrap();
-    let response = stele_testkit::http_client().get(format!("{admin}/metrics")).send().await.unwrap();
+    let response = stele_testkit::http_client().get(format!("{}/metrics", server.admin_url())).send().await.unwrap();
     response.text().await.unwrap()
 }
 

@@ -5,8 +5,7 @@ use std::process::{Child, Command};
 
 use stele_testkit::servers;
 
-use crate::client::{DialectKind, md5_hex};
-use crate::key_rotation::client_of;
+use crate::client::{DialectClient, DialectKind, md5_hex};
 use crate::support::{Installation, eventually};
 
 const DATABASE_URL_SETTING: &str = "STELE_DATABASE_URL";
@@ -74,9 +73,15 @@ fn insert_unwrapped_hashes(installation: &Installation, execute: impl Fn(&str)) 
 async fn assert_both_log_in(installation: &Installation) {
     let server = installation.start_up();
     for name in ["salted", "unsalted"] {
-        client_of(&server).login_as(DialectKind::Jwt, name, "wrong-1").await.assert_is(200, "-1");
-        client_of(&server).login_as(DialectKind::Jwt, name, "secret-1").await.assert_success();
-        client_of(&server).login_as(DialectKind::Cloudbox, name, "secret-1").await.assert_success();
+        DialectClient::without_credentials(&server)
+            .login_as(DialectKind::Jwt, name, "wrong-1")
+            .await
+            .assert_is(200, "-1");
+        DialectClient::without_credentials(&server).login_as(DialectKind::Jwt, name, "secret-1").await.assert_success();
+        DialectClient::without_credentials(&server)
+            .login_as(DialectKind::Cloudbox, name, "secret-1")
+            .await
+            .assert_success();
     }
     server.stop();
 }

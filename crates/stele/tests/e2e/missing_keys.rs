@@ -4,8 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::client::{CLOUDBOX_LOGIN, DialectKind, salted_login_body};
-use crate::key_rotation::client_of;
+use crate::client::{CLOUDBOX_LOGIN, DialectClient, DialectKind, salted_login_body};
 use crate::support::{Installation, eventually};
 
 const UP_ARGS: [&str; 3] = ["up", "--listen", "127.0.0.1:0"];
@@ -76,7 +75,7 @@ async fn a_running_server_without_a_key_returns_a_server_error_and_counts_no_fai
     other_machine.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
     other_machine.add_user("mark", "a-password", &[]);
 
-    let client = client_of(&server);
+    let client = DialectClient::without_credentials(&server);
     for password in ["a-password", "wrong"].into_iter().cycle().take(20) {
         client.post_json(CLOUDBOX_LOGIN, &[], &salted_login_body("mark", password)).await.assert_is(500, "1009");
     }

@@ -216,6 +216,11 @@ impl Server {
         std::fs::read_to_string(&self.stdout).unwrap()
     }
 
+    /// The URL of the admin port.
+    pub(crate) fn admin_url(&self) -> String {
+        self.stdout().split("(health: ").nth(1).unwrap().split("/readyz").next().unwrap().to_owned()
+    }
+
     /// The log of this server, after the logs of the earlier servers of this installation.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.stderr).unwrap()).into_owned()

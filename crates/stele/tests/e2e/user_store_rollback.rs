@@ -6,7 +6,6 @@ use std::fs;
 use stele_testkit::servers;
 
 use crate::client::{DialectClient, DialectKind};
-use crate::key_rotation::client_of;
 use crate::support::{Installation, Server};
 
 const SETTINGS: [(&str, &str); 1] = [("STELE_HASH_COST", "64,1,1,weak")];
@@ -22,7 +21,11 @@ async fn log_in(client: &DialectClient, password: &str) -> Vec<(DialectKind, Str
 
 async fn assert_sessions_revoked(server: &Server, tokens: &[(DialectKind, String)], when: &str) {
     for (dialect, token) in tokens {
-        assert_eq!(client_of(server).is_session_alive(*dialect, token).await, Some(false), "{dialect:?}, {when}");
+        assert_eq!(
+            DialectClient::without_credentials(server).is_session_alive(*dialect, token).await,
+            Some(false),
+            "{dialect:?}, {when}"
+        );
     }
 }
 
@@ -38,10 +41,10 @@ async fn assert_sessions_stay_revoked(installation: &Installation, backup: impl 
     ];
     installation.run_with(changes[0].0, changes[0].1).assert_success();
     let server = installation.start_up();
-    let after_one_change = log_in(&client_of(&server), "new-password").await;
+    let after_one_change = log_in(&DialectClient::without_credentials(&server), "new-password").await;
     installation.run_with(changes[1].0, "").assert_success();
     installation.run_with(changes[2].0, "").assert_success();
-    let after_three_changes = log_in(&client_of(&server), "new-password").await;
+    let after_three_changes = log_in(&DialectClient::without_credentials(&server), "new-password").await;
     server.stop();
     restore();
 
@@ -57,12 +60,15 @@ async fn assert_sessions_stay_revoked(installation: &Installation, backup: impl 
         after_one_change.iter().chain(&after_three_changes).filter(|(dialect, _)| *dialect == DialectKind::Jwt)
     {
         let fields = [("account", "mark"), ("password", "by-a-thief")];
-        client_of(&server)
+        DialectClient::without_credentials(&server)
             .post_form("/api/vi/Auth/updatePassword", &[("token", token)], &fields)
             .await
             .assert_is(401, "-1");
     }
-    client_of(&server).login_as(DialectKind::Jwt, "mark", "new-password").await.assert_success();
+    DialectClient::without_credentials(&server)
+        .login_as(DialectKind::Jwt, "mark", "new-password")
+        .await
+        .assert_success();
     server.stop();
 }
 

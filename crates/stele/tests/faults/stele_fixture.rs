@@ -72,11 +72,10 @@ impl SteleFixture {
     /// Waits until the response of `/readyz` at the admin port begins with `reason`, and `/readyz` at the public
     /// address has the status that corresponds to it.
     pub(crate) async fn wait_for_readiness_reason(&self, reason: &str) {
-        let printed = self.server.stdout();
-        let url = printed.split("(health: ").nth(1).unwrap().split(',').next().unwrap();
+        let url = format!("{}/readyz", self.server.admin_url());
         let started_at = Instant::now();
         loop {
-            let text = stele_testkit::http_client().get(url).send().await.unwrap().text().await.unwrap();
+            let text = stele_testkit::http_client().get(&url).send().await.unwrap().text().await.unwrap();
             if text.starts_with(reason) {
                 break;
             }

@@ -209,11 +209,10 @@ async fn a_redis_eviction_policy_fails_the_readiness_check_with_a_reason() {
     fixture.wait_for_readiness(503).await;
     let reason = "Redis has the maxmemory-policy allkeys-lru";
     assert!(fixture.log_line_containing(reason).contains("set it to noeviction"));
-    let admin = fixture.server.stdout();
-    let admin = admin.split("health: ").nth(1).unwrap().split(',').next().unwrap().to_owned();
-    let body = reqwest::get(&admin).await.unwrap().text().await.unwrap();
+    let admin = fixture.server.admin_url();
+    let body = reqwest::get(format!("{admin}/readyz")).await.unwrap().text().await.unwrap();
     assert!(body.contains(reason), "{body}");
-    let metrics = reqwest::get(admin.replace("/readyz", "/metrics")).await.unwrap().text().await.unwrap();
+    let metrics = reqwest::get(format!("{admin}/metrics")).await.unwrap().text().await.unwrap();
     assert!(metrics.contains("stele_state_store_defective 1"), "{metrics}");
     let check = fixture.installation.run(&["check"]);
     assert!(check.code == Some(2) && check.stderr.contains(reason), "{check:?}");
