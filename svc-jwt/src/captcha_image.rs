@@ -67,14 +67,6 @@ impl CaptchaRenderer {
         (Self { jobs }, RenderQueue(Arc::new(Mutex::new(queue))))
     }
 
-    /// Renders `image` as PNG. If the future is dropped before a worker starts on it, the job is skipped.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] at once if the queue is full; [`Error::Internal`] if rendering fails.
-    pub async fn render_png(&self, image: CaptchaImage) -> Result<Vec<u8>> {
-        self.reserve()?.render_png(image).await
-    }
-
     /// Reserves a queue slot. Call it before a view is counted.
     ///
     /// # Errors
@@ -88,7 +80,7 @@ impl CaptchaRenderer {
 pub struct QueueSlot<'a>(mpsc::Permit<'a, RenderJob>);
 
 impl QueueSlot<'_> {
-    /// Renders `image` as PNG.
+    /// Renders `image` as PNG. If the future is dropped before a worker starts on it, the job is skipped.
     ///
     /// # Errors
     /// [`Error::Internal`] if rendering fails.
@@ -245,12 +237,11 @@ mod tests {
     async fn a_full_queue_rejects_at_once_and_a_disconnected_client_is_skipped() {
         let (renderer, queue) = CaptchaRenderer::with_capacity(2);
         let mut waiting: Vec<_> =
-            (0..2).map(|seed| Box::pin(renderer.render_png(captcha_image("abc34", seed)))).collect();
+            (0..2).map(|seed| Box::pin(renderer.reserve().unwrap().render_png(captcha_image("abc34", seed)))).collect();
         for future in &mut waiting {
             assert!(futures_util::poll!(future.as_mut()).is_pending());
         }
-        let rejected = renderer.render_png(captcha_image("abc34", 3)).await;
-        assert!(matches!(rejected, Err(Error::Busy { .. })), "{rejected:?}");
+        assert!(matches!(renderer.reserve(), Err(Error::Busy { .. })));
         drop(waiting.remove(0));
         let next = queue.clone();
         let job = std::thread::spawn(move || next.next_job().unwrap()).join().unwrap();
@@ -260,7 +251,7 @@ mod tests {
         // Both slots are free again, and the worker ends when the renderer is dropped.
         let worker = std::thread::spawn(move || queue.run());
         assert_eq!(
-            renderer.render_png(captcha_image("abc34", 4)).await.unwrap(),
+            renderer.reserve().unwrap().render_png(captcha_image("abc34", 4)).await.unwrap(),
             render(&captcha_image("abc34", 4)).unwrap()
         );
         drop(waiting);

@@ -174,7 +174,7 @@ pub trait DialectUnderTest: Sized + DerefMut<Target = TestApp> + Into<TestApp> {
         self.lab.user("Mark").password(PASSWORD).phone(PHONE).email("Mark@Stele.cn").add().await
     }
 
-    /// Fails to log in until the account is locked out: five failures have no effect, the sixth starts a lockout of one
+    /// Fails to log in until the account is locked out: five failures start no lockout, the sixth starts one of one
     /// second.
     async fn fail_until_locked_out(&self, identifier: &str) {
         for origin in 1..=5 {
