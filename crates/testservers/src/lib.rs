@@ -1,22 +1,26 @@
-//! Real PostgreSQL and Redis servers for tests. Private servers run on free ports of loopback in temporary folders, and
+//! Real PostgreSQL, PgBouncer and Redis servers for tests. Private servers run on free ports of loopback in temporary folders, and
 //! stop when the value is dropped or, at the latest, when the test process ends. On a shared server, each test gets a
 //! schema or key prefix that no other test uses.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test's set-up may panic")]
 
+mod pgbouncer;
 mod postgres;
 mod process;
 mod proxy;
 mod redis;
+mod unresponsive_host;
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use stele_core::random::{OsRandom, Random as _};
 
+pub use pgbouncer::Pgbouncer;
 pub use postgres::{Postgres, execute};
 pub use proxy::Proxy;
 pub use redis::{Redis, RedisMode};
+pub use unresponsive_host::UnresponsiveHost;
 
 /// The URL of an empty database for one test: on the server that `STELE_TEST_DATABASE_URL` names, otherwise on a
 /// private server of this process.

@@ -1,4 +1,5 @@
-//! A private PostgreSQL server for a test (start, stop, kill, pause, restart), and fresh schemas on a shared server.
+//! A private PostgreSQL server for a test (start, stop, kill, pause, restart), its standby (start, promote), and fresh
+//! schemas on a shared server.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,9 +25,18 @@ impl Postgres {
         (0..10).find_map(|_| Self::try_start(free_port())).expect("postgres starts")
     }
 
+    /// Starts a hot standby of this server, which streams its changes.
+    pub fn start_standby(&self) -> Self {
+        (0..10).find_map(|_| self.try_start_standby(free_port())).expect("the standby starts")
+    }
+
+    /// Promotes this standby to a primary, and returns when it accepts writes.
+    pub fn promote(&self) {
+        self.execute("DO $$ BEGIN ASSERT pg_promote(true, 30), 'not promoted'; END $$");
+    }
+
     fn try_start(port: u16) -> Option<Self> {
-        // SIGQUIT stops the server immediately, and the server still releases its shared memory.
-        let process = ManagedServer::new(ServerUser::unless_root("postgres"), "QUIT");
+        let process = new_process();
         let data = process.path("data");
         let mut initdb = process.command(require_program("initdb"));
         initdb.arg("--pgdata").arg(&data).args(["--username", "stele", "--auth", "trust", "--encoding", "UTF8"]);
@@ -36,6 +46,17 @@ impl Postgres {
             "data/postgresql.auto.conf",
             "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 200\n",
         );
+        let server = Self { port, server: Mutex::new(process) };
+        server.launch().then_some(server)
+    }
+
+    fn try_start_standby(&self, port: u16) -> Option<Self> {
+        let process = new_process();
+        let mut backup = process.command(require_program("pg_basebackup"));
+        backup.arg("--pgdata").arg(process.path("data")).args(["--host", "127.0.0.1", "--username", "stele"]);
+        backup.args(["--port", &self.port.to_string(), "--checkpoint", "fast", "--write-recovery-conf", "--no-sync"]);
+        let output = backup.output().unwrap();
+        assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
         let server = Self { port, server: Mutex::new(process) };
         server.launch().then_some(server)
     }
@@ -107,6 +128,13 @@ impl Postgres {
         with_fresh_schema(&self.default_database_url())
     }
 
+    /// The URL of a new, empty database without startup options, which connection poolers reject.
+    pub fn create_database(&self) -> String {
+        let name = format!("stele_test_{}", OsRandom.hex128());
+        self.execute(&format!("CREATE DATABASE {name}"));
+        format!("postgres://stele@127.0.0.1:{}/{name}", self.port)
+    }
+
     /// The URL of the database `postgres`, which every server has.
     pub fn default_database_url(&self) -> String {
         format!("postgres://stele@127.0.0.1:{}/postgres", self.port)
@@ -126,6 +154,12 @@ impl Postgres {
     pub fn log(&self) -> String {
         self.server_guard().log()
     }
+}
+
+/// The folder and user of a server that is not started. SIGQUIT stops it immediately, and it still releases its shared
+/// memory.
+fn new_process() -> ManagedServer {
+    ManagedServer::new(ServerUser::unless_root("postgres"), "QUIT")
 }
 
 /// The URL of a fresh schema in the database at `url`. A client sees the schema as an empty database; creating a schema

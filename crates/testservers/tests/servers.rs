@@ -1,10 +1,10 @@
-//! The private servers and the proxy obey pause, resume, stop, kill and restart.
+//! The private servers and the proxy obey pause, resume, stop, kill and restart; standbys, poolers and hosts that hang.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use stele_testservers::{Postgres, Proxy, Redis};
+use stele_testservers::{Pgbouncer, Postgres, Proxy, Redis, UnresponsiveHost};
 
 /// Whether the server on this port answers an `SSLRequest`, which PostgreSQL does in a new process per client.
 fn answers_tls_request(port: u16) -> bool {
@@ -58,4 +58,54 @@ fn redis_responds_after_pause_stop_and_kill() {
     assert_eq!(server.command("PING"), "");
     server.resume();
     assert!(server.command("PING").contains("PONG"));
+}
+
+/// Whether the database at this URL is read-only, as a standby is.
+fn is_read_only(url: &str) -> bool {
+    let result = std::panic::catch_unwind(|| stele_testservers::execute(url, "CREATE TABLE writable ()"));
+    result.is_err()
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Redis"]
+fn a_standby_has_the_data_of_its_primary_and_accepts_writes_after_promotion() {
+    let primary = Postgres::start();
+    primary.execute("CREATE TABLE replicated ()");
+    let standby = primary.start_standby();
+    standby.execute("SELECT FROM replicated");
+    assert!(is_read_only(&standby.default_database_url()));
+    primary.kill();
+    standby.promote();
+    assert!(!is_read_only(&standby.default_database_url()));
+    primary.restart();
+    assert!(!is_read_only(&primary.default_database_url()), "the former primary is not fenced");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and PgBouncer"]
+fn pgbouncer_serves_the_databases_of_its_server() {
+    let server = Postgres::start();
+    let pooler = Pgbouncer::start(&server, &[("pool_mode", "transaction")]);
+    let (direct, pooled) = (server.create_database(), pooler.url(&server.create_database()));
+    stele_testservers::execute(&pooled, "CREATE TABLE pooled ()");
+    stele_testservers::execute(&pooler.url(&direct), "CREATE TABLE pooled ()");
+    stele_testservers::execute(&direct, "SELECT FROM pooled");
+    pooler.pause();
+    assert!(!answers_tls_request(pooler.port()));
+    pooler.resume();
+    assert!(answers_tls_request(pooler.port()), "{}", pooler.log());
+    pooler.stop();
+    assert!(!answers_tls_request(pooler.port()));
+}
+
+#[test]
+fn unresponsive_hosts_complete_no_handshake() {
+    let (silent, dropping) = (UnresponsiveHost::silent(), UnresponsiveHost::dropping_packets());
+    let accepting = UnresponsiveHost::replying(b"N");
+    assert!(!answers_tls_request(silent.port()));
+    assert!(answers_tls_request(accepting.port()));
+    assert_eq!((silent.connections(), accepting.connections()), (1, 1));
+    let address = (std::net::Ipv4Addr::LOCALHOST, dropping.port()).into();
+    let error = TcpStream::connect_timeout(&address, Duration::from_millis(200)).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
 }
