@@ -9,6 +9,7 @@ mod postgres;
 mod process;
 mod proxy;
 mod redis;
+mod redis_cluster;
 mod unresponsive_host;
 
 use std::sync::OnceLock;
@@ -20,6 +21,7 @@ pub use pgbouncer::Pgbouncer;
 pub use postgres::{Postgres, execute};
 pub use proxy::Proxy;
 pub use redis::{Redis, RedisMode};
+pub use redis_cluster::RedisCluster;
 pub use unresponsive_host::UnresponsiveHost;
 
 /// The URL of an empty database for one test: on the server that `STELE_TEST_DATABASE_URL` names, otherwise on a
@@ -72,10 +74,10 @@ pub fn redis_url() -> String {
     with_fresh_prefix(&base)
 }
 
-/// As [`redis_url`], on a private Redis Cluster.
+/// As [`redis_url`], on a private Redis Cluster of three masters.
 pub fn redis_cluster_url() -> String {
-    static PRIVATE: OnceLock<Redis> = OnceLock::new();
-    with_fresh_prefix(&PRIVATE.get_or_init(|| Redis::start_mode(RedisMode::Cluster)).url())
+    static PRIVATE: OnceLock<RedisCluster> = OnceLock::new();
+    with_fresh_prefix(&PRIVATE.get_or_init(|| RedisCluster::start(3, 0)).url())
 }
 
 fn with_fresh_prefix(url: &str) -> String {

@@ -15,6 +15,8 @@ pub enum RedisMode {
     Standalone,
     /// A cluster of one node. As in every cluster, a script may only use keys of one slot.
     Cluster,
+    /// A node without slots, from which [`crate::RedisCluster`] makes a cluster. It fails over after 2 s.
+    ClusterNode,
     /// A replica of the server on this port.
     Replica(u16),
     /// A sentinel that monitors the server on this port under the name `main`.
@@ -26,6 +28,8 @@ pub enum RedisMode {
 pub struct Redis {
     mode: RedisMode,
     port: u16,
+    /// The port of the cluster bus. A node retains it across restarts, because the other nodes remember it.
+    bus_port: u16,
     server: Mutex<ManagedServer>,
 }
 
@@ -42,7 +46,7 @@ impl Redis {
     }
 
     fn try_start(mode: RedisMode, port: u16) -> Option<Self> {
-        let server = Self { mode, port, server: Mutex::new(ManagedServer::new(None, "TERM")) };
+        let server = Self { mode, port, bus_port: free_port(), server: Mutex::new(ManagedServer::new(None, "TERM")) };
         server.launch().then_some(server)
     }
 
@@ -74,7 +78,7 @@ impl Redis {
             return false;
         }
         match self.mode {
-            RedisMode::Standalone | RedisMode::Sentinel(_) => true,
+            RedisMode::Standalone | RedisMode::ClusterNode | RedisMode::Sentinel(_) => true,
             RedisMode::Replica(_) => eventually(|| self.command("INFO replication").contains("master_link_status:up")),
             RedisMode::Cluster => {
                 // After a restart the slots are assigned already, which Redis reports as busy.
@@ -92,9 +96,13 @@ impl Redis {
         let mut add_args = |extra: &[&str]| args.extend(extra.iter().map(|arg| (*arg).to_owned()));
         match self.mode {
             RedisMode::Standalone => add_args(&["--save", "", "--repl-diskless-sync-delay", "0"]),
-            RedisMode::Cluster => {
-                let bus = free_port().to_string();
+            RedisMode::Cluster | RedisMode::ClusterNode => {
+                let bus = self.bus_port.to_string();
                 add_args(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-port", &bus]);
+                if self.mode == RedisMode::ClusterNode {
+                    add_args(&["--save", "", "--repl-diskless-sync-delay", "0"]);
+                    add_args(&["--cluster-node-timeout", "2000", "--cluster-replica-validity-factor", "0"]);
+                }
             }
             RedisMode::Replica(master) => add_args(&["--replicaof", "127.0.0.1", &master.to_string()]),
             RedisMode::Sentinel(master) => {
@@ -135,12 +143,17 @@ impl Redis {
         self.port
     }
 
+    /// The port of a cluster node's bus.
+    pub(super) fn bus_port(&self) -> u16 {
+        self.bus_port
+    }
+
     /// The server's URL in the form of `STELE_REDIS_URL`.
     pub fn url(&self) -> String {
         let port = self.port;
         match self.mode {
             RedisMode::Standalone | RedisMode::Replica(_) => format!("redis://127.0.0.1:{port}"),
-            RedisMode::Cluster => format!("redis+cluster://127.0.0.1:{port}"),
+            RedisMode::Cluster | RedisMode::ClusterNode => format!("redis+cluster://127.0.0.1:{port}"),
             RedisMode::Sentinel(_) => format!("redis+sentinel://127.0.0.1:{port}/main"),
         }
     }
