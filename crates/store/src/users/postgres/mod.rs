@@ -1,0 +1,68 @@
+//! PostgreSQL connection settings from a URL, with libpq's TLS modes (`sslmode`).
+
+mod tls_parameters;
+
+use diesel::{ConnectionError, ConnectionResult};
+use diesel_async::AsyncPgConnection;
+use tokio_postgres::Config;
+use tokio_postgres::config::SslMode;
+
+use self::tls_parameters::split_tls_parameters;
+use super::tls::PostgresTlsConnector;
+use crate::OpenError;
+
+/// A server's address, login and TLS settings.
+#[derive(Clone)]
+pub(super) struct PostgresServer {
+    config: Config,
+    tls: PostgresTlsConnector,
+}
+
+impl PostgresServer {
+    /// Parses `postgres://USER:PASSWORD@HOST/NAME?sslmode=…&sslrootcert=…` and the other parameters of tokio-postgres.
+    ///
+    /// The modes have libpq's names and meanings, but for `allow`, which does not exist here, and for the default
+    /// authorities, which are the system's:
+    ///
+    /// - `disable`: no TLS
+    /// - `prefer` (default): TLS if the server offers it
+    /// - `require`: TLS with any certificate; with an `sslrootcert`, `verify-ca`
+    /// - `verify-ca`: TLS with a certificate issued by an authority in the file `sslrootcert`, or by one of the
+    ///   system's authorities if `sslrootcert` is absent or `system`
+    /// - `verify-full`: as `verify-ca`, and the certificate must name the host
+    ///
+    /// `disable` and `prefer` are rejected with an `sslrootcert`, which they would ignore.
+    pub(super) fn parse(url: &str) -> Result<Self, OpenError> {
+        let (url, tls_parameters) = split_tls_parameters(url)?;
+        let verification = tls_parameters.certificate_verification()?;
+        let to_open_error = |e: tokio_postgres::Error| OpenError::InvalidDatabaseUrl(with_sources(&e));
+        let mut config: Config = url.parse().map_err(to_open_error)?;
+        config.ssl_mode(match tls_parameters.ssl_mode.as_str() {
+            "disable" => SslMode::Disable,
+            "prefer" => SslMode::Prefer,
+            _ => SslMode::Require,
+        });
+        Ok(Self { config, tls: PostgresTlsConnector::new(verification)? })
+    }
+
+    /// Connects. The caller sets the timeout.
+    pub(super) async fn connect(&self) -> ConnectionResult<AsyncPgConnection> {
+        let connected = self.config.connect(self.tls.clone()).await;
+        let (client, connection) = connected.map_err(|e| ConnectionError::BadConnection(with_sources(&e)))?;
+        AsyncPgConnection::try_from_client_and_connection(client, connection).await
+    }
+}
+
+/// The message of an error, followed by the messages of its sources: tokio-postgres displays only the kind.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut description = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let message = error.to_string();
+        if !description.contains(&message) {
+            description = format!("{description}: {message}");
+        }
+        source = error.source();
+    }
+    description
+}
