@@ -28,7 +28,7 @@ use stele_app::context::{self, ContextBuilder};
 use stele_app::{Context, Environment, Service};
 use stele_core::ports::{
     AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
-    QuotaUse, RateLimitDecision, StateStore, UsedProof, UserStore,
+    QuotaUse, RateLimitDecision, ServerClock, StateStore, UsedProof, UserStore,
 };
 use stele_core::random::OsRandom;
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
@@ -86,6 +86,7 @@ unavailable_port! {
     unmark_proof_used(&UsedProof) -> ();
     delete_expired_proofs(Timestamp, u32) -> u64;
     ping() -> ();
+    server_clocks() -> Vec<ServerClock>;
 }
 
 unavailable_port! {
@@ -111,6 +112,7 @@ unavailable_port! {
     consume_captcha(u64, Timestamp) -> bool;
     delete_expired(Timestamp) -> ();
     ping() -> ();
+    server_clocks() -> Vec<ServerClock>;
 }
 
 /// The context of the services, with the stores replaced and its keys in `folder`.

@@ -13,6 +13,7 @@ mod codes;
 mod delivery;
 mod keys;
 mod login_attempt;
+mod server_clock;
 mod state_store;
 mod user_store;
 mod verifiers;
@@ -28,6 +29,7 @@ pub use login_attempt::{
     AttemptOutcome, LoginAttempt, OriginTrustChange, ProofResult, RateLimitDecision, RepeatPermit, SuccessEffects,
     UsedProof,
 };
+pub use server_clock::ServerClock;
 pub use state_store::StateStore;
 pub use user_store::UserStore;
 pub use verifiers::{UnwrappedHash, VerifierStore};

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use stele_core::app::{App, ClientToken};
 use stele_core::ports::{
     AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
-    QuotaUse, RateLimitDecision, StateStore, UsedProof, UserStore,
+    QuotaUse, RateLimitDecision, ServerClock, StateStore, UsedProof, UserStore,
 };
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
@@ -215,6 +215,9 @@ impl UserStore for FaultInjectingUserStore {
     async fn ping(&self) -> Result<()> {
         self.recorder.record_call("ping", self.store_if_up()?.ping()).await
     }
+    async fn server_clocks(&self) -> Result<Vec<ServerClock>> {
+        self.recorder.record_call("clock", self.store_if_up()?.server_clocks()).await
+    }
 }
 
 struct FaultInjectingStateStore {
@@ -292,6 +295,9 @@ impl StateStore for FaultInjectingStateStore {
     }
     async fn ping(&self) -> Result<()> {
         self.recorder.record_call("ping", self.store_if_up()?.ping()).await
+    }
+    async fn server_clocks(&self) -> Result<Vec<ServerClock>> {
+        self.recorder.record_call("clock", self.store_if_up()?.server_clocks()).await
     }
     fn misconfiguration(&self) -> Option<String> {
         self.store.misconfiguration()

@@ -17,7 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use stele_core::app::{App, ClientToken};
 use stele_core::ports::{
     AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
-    QuotaUse, RateLimitDecision, StateStore, UsedProof, UserStore,
+    QuotaUse, RateLimitDecision, ServerClock, StateStore, UsedProof, UserStore,
 };
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
@@ -165,6 +165,7 @@ operations!(UserOperations, "users":
     unmark_proof_used = "release_proof",
     delete_expired_proofs = "forget_proofs",
     ping = "ping",
+    server_clocks = "clock",
 );
 operations!(StateOperations, "state":
     created_at = "birth",
@@ -184,6 +185,7 @@ operations!(StateOperations, "state":
     consume_captcha = "take_captcha",
     delete_expired = "sweep",
     ping = "ping",
+    server_clocks = "clock",
 );
 
 /// Calls a method of the decorated store within its span.
@@ -263,6 +265,10 @@ impl UserStore for InstrumentedStore<dyn UserStore, UserOperations> {
 
     async fn ping(&self) -> Result<()> {
         call!(self, ping())
+    }
+
+    async fn server_clocks(&self) -> Result<Vec<ServerClock>> {
+        call!(self, server_clocks())
     }
 }
 
@@ -345,6 +351,10 @@ impl StateStore for InstrumentedStore<dyn StateStore, StateOperations> {
 
     async fn ping(&self) -> Result<()> {
         call!(self, ping())
+    }
+
+    async fn server_clocks(&self) -> Result<Vec<ServerClock>> {
+        call!(self, server_clocks())
     }
 
     fn misconfiguration(&self) -> Option<String> {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
-    QuotaUse, RateLimitDecision,
+    QuotaUse, RateLimitDecision, ServerClock,
 };
 use crate::Result;
 use crate::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
@@ -84,6 +84,10 @@ pub trait StateStore: Send + Sync {
 
     /// Health check: succeeds if the store answers.
     async fn ping(&self) -> Result<()>;
+
+    /// The clocks of the store's servers that write, read within one round trip; empty for an embedded store, which has
+    /// no other clock than this machine's.
+    async fn server_clocks(&self) -> Result<Vec<ServerClock>>;
 
     /// The last detected misconfiguration of a store that answers: the fault and the remedy, without secrets. `None` if
     /// there is none. Sends no request to the store.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::UsedProof;
+use super::{ServerClock, UsedProof};
 use crate::Result;
 use crate::app::{App, ClientToken};
 use crate::time::Timestamp;
@@ -61,4 +61,8 @@ pub trait UserStore: Send + Sync {
 
     /// Health check: succeeds if the store answers.
     async fn ping(&self) -> Result<()>;
+
+    /// The clock of the store's server, read within one round trip; empty for an embedded store, which has no other
+    /// clock than this machine's.
+    async fn server_clocks(&self) -> Result<Vec<ServerClock>>;
 }

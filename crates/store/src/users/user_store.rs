@@ -4,16 +4,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use diesel::dsl::{case_when, exists, not};
+use diesel::dsl::{case_when, exists, not, sql};
 use diesel::sql_types::{BigInt, Binary, Nullable};
 use diesel::{ExpressionMethods, IntoSql, QueryDsl, QueryResult, SelectableHelper};
 use stele_core::app::{App, ClientToken};
-use stele_core::ports::{UsedProof, UserStore};
+use stele_core::ports::{ServerClock, UsedProof, UserStore};
 use stele_core::time::Timestamp;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result};
 
-use super::pool::{BackendConnections, SLOW_QUERY_TIMEOUTS, query, read, transaction};
+use super::pool::{BackendConnections, POSTGRES_TIMEOUTS, SLOW_QUERY_TIMEOUTS, query, read, transaction};
 use super::rows::{AppRow, ClientTokenRow, CredentialRow, UserRow, encode_sealed_digest};
 use super::schema::{apps, client_tokens, facts, identifiers, used_proofs, users};
 use crate::error::{is_unique_violation, map_database_error};
@@ -39,6 +39,9 @@ macro_rules! unless_salted_logins_disabled {
         case_when(not(exists(facts::table.filter(facts::name.eq(SALTED_LOGINS_DISABLED)))), $value)
     };
 }
+
+/// The server's clock in microseconds. Unlike `now()`, it advances within a transaction.
+const SERVER_CLOCK_SQL: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
 type AccountRow = (i64, UserRow, CredentialRow);
 
@@ -281,5 +284,16 @@ impl UserStore for SqlStore {
         query!(self.db, Read, |conn| diesel::select(1.into_sql::<diesel::sql_types::Integer>()).execute(conn).await)
             .map(drop)
             .map_err(map_database_error)
+    }
+
+    async fn server_clocks(&self) -> Result<Vec<ServerClock>> {
+        let BackendConnections::Postgres(postgres) = &*self.db else {
+            return Ok(Vec::new());
+        };
+        let now: QueryResult<i64> = query!(@postgres postgres, POSTGRES_TIMEOUTS, |conn| {
+            diesel::select(sql::<BigInt>(SERVER_CLOCK_SQL)).get_result(conn).await
+        });
+        let now = Timestamp::from_micros(now.map_err(map_database_error)?);
+        Ok(vec![ServerClock { server: String::new(), now }])
     }
 }

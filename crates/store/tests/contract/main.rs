@@ -33,6 +33,8 @@ mod redis_rollback;
 #[cfg(test)]
 mod round_trips;
 #[cfg(test)]
+mod server_clocks;
+#[cfg(test)]
 mod session_limit;
 #[cfg(test)]
 mod sessions;

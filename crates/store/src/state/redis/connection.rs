@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
+use stele_core::ports::ServerClock;
 use stele_core::time::Clock;
 use stele_core::{Error, Result};
 use tokio::runtime::{Handle, Id};
@@ -22,6 +23,7 @@ use tokio::time::timeout;
 use super::eviction_policy::EvictionPolicy;
 use super::script_call::{ExpectedServer, ScriptCall};
 use super::scripts;
+use super::server_clocks::read_server_clocks;
 use super::servers::RedisClient;
 
 /// Timeout of a call, including the wait for a connection: a login fails within two seconds.
@@ -198,6 +200,11 @@ impl RedisConnection {
     /// Runs a command within [`RESPONSE_TIMEOUT`].
     pub(super) async fn run_command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
         self.with_connection(async |live: &mut LiveConnection| live.connection.query(command).await).await
+    }
+
+    /// Reads the clock of every master within [`RESPONSE_TIMEOUT`].
+    pub(super) async fn read_server_clocks(&self) -> Result<Vec<ServerClock>> {
+        self.with_connection(async |live: &mut LiveConnection| read_server_clocks(&mut live.connection).await).await
     }
 
     /// Runs `work` within [`RESPONSE_TIMEOUT`], and reports the connection as broken if it is lost or the call

@@ -12,6 +12,7 @@ mod records;
 mod redis_url;
 mod script_call;
 mod scripts;
+mod server_clocks;
 mod servers;
 mod sessions;
 
@@ -22,7 +23,7 @@ use redis::FromRedisValue;
 use stele_core::hex;
 use stele_core::ports::{
     AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
-    QuotaUse, RateLimitDecision, StateStore,
+    QuotaUse, RateLimitDecision, ServerClock, StateStore,
 };
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::{Clock, Timestamp};
@@ -197,6 +198,10 @@ impl StateStore for RedisStateStore {
     /// Writes, because a replica and a server without memory or disk space still answer reads.
     async fn ping(&self) -> Result<()> {
         self.execute(ScriptCall::new(&scripts::CHECK_WRITABLE).key(self.birth_key())).await
+    }
+
+    async fn server_clocks(&self) -> Result<Vec<ServerClock>> {
+        self.connections.for_current_runtime().read_server_clocks().await
     }
 
     fn misconfiguration(&self) -> Option<String> {

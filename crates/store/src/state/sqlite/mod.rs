@@ -16,7 +16,7 @@ use diesel::prelude::*;
 use stele_core::Result;
 use stele_core::ports::{
     AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
-    QuotaUse, RateLimitDecision, StateStore,
+    QuotaUse, RateLimitDecision, ServerClock, StateStore,
 };
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::{Clock, Timestamp};
@@ -201,6 +201,10 @@ impl StateStore for SqliteStateStore {
 
     async fn ping(&self) -> Result<()> {
         self.read(|conn| diesel::select(1.into_sql::<diesel::sql_types::Integer>()).execute(conn).map(drop)).await
+    }
+
+    async fn server_clocks(&self) -> Result<Vec<ServerClock>> {
+        Ok(Vec::new())
     }
 
     fn misconfiguration(&self) -> Option<String> {
