@@ -1,18 +1,15 @@
-//! Background tasks of a process: writing the audit log, key rotation, deletion of expired rows, wrapping of imported
-//! password hashes.
+//! Background tasks of a process: writing the audit log, key rotation, deletion of expired rows, the clock check,
+//! wrapping of imported password hashes.
 
-use std::sync::Arc;
-
-use stele_core::UseCases;
 use stele_core::usecase::wrap_hashes::WrapReport;
 
-use crate::audit_log::AuditLogWriter;
 use crate::context::Context;
 use crate::stores;
 
-/// Writes the audit log, deletes expired state, and follows key rotation. Runs until dropped.
-pub async fn run_background_tasks(use_cases: UseCases, audit_log: Arc<AuditLogWriter>) {
-    tokio::join!(use_cases.run_background_tasks(), audit_log.run());
+/// Writes the audit log, deletes expired state, follows key rotation, and checks the clock. Runs until dropped.
+pub async fn run_background_tasks(context: Context) {
+    let Context { use_cases, audit_log, clock_check, .. } = context;
+    tokio::join!(use_cases.run_background_tasks(), audit_log.run(), clock_check.run());
 }
 
 /// Wraps imported hashes that earlier versions stored unwrapped (ADR 25), one at a time so that logins have priority.

@@ -14,6 +14,7 @@ use stele_service::trusted_proxies::{TRUSTED_PROXIES, TrustedProxies};
 use stele_service::{ConfigError, Drain, Settings};
 
 use crate::audit_log::{AuditLogConfig, AuditLogWriter};
+use crate::clock_check::ClockCheck;
 use crate::event_recorder::EventRecorder;
 use crate::metrics::{DomainMetrics, StoreMetrics};
 use crate::password_hashing::HashingConfig;
@@ -49,6 +50,8 @@ pub struct Context {
     pub keys: Arc<KeyRing>,
     /// Writes the audit log.
     pub audit_log: Arc<AuditLogWriter>,
+    /// Compares this machine's clock with the clocks of the stores' servers.
+    pub clock_check: Arc<ClockCheck>,
     /// Whether the program is draining (graceful shutdown).
     pub drain: Drain,
     /// The metrics of this process.
@@ -157,7 +160,8 @@ impl ContextBuilder {
     pub fn build(self) -> Context {
         let Self { dependencies, settings, trusted_proxies, keys, audit_log, metrics, domain_metrics } = self;
         let (use_cases, drain) = (UseCases::new(dependencies), Drain::default());
-        Context { use_cases, settings, trusted_proxies, keys, audit_log, drain, metrics, domain_metrics }
+        let clock_check = Arc::new(ClockCheck::new(use_cases.clone(), &metrics));
+        Context { use_cases, settings, trusted_proxies, keys, audit_log, clock_check, drain, metrics, domain_metrics }
     }
 }
 

@@ -4,10 +4,12 @@
 //! - [`settings`], [`password_hashing`]: the settings of every service, and the policy and hasher made of them
 //! - [`stores`], [`context`], [`provision()`]: opening and creating stores, keys and delivery
 //! - [`audit_log`], `event_recorder`, `metrics`: audit log, events and metrics
-//! - [`readiness`], [`background`], [`mod@serve`]: readiness, background tasks, start and graceful shutdown
+//! - [`readiness`], [`clock_check`], [`background`], [`mod@serve`]: readiness, background tasks, start and graceful
+//!   shutdown
 
 pub mod audit_log;
 pub mod background;
+pub mod clock_check;
 pub mod context;
 mod event_recorder;
 mod metrics;

@@ -9,6 +9,7 @@ use stele_service::admin::ReadinessCheckFn;
 use stele_service::drain::{DRAINING_REASON, Drain, Readiness};
 
 use crate::audit_log::AuditLogWriter;
+use crate::clock_check::ClockCheck;
 use crate::context::Context;
 use crate::stores;
 
@@ -24,6 +25,7 @@ pub struct ReadinessCheck {
     use_cases: UseCases,
     drain: Drain,
     audit_log: Arc<AuditLogWriter>,
+    clock_check: Arc<ClockCheck>,
     /// The folders of embedded stores, for the check of free disk space.
     embedded_store_folders: Vec<PathBuf>,
 }
@@ -31,12 +33,13 @@ pub struct ReadinessCheck {
 impl ReadinessCheck {
     /// The readiness check of a process with this `context`.
     pub fn for_context(context: &Context) -> Self {
-        let Context { use_cases, drain, audit_log, settings, .. } = context.clone();
-        Self { use_cases, drain, audit_log, embedded_store_folders: stores::embedded_folders(&settings) }
+        let Context { use_cases, drain, audit_log, clock_check, settings, .. } = context.clone();
+        let embedded_store_folders = stores::embedded_folders(&settings);
+        Self { use_cases, drain, audit_log, clock_check, embedded_store_folders }
     }
 
-    /// Ready if the process is not draining, the disk has free space, the audit log can be written, and both stores
-    /// respond in time and are writable, as far as can be checked without writing.
+    /// Ready if the process is not draining, the disk has free space, the audit log can be written, both stores respond
+    /// in time and are writable, as far as can be checked without writing, and this machine's clock is right.
     pub async fn check(&self) -> Readiness {
         if self.drain.is_draining() {
             return Err(DRAINING_REASON.to_owned());
@@ -50,7 +53,8 @@ impl ReadinessCheck {
                 "the audit log cannot be written (see the log for the cause); retried twice a second".to_owned()
             );
         }
-        check_stores(&self.use_cases).await
+        check_stores(&self.use_cases).await?;
+        self.clock_check.readiness().await
     }
 }
 

@@ -14,7 +14,7 @@
 //! | [`client_token`] | TMS |
 //! | [`add_user`], [`provision_password`], [`set_status`], [`add_app`], [`administration`] | the `stele` command |
 //! | [`lookup`] | dialects and the `stele` command |
-//! | [`maintenance`] | every service |
+//! | [`maintenance`], [`server_clocks`] | every service |
 //!
 //! Shared parts: [`authenticate`] (finds the user of a session token), `proof_verification` (passwords, rate limits,
 //! replay protection), `credential` (verifiers, rehash on login), `audit_scope` (one audit event per use case),
@@ -46,6 +46,7 @@ pub mod reseal;
 pub mod reset_password;
 pub mod send_code;
 pub mod send_reset;
+pub mod server_clocks;
 pub mod set_password;
 pub mod set_status;
 pub mod wrap_hashes;

@@ -27,6 +27,9 @@ pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     gateway::Config::from_settings(&context.settings)?.validate()?;
     print_line("ok: the routing table")?;
     ReadinessCheck::for_context(&context).check().await.map_err(ConfigError::new)?;
+    for warning in context.clock_check.warnings() {
+        print_line(&format!("warning: {warning}"))?;
+    }
     print_line("ok: the stores respond, their configuration is valid, and the schema is current")?;
     if has_database_server && uses_outbox {
         let text = "STELE_DELIVERY: codes would go to an outbox file, which is for development only; set a mail server \

@@ -76,7 +76,7 @@ pub(crate) async fn run(settings: Settings, certificate: CertificateSource) -> R
     actix_web::rt::spawn(reload_on_sighup(gateway, reload_config));
     let readiness_check = build_readiness_check(&context);
     actix_web::rt::spawn(admin::serve(admin_listener, &context.settings, readiness_check, context.metrics.clone())?);
-    actix_web::rt::spawn(background::run_background_tasks(context.use_cases.clone(), context.audit_log.clone()));
+    actix_web::rt::spawn(background::run_background_tasks(context.clone()));
     actix_web::rt::spawn(background::wrap_earlier_hashes(context.clone()));
 
     let gateway = actix_web::rt::spawn(server);

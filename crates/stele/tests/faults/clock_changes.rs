@@ -6,6 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use stele_testkit::servers;
+
 use crate::client::{CLOUDBOX_LOGIN, DialectKind, Response, TMS_LOGIN, TestUser, encode_base64, salted_proof};
 use crate::stele_fixture::{PASSWORD, SteleFixture};
 
@@ -37,17 +39,23 @@ fn set_clock_offset(file: &Path, offset: i64) {
 
 impl ClockTest {
     fn new(offset: i64) -> Self {
+        Self::with_settings(offset, &[])
+    }
+
+    fn with_settings(offset: i64, stores: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap().keep();
         let offset_file = folder.join("clock");
         set_clock_offset(&offset_file, offset);
-        let fixture = SteleFixture::with_settings(&[
-            ("LD_PRELOAD", &libfaketime_path()),
+        let library = libfaketime_path();
+        let clock_settings = [
+            ("LD_PRELOAD", library.as_str()),
             ("FAKETIME_TIMESTAMP_FILE", offset_file.to_str().unwrap()),
             ("FAKETIME_NO_CACHE", "1"),
             // Setting a system's clock does not change the monotonic clock.
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
             ("NO_FAKE_STAT", "1"),
-        ]);
+        ];
+        let fixture = SteleFixture::with_settings(&[&clock_settings[..], stores].concat());
         let user = fixture.add_user("mark", "13800138000");
         Self { fixture, user, offset_file, offset, used_timestamps: 0 }
     }
@@ -227,5 +235,47 @@ async fn a_one_hour_clock_step_revives_no_credential_and_locks_no_user() {
     }
     let log = test.fixture.server.stop();
     assert!(!log.contains("panicked") && !log.contains("ERROR"), "{log}");
+    std::fs::remove_dir_all(test.offset_file.parent().unwrap()).unwrap();
+}
+
+/// The value of a metric with its labels.
+async fn scrape_metric(test: &ClockTest, series: &str) -> Option<f64> {
+    let url = format!("{}/metrics", test.fixture.server.admin_url());
+    let text = stele_testkit::http_client().get(url).send().await.unwrap().text().await.unwrap();
+    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[tokio::test]
+#[ignore = "needs faketime, PostgreSQL and Redis"]
+async fn an_instance_ten_minutes_fast_is_not_ready_and_reports_the_offset() {
+    const METRIC: &str = "stele_store_clock_offset_seconds{store=\"users\"}";
+    let (database, redis) = (servers::database_url(), servers::redis_url());
+    let stores = [("STELE_DATABASE_URL", database.as_str()), ("STELE_REDIS_URL", redis.as_str())];
+    let mut test = ClockTest::with_settings(600, &stores);
+    let reason = "not ready: this machine's clock is 600.0 s ahead of the user store's server";
+    test.fixture.wait_for_readiness_reason(reason).await;
+    let logged = test.fixture.log_line_containing("600.0 s ahead of the state store's server");
+    assert!(logged.contains("WARN") && logged.contains("synchronize it by NTP"), "{logged}");
+    let offset = scrape_metric(&test, METRIC).await.unwrap();
+    assert!((599.0..601.0).contains(&offset), "{offset}");
+    let check = test.fixture.installation.run(&["check"]);
+    assert!(check.code == Some(2) && check.stderr.contains("600.0 s ahead"), "{check:?}");
+
+    // An instance that is not ready checks its clock every 5 s.
+    test.step_clock(-597);
+    test.fixture.wait_for_readiness_reason("ready").await;
+    test.fixture.log_line_containing("3.0 s ahead of the state store's server");
+    test.assert_all_dialects_log_in().await;
+    let check = test.fixture.installation.run(&["check"]);
+    let warning = "warning: this machine's clock is 3.0 s ahead of the user store's server";
+    assert!(check.stdout.lines().any(|line| line.starts_with(warning)), "{check:?}");
+
+    // A server started with the right clock logs nothing about it.
+    test.step_clock(-3);
+    let lines_before = test.fixture.server.log().matches("this machine's clock").count();
+    test.restart();
+    test.fixture.wait_for_readiness_reason("ready").await;
+    assert_eq!(scrape_metric(&test, METRIC).await, Some(0.0));
+    assert_eq!(test.fixture.server.log().matches("this machine's clock").count(), lines_before);
     std::fs::remove_dir_all(test.offset_file.parent().unwrap()).unwrap();
 }
