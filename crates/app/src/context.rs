@@ -18,6 +18,7 @@ use crate::clock_check::ClockCheck;
 use crate::event_recorder::EventRecorder;
 use crate::metrics::{DomainMetrics, StoreMetrics};
 use crate::password_hashing::HashingConfig;
+use crate::stores::SchemaState;
 use crate::{settings, stores};
 
 /// Clock, randomness and metrics: the system's, or a test's.
@@ -44,6 +45,8 @@ pub struct Context {
     pub use_cases: UseCases,
     /// The settings.
     pub settings: Settings,
+    /// The schema of the user store's database at the start.
+    pub schema_state: SchemaState,
     /// The proxies whose `X-Forwarded-*` header fields are trusted.
     pub trusted_proxies: TrustedProxies,
     /// The registered keys.
@@ -105,11 +108,21 @@ pub struct ContextBuilder {
     /// The dependencies of the use cases.
     pub dependencies: Dependencies,
     settings: Settings,
+    schema_state: SchemaState,
     trusted_proxies: TrustedProxies,
     keys: Arc<KeyRing>,
     audit_log: Arc<AuditLogWriter>,
     metrics: Metrics,
     domain_metrics: DomainMetrics,
+}
+
+impl Context {
+    /// Logs that the schema is newer than this version, if it is. Called once, when a program starts to serve.
+    pub fn log_newer_schema(&self) {
+        if self.schema_state == SchemaState::NewerCompatible {
+            tracing::info!("the user store has a newer schema, which this version can use as well");
+        }
+    }
 }
 
 impl ContextBuilder {
@@ -124,7 +137,7 @@ impl ContextBuilder {
     ) -> Result<Self, ConfigError> {
         let policy = settings::build_policy(&settings)?;
         let trusted_proxies = settings.get(&TRUSTED_PROXIES)?;
-        let database = stores::open_current_database(&settings).await?;
+        let (database, schema_state) = stores::open_usable_database(&settings).await?;
         let keys = KeyRing::open(settings.keys_dir(), database.keys(), Arc::clone(&environment.clock)).await?;
         let metrics = environment.metrics;
         let store_metrics = StoreMetrics::register(&metrics);
@@ -153,15 +166,27 @@ impl ContextBuilder {
             mac: keys.mac(),
             policy: Arc::new(policy),
         };
-        Ok(Self { dependencies, settings, trusted_proxies, keys, audit_log, metrics, domain_metrics })
+        Ok(Self { dependencies, settings, schema_state, trusted_proxies, keys, audit_log, metrics, domain_metrics })
     }
 
     /// Builds the use cases.
     pub fn build(self) -> Context {
-        let Self { dependencies, settings, trusted_proxies, keys, audit_log, metrics, domain_metrics } = self;
+        let Self { dependencies, settings, schema_state, trusted_proxies, keys, audit_log, metrics, domain_metrics } =
+            self;
         let (use_cases, drain) = (UseCases::new(dependencies), Drain::default());
         let clock_check = Arc::new(ClockCheck::new(use_cases.clone(), &metrics));
-        Context { use_cases, settings, trusted_proxies, keys, audit_log, clock_check, drain, metrics, domain_metrics }
+        Context {
+            use_cases,
+            settings,
+            schema_state,
+            trusted_proxies,
+            keys,
+            audit_log,
+            clock_check,
+            drain,
+            metrics,
+            domain_metrics,
+        }
     }
 }
 
@@ -169,9 +194,9 @@ impl ContextBuilder {
 /// must flush the returned audit log.
 ///
 /// # Errors
-/// As [`crate::stores::open_current_database`].
+/// As [`crate::stores::open_usable_database`].
 pub async fn open_administration(settings: &Settings) -> Result<(Administration, Arc<AuditLogWriter>), ConfigError> {
-    let database = stores::open_current_database(settings).await?;
+    let (database, _) = stores::open_usable_database(settings).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let config = AuditLogConfig::default();
     let audit_log = AuditLogWriter::new(database.audit_log(), Arc::clone(&clock), config, &Metrics::default());

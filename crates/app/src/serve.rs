@@ -46,6 +46,7 @@ async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
     let admin_listen = admin_listener.local_addr().unwrap_or(configured_admin_listen);
     let context = context::open(settings, Environment::default()).await?;
     wait_past_store_birth(&context).await?;
+    context.log_newer_schema();
     let drain_delay = context.settings.get(&DRAIN)?;
     let hashing = HashingConfig::from_settings(&context.settings)?;
     let server = service.start(&context, listener)?;

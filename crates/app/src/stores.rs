@@ -8,8 +8,8 @@ use stele_core::time::Clock;
 use stele_keys::files;
 use stele_service::setting::optional;
 use stele_service::{ConfigError, Settings};
-pub use stele_store::{Database, DatabaseUrl};
-use stele_store::{RedisStateStore, SchemaState, SqliteStateStore};
+pub use stele_store::{Database, DatabaseUrl, SchemaState};
+use stele_store::{RedisStateStore, SqliteStateStore};
 use zeroize::Zeroizing;
 
 stele_service::settings! {
@@ -66,28 +66,31 @@ pub(crate) fn state_db_system(settings: &Settings) -> &'static str {
     if settings.raw_value(&REDIS_URL).is_some() { "redis" } else { "sqlite" }
 }
 
-/// Whether the user store's database has an older schema. Creates the data folder if missing.
+/// The schema of the user store's database compared with this program's. Creates the data folder if missing.
 ///
 /// # Errors
 /// One line: the folder cannot be created, or the database cannot be reached.
-pub async fn has_older_schema(settings: &Settings) -> Result<bool, ConfigError> {
+pub async fn schema_state(settings: &Settings) -> Result<SchemaState, ConfigError> {
     files::create_private_folder(&settings.data_dir())?;
-    let schema = open_database(settings)?.schema_state().await.map_err(|e| ConfigError::new(e.to_string()))?;
-    Ok(schema == SchemaState::Older)
+    open_database(settings)?.schema_state().await.map_err(|e| ConfigError::new(e.to_string()))
 }
 
-/// Opens the user store's database if its schema is current.
+/// Opens the user store's database if this program can use its schema.
 ///
 /// # Errors
-/// One line: the database cannot be reached, or its schema is not current, with the remedy.
-pub async fn open_current_database(settings: &Settings) -> Result<Database, ConfigError> {
+/// One line: the database cannot be reached, or this program cannot use its schema, with the remedy.
+pub async fn open_usable_database(settings: &Settings) -> Result<(Database, SchemaState), ConfigError> {
     let url = database_url(settings)?;
     let database = open_database(settings)?;
-    let remedy = match database.schema_state().await.map_err(|e| ConfigError::new(e.to_string()))? {
-        SchemaState::Current => return Ok(database),
+    let schema_state = database.schema_state().await.map_err(|e| ConfigError::new(e.to_string()))?;
+    let remedy = match schema_state {
+        SchemaState::Current | SchemaState::NewerCompatible => return Ok((database, schema_state)),
         SchemaState::Empty => "is empty; run `stele migrate` first",
         SchemaState::Older => "has an older schema; run `stele migrate` first",
-        SchemaState::Newer => "has a newer schema than this program supports; run a newer version of Stele",
+        SchemaState::Newer => {
+            "has a newer schema, which this version cannot use; run a newer version of Stele, or restore the backup from \
+             before the migration"
+        }
     };
     Err(ConfigError::new(format!("the database {url} {remedy}")))
 }

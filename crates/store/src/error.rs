@@ -41,8 +41,10 @@ pub enum OpenError {
     /// The file is not an SQLite database.
     #[error("{0} is not an SQLite database: move the file away, or set another path")]
     NotADatabase(PathBuf),
-    /// A newer version of Stele has migrated the schema.
-    #[error("{0} has the schema of a newer Stele: upgrade this installation, or set another database")]
+    /// A newer version of Stele has migrated the schema, and declares that this version cannot use it.
+    #[error(
+        "{0} has the schema of a newer Stele, which this version cannot use: run a newer version, or set another database"
+    )]
     NewerSchema(DatabaseUrl),
     /// The database cannot be reached or opened, rejects the login, or its schema version cannot be read.
     #[error(

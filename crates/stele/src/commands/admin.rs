@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use stele_app::audit_log::AuditLogWriter;
 use stele_app::password_hashing::HashingConfig;
-use stele_app::{Context, Environment, context, stores};
+use stele_app::stores::{self, SchemaState};
+use stele_app::{Context, Environment, context};
 use stele_core::event::{Action, Outcome, Subject};
 use stele_core::ports::{CodeMessage, Delivery};
 use stele_core::random::OsRandom;
@@ -64,22 +65,28 @@ pub(crate) fn disabled_delivery() -> Arc<dyn Delivery> {
 /// versions stored unwrapped. If the schema was older, instances of such a version may still be running. They cannot
 /// read a wrapped hash, so in that case the hashes are left to the next run.
 pub(crate) async fn migrate(settings: Settings) -> Result<(), CommandError> {
-    let had_older_schema = stores::has_older_schema(&settings).await?;
+    let schema_before = stores::schema_state(&settings).await?;
     stele_app::provision(&settings, &services::ALL, &OsRandom).await?;
     // Opens the keys as a service does, so that an invalid key is reported now.
     let (administration, _) = context::open_administration(&settings).await?;
     context::open_key_ring(&settings).await?;
     let pending = administration.count_pending_wraps().await?;
-    let is_wrapping_deferred = had_older_schema && pending > 0;
-    if pending > 0 && !had_older_schema {
-        wrap_imported_hashes(&settings, &administration, pending).await?;
-    }
-    let next_step = if is_wrapping_deferred {
-        "\nimported hashes: run `stele migrate` again, once every instance runs this version, to wrap them in argon2id"
-    } else {
-        ""
+    let schema = match schema_before {
+        SchemaState::NewerCompatible | SchemaState::Newer => {
+            "newer than this version's, which can use it as well; nothing was changed"
+        }
+        SchemaState::Older if pending > 0 => {
+            "current\nimported hashes: run `stele migrate` again, once every instance runs this version, to wrap them in \
+             argon2id"
+        }
+        SchemaState::Empty | SchemaState::Older | SchemaState::Current => {
+            if pending > 0 {
+                wrap_imported_hashes(&settings, &administration, pending).await?;
+            }
+            "current"
+        }
     };
-    print_line(&format!("keys in {}: ready\nschema: current{next_step}", settings.keys_dir().display()))
+    print_line(&format!("keys in {}: ready\nschema: {schema}", settings.keys_dir().display()))
 }
 
 async fn wrap_imported_hashes(

@@ -30,7 +30,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     for warning in context.clock_check.warnings() {
         print_line(&format!("warning: {warning}"))?;
     }
-    print_line("ok: the stores respond, their configuration is valid, and the schema is current")?;
+    print_line("ok: the stores respond, their configuration is valid, and this version can use the schema")?;
     if has_database_server && uses_outbox {
         let text = "STELE_DELIVERY: codes would go to an outbox file, which is for development only; set a mail server \
                     or a webhook";

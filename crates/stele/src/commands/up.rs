@@ -82,6 +82,7 @@ pub(crate) async fn run(settings: Settings, certificate: CertificateSource) -> R
     let gateway = actix_web::rt::spawn(server);
     let shutdown = signals::graceful_shutdown_on_signal(handles, context.drain.clone(), drain_time);
     HashingConfig::from_settings(&context.settings)?.log_summary();
+    context.log_newer_schema();
     print_endpoints(&context, listen, admin_listen, creates_demo_users, endpoint).await?;
     shutdown.await;
     context.use_cases.drain_deliveries().await;

@@ -1,12 +1,13 @@
-//! `stele migrate`: concurrent runs, commands that fail until it has run, and wrapping of imported hashes (also by
-//! `stele up`).
+//! `stele migrate`: concurrent runs, commands that fail until it has run, a newer schema, and wrapping of imported
+//! hashes (also by `stele up`).
 
+use std::path::Path;
 use std::process::{Child, Command};
 
 use stele_testkit::servers;
 
 use crate::client::{DialectClient, DialectKind, md5_hex};
-use crate::support::{Installation, eventually};
+use crate::support::{Installation, Server, eventually};
 
 const DATABASE_URL_SETTING: &str = "STELE_DATABASE_URL";
 
@@ -46,15 +47,67 @@ fn only_the_migrate_command_migrates_postgresql() {
     }
     installation.run(&["migrate"]).assert_success();
     installation.run(&["user", "list"]).assert_success();
-    servers::execute(&empty, "INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')");
-    installation.run(&["user", "list"]).assert_failed(2, "newer schema");
-    installation.run(&["migrate"]).assert_failed(2, "newer");
 }
 
-/// Executes an SQL statement in the embedded user store.
-fn execute_sql(installation: &Installation, sql: &str) {
-    let program = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute(sys.argv[2]); db.commit()";
+/// Applies the migration of a later version: a column, and the journal's entry.
+fn apply_next_migration(execute: impl Fn(&str)) {
+    execute("ALTER TABLE users ADD COLUMN next_text TEXT NOT NULL DEFAULT 'x'");
+    execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9998')");
+}
+
+/// A later version migrates under a running server. This version serves on, restarts, and logs in users that it adds;
+/// once the database excludes it, it refuses in one line.
+async fn assert_newer_schema_is_used(mut installation: Installation, execute: impl Fn(&str)) {
+    installation.set("STELE_HASH_COST", "64,1,1,weak");
+    installation.run(&["migrate"]).assert_success();
+    installation.add_user("earlier", "secret-1", &[]);
+    let log_in = async |server: &Server, name: &str| {
+        for dialect in [DialectKind::Cloudbox, DialectKind::Jwt] {
+            let client = DialectClient::without_credentials(server);
+            client.login_as(dialect, name, "secret-1").await.assert_success();
+        }
+    };
+    let server = installation.start_up();
+    apply_next_migration(&execute);
+    log_in(&server, "earlier").await;
+    server.stop();
+    let printed = installation.run(&["migrate"]).assert_success().stdout.clone();
+    assert!(
+        printed.contains("schema: newer than this version's") && printed.contains("nothing was changed"),
+        "{printed}"
+    );
+    let server = installation.start_up();
+    assert_eq!(server.log().matches("has a newer schema, which this version can use").count(), 1, "{}", server.log());
+    installation.add_user("later", "secret-0", &[]);
+    installation.run_with(&["user", "passwd", "later", "--password-stdin"], "secret-1").assert_success();
+    log_in(&server, "earlier").await;
+    log_in(&server, "later").await;
+    server.stop();
+
+    execute("UPDATE facts SET value = 9998 WHERE name = 'oldest_program'");
+    for command in [&["user", "list"][..], &["up"], &["migrate"]] {
+        installation.run(command).assert_failed(2, "which this version cannot use");
+    }
+}
+
+#[tokio::test]
+async fn a_newer_sqlite_schema_is_used_as_far_as_it_declares() {
+    let installation = Installation::new();
     let file = installation.data().join("users.db");
+    assert_newer_schema_is_used(installation, |sql| execute_sql(&file, sql)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn a_newer_postgres_schema_is_used_as_far_as_it_declares() {
+    let (mut installation, url) = (Installation::new(), servers::database_url());
+    installation.set(DATABASE_URL_SETTING, &url);
+    assert_newer_schema_is_used(installation, |sql| servers::execute(&url, sql)).await;
+}
+
+/// Executes an SQL statement in the file of an embedded user store.
+fn execute_sql(file: &Path, sql: &str) {
+    let program = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute(sys.argv[2]); db.commit()";
     assert!(Command::new("python3").args(["-c", program]).arg(file).arg(sql).status().unwrap().success());
 }
 
@@ -105,7 +158,8 @@ async fn assert_migrate_wraps(installation: &Installation, execute: impl Fn(&str
 #[ignore = "needs PostgreSQL and Redis"]
 async fn migrate_wraps_hashes_imported_by_earlier_builds() {
     let installation = Installation::new();
-    assert_migrate_wraps(&installation, |sql| execute_sql(&installation, sql)).await;
+    let users_db = installation.data().join("users.db");
+    assert_migrate_wraps(&installation, |sql| execute_sql(&users_db, sql)).await;
     let mut installation = Installation::new();
     let url = servers::database_url();
     installation.set(DATABASE_URL_SETTING, &url);
@@ -116,7 +170,8 @@ async fn migrate_wraps_hashes_imported_by_earlier_builds() {
 async fn up_wraps_imported_hashes_while_serving() {
     let installation = Installation::new();
     installation.run(&["migrate"]).assert_success();
-    insert_unwrapped_hashes(&installation, |sql| execute_sql(&installation, sql));
+    let users_db = installation.data().join("users.db");
+    insert_unwrapped_hashes(&installation, |sql| execute_sql(&users_db, sql));
     let server = installation.start_up();
     eventually("wrapped hashes in the log", || server.log().contains("imported hashes are wrapped").then_some(()));
     assert!(installation.run(&["migrate"]).assert_success().stdout.starts_with("keys in "));

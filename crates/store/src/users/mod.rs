@@ -43,16 +43,18 @@ impl Database {
     }
 
     /// Runs the pending migrations in one transaction, and creates a missing SQLite file. Concurrent calls, also of
-    /// other processes, run one after another.
+    /// other processes, run one after another. Changes nothing if the schema is newer and this program can use it.
     ///
     /// # Errors
-    /// [`OpenError`] if the database cannot be reached or changed, or is newer than this program.
+    /// [`OpenError`] if the database cannot be reached or changed, or is newer and this program cannot use it.
     pub async fn migrate(&self) -> Result<(), OpenError> {
         if let DatabaseUrl::Sqlite(path) = &self.url {
             sqlite::create_if_missing(path)?;
         }
-        if self.schema_state().await? == SchemaState::Newer {
-            return Err(OpenError::NewerSchema(self.url.clone()));
+        match self.schema_state().await? {
+            SchemaState::Newer => return Err(OpenError::NewerSchema(self.url.clone())),
+            SchemaState::NewerCompatible => return Ok(()),
+            SchemaState::Empty | SchemaState::Older | SchemaState::Current => {}
         }
         let target = self.url.clone();
         let task = match &self.url {
@@ -121,7 +123,8 @@ impl Database {
             let target = DatabaseUrl::Sqlite(path.clone());
             let mut conn = sqlite::open_connection(&path, Durability::SurvivesPowerLoss)
                 .map_err(|e| unreachable_error(&target, e))?;
-            let applied = migrate::applied_versions_sqlite(&mut conn).map_err(|e| unreachable_error(&target, e))?;
+            let applied = migrate::applied_schema_sqlite(&mut conn, &migrate::USERS_SQLITE)
+                .map_err(|e| unreachable_error(&target, e))?;
             migrate::compare_schema::<diesel::sqlite::Sqlite>(&migrate::USERS_SQLITE, &applied)
                 .map_err(|e| unreachable_error(&target, e))
         });
@@ -130,8 +133,9 @@ impl Database {
 
     async fn postgres_schema_state(&self, url: &str) -> Result<SchemaState, OpenError> {
         let mut conn = self.connect_for_migration(url).await?;
-        let applied =
-            migrate::applied_versions_postgres(&mut conn).await.map_err(|e| unreachable_error(&self.url, e))?;
+        let applied = migrate::applied_schema_postgres(&mut conn, &migrate::USERS_POSTGRES)
+            .await
+            .map_err(|e| unreachable_error(&self.url, e))?;
         migrate::compare_schema::<diesel::pg::Pg>(&migrate::USERS_POSTGRES, &applied)
             .map_err(|e| unreachable_error(&self.url, e))
     }

@@ -17,6 +17,8 @@ mod login_attempts;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
+mod newer_schema;
+#[cfg(test)]
 mod opening;
 #[cfg(test)]
 mod postgres_faults;

@@ -26,7 +26,9 @@ pub(crate) fn execute_sql(path: &Path, sql: &str) {
     conn.batch_execute(&format!("PRAGMA busy_timeout = 5000; {sql}")).unwrap();
 }
 
-const INSERT_NEWER_VERSION: &str = "INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')";
+/// A newer version's migration, after which earlier programs cannot use the schema.
+const NEWER_MIGRATION: &str = "INSERT INTO __diesel_schema_migrations (version) VALUES ('9999'); \
+                               UPDATE facts SET value = 9999 WHERE name = 'oldest_program'";
 
 #[tokio::test]
 async fn the_schema_state_is_empty_current_or_newer() {
@@ -41,7 +43,7 @@ async fn the_schema_state_is_empty_current_or_newer() {
     assert_eq!(database.schema_state().await.unwrap(), SchemaState::Current);
     SqliteConnection::establish(&format!("file:{}/%e7%94%a8%e6%88%b7 %2541%3f%23.db", dir.path().display()))
         .unwrap()
-        .batch_execute(INSERT_NEWER_VERSION)
+        .batch_execute(NEWER_MIGRATION)
         .unwrap();
     assert_eq!(database.schema_state().await.unwrap(), SchemaState::Newer);
     assert!(matches!(database.migrate().await, Err(OpenError::NewerSchema(_))));
@@ -63,7 +65,7 @@ async fn concurrent_postgres_migrations_yield_one_current_schema() {
             migrated.unwrap();
         }
         assert_eq!(database.schema_state().await.unwrap(), SchemaState::Current);
-        servers::execute(&url, INSERT_NEWER_VERSION);
+        servers::execute(&url, NEWER_MIGRATION);
         assert_eq!(database.schema_state().await.unwrap(), SchemaState::Newer);
         assert!(matches!(database.migrate().await, Err(OpenError::NewerSchema(_))));
     }
@@ -172,7 +174,7 @@ async fn a_state_store_with_a_newer_schema_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
     drop(open_state(&path).unwrap());
-    execute_sql(&path, INSERT_NEWER_VERSION);
+    execute_sql(&path, &NEWER_MIGRATION.replace("facts", "meta").replace("name", "key"));
     assert!(matches!(open_state(&path), Err(OpenError::NewerSchema(_))));
 }
 

@@ -40,10 +40,10 @@ pub struct SqliteStateStore {
 
 impl SqliteStateStore {
     /// Opens the file, creates it if it is missing, and migrates its schema without being asked: the store's data may
-    /// be lost. Blocks.
+    /// be lost. A newer schema that this program can use stays as it is. Blocks.
     ///
     /// # Errors
-    /// [`OpenError`] if the file cannot be written, is not a database, or is newer than this program.
+    /// [`OpenError`] if the file cannot be written, is not a database, or is newer and this program cannot use it.
     pub fn open(path: impl AsRef<Path>, clock: &dyn Clock) -> Result<Arc<Self>, OpenError> {
         let path = path.as_ref().to_owned();
         sqlite::create_if_missing(&path)?;
@@ -51,14 +51,18 @@ impl SqliteStateStore {
         let to_open_error = |cause: String| OpenError::Unreachable { target: url.clone(), cause };
         let mut conn = sqlite::open_connection(&path, Durability::SurvivesProcessCrash)
             .map_err(|e| to_open_error(e.to_string()))?;
-        let applied = migrate::applied_versions_sqlite(&mut conn).map_err(|e| to_open_error(e.to_string()))?;
-        let schema = migrate::compare_schema::<diesel::sqlite::Sqlite>(&migrate::STATE_SQLITE, &applied);
-        if schema.map_err(|e| to_open_error(e.to_string()))? == SchemaState::Newer {
+        let applied = migrate::applied_schema_sqlite(&mut conn, &migrate::STATE_SQLITE)
+            .map_err(|e| to_open_error(e.to_string()))?;
+        let schema = migrate::compare_schema::<diesel::sqlite::Sqlite>(&migrate::STATE_SQLITE, &applied)
+            .map_err(|e| to_open_error(e.to_string()))?;
+        if schema == SchemaState::Newer {
             return Err(OpenError::NewerSchema(url));
         }
         // Under the write lock, so that processes that open an empty file at once agree on one birth.
         conn.immediate_transaction(|conn| {
-            migrate::run_pending_migrations(conn, migrate::STATE_SQLITE)?;
+            if schema != SchemaState::NewerCompatible {
+                migrate::run_pending_migrations(conn, migrate::STATE_SQLITE)?;
+            }
             let birth = (meta::key.eq(BIRTH_KEY), meta::value.eq(clock.now().as_micros()));
             diesel::insert_or_ignore_into(meta::table).values(birth).execute(conn)?;
             rollback_detection::invalidate_if_rolled_back(conn, rollback_detection::Uptime::now(), clock.now())?;
