@@ -4,7 +4,6 @@
 use stele_core::usecase::wrap_hashes::WrapReport;
 
 use crate::context::Context;
-use crate::stores;
 
 /// Writes the audit log, deletes expired state, follows key rotation, and checks the clock. Runs until dropped.
 pub async fn run_background_tasks(context: Context) {
@@ -15,7 +14,7 @@ pub async fn run_background_tasks(context: Context) {
 /// Wraps imported hashes that earlier versions stored unwrapped (ADR 25), one at a time so that logins have priority.
 pub async fn wrap_earlier_hashes(context: Context) {
     let wrap_all = async {
-        let verifiers = stores::open_database(&context.settings).map_err(stele_core::Error::internal)?.verifiers();
+        let verifiers = &context.verifiers;
         let pending = verifiers.count_unwrapped().await?;
         if pending == 0 {
             return Ok(None);

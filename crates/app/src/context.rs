@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stele_core::ports::Delivery;
+use stele_core::ports::{Delivery, VerifierStore};
 use stele_core::random::{OsRandom, Random};
 use stele_core::time::{Clock, SystemClock};
 use stele_core::usecase::administration::{Administration, AdministrationDependencies};
@@ -51,6 +51,8 @@ pub struct Context {
     pub trusted_proxies: TrustedProxies,
     /// The registered keys.
     pub keys: Arc<KeyRing>,
+    /// The store of imported hashes that are not yet wrapped in argon2id.
+    pub verifiers: Arc<dyn VerifierStore>,
     /// Writes the audit log.
     pub audit_log: Arc<AuditLogWriter>,
     /// Compares this machine's clock with the clocks of the stores' servers.
@@ -111,6 +113,7 @@ pub struct ContextBuilder {
     schema_state: SchemaState,
     trusted_proxies: TrustedProxies,
     keys: Arc<KeyRing>,
+    verifiers: Arc<dyn VerifierStore>,
     audit_log: Arc<AuditLogWriter>,
     metrics: Metrics,
     domain_metrics: DomainMetrics,
@@ -147,11 +150,9 @@ impl ContextBuilder {
         let hasher = HashingConfig::from_settings(&settings)?.build_hasher(environment.random.as_ref())?;
         let domain_metrics = DomainMetrics::register(&metrics, hasher.clone());
         let audit_log_config = AuditLogConfig::from_settings(&settings)?;
-        // Separate connections for the audit log: the user store's connections close with the worker threads, after
-        // which the audit log is still written; and no login waits for a connection that writes the audit log.
-        let audit_database = stores::open_database(&settings)?;
-        let audit_store = audit_database.audit_log();
-        let audit_log = AuditLogWriter::new(audit_store, Arc::clone(&environment.clock), audit_log_config, &metrics);
+        let verifiers = database.verifiers();
+        let audit_log =
+            AuditLogWriter::new(database.audit_log(), Arc::clone(&environment.clock), audit_log_config, &metrics);
         let dependencies = Dependencies {
             users,
             state,
@@ -166,13 +167,32 @@ impl ContextBuilder {
             mac: keys.mac(),
             policy: Arc::new(policy),
         };
-        Ok(Self { dependencies, settings, schema_state, trusted_proxies, keys, audit_log, metrics, domain_metrics })
+        Ok(Self {
+            dependencies,
+            settings,
+            schema_state,
+            trusted_proxies,
+            keys,
+            verifiers,
+            audit_log,
+            metrics,
+            domain_metrics,
+        })
     }
 
     /// Builds the use cases.
     pub fn build(self) -> Context {
-        let Self { dependencies, settings, schema_state, trusted_proxies, keys, audit_log, metrics, domain_metrics } =
-            self;
+        let Self {
+            dependencies,
+            settings,
+            schema_state,
+            trusted_proxies,
+            keys,
+            verifiers,
+            audit_log,
+            metrics,
+            domain_metrics,
+        } = self;
         let (use_cases, drain) = (UseCases::new(dependencies), Drain::default());
         let clock_check = Arc::new(ClockCheck::new(use_cases.clone(), &metrics));
         Context {
@@ -181,6 +201,7 @@ impl ContextBuilder {
             schema_state,
             trusted_proxies,
             keys,
+            verifiers,
             audit_log,
             clock_check,
             drain,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use stele_core::ports::StateStore;
 use stele_core::time::Clock;
 use stele_keys::files;
-use stele_service::setting::optional;
+use stele_service::setting::{optional, with_derived_default};
 use stele_service::{ConfigError, Settings};
 pub use stele_store::{Database, DatabaseUrl, SchemaState};
 use stele_store::{RedisStateStore, SqliteStateStore};
@@ -18,6 +18,10 @@ stele_service::settings! {
     /// user store: `postgres://USER:PASSWORD@HOST/NAME`, `sslmode` and `sslrootcert` as in libpq
     pub DATABASE_URL: Option<Zeroizing<String>> =
         optional("SQLite: users.db in the data folder").value_format("a URL").secret();
+    /// the most PostgreSQL connections of one service instance at each server, for everything: one writes the audit log,
+    /// a third of the rest is shared by reads, the others are a pool
+    DATABASE_CONNECTIONS: usize =
+        with_derived_default(|| Database::DEFAULT_CONNECTIONS).range(Database::MIN_CONNECTIONS as u64, 1_000);
     /// state store: `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `redis+sentinel://HOST:PORT,…/MASTER[/DB]` or
     /// `redis+cluster://HOST:PORT,…`, with `rediss` for TLS; the server needs `maxmemory-policy noeviction`
     pub REDIS_URL: Option<Zeroizing<String>> =
@@ -29,7 +33,8 @@ stele_service::settings! {
 /// # Errors
 /// One line: the database cannot be opened or reached.
 pub fn open_database(settings: &Settings) -> Result<Database, ConfigError> {
-    Database::open(&database_url(settings)?).map_err(|e| ConfigError::new(e.to_string()))
+    let max_connections = settings.get(&DATABASE_CONNECTIONS)?;
+    Database::open_with_limit(&database_url(settings)?, max_connections).map_err(|e| ConfigError::new(e.to_string()))
 }
 
 /// The URL of the user store's database: `STELE_DATABASE_URL`, or SQLite in the data folder.

@@ -14,18 +14,20 @@ use stele_core::ports::AuditLogStore;
 use stele_core::time::Timestamp;
 use stele_core::{Error, Result};
 
-use super::pool::{BackendConnections, POSTGRES_TIMEOUTS, SLOW_QUERY_TIMEOUTS, query};
+use super::pool::{AuditLogConnections, BackendConnections, POSTGRES_TIMEOUTS, SLOW_QUERY_TIMEOUTS, query};
 use super::schema::audit;
 use crate::error::map_database_error;
 use crate::sqlite::thread::Access;
 
 pub(super) struct SqlAuditLogStore {
     db: Arc<BackendConnections>,
+    /// Entries are appended one batch at a time: the next is not sent before the server has let go of the last.
+    appends: Arc<AuditLogConnections>,
 }
 
 impl SqlAuditLogStore {
-    pub(super) fn new(db: Arc<BackendConnections>) -> Self {
-        Self { db }
+    pub(super) fn new(db: Arc<BackendConnections>, appends: Arc<AuditLogConnections>) -> Self {
+        Self { db, appends }
     }
 }
 
@@ -155,9 +157,9 @@ macro_rules! filter_query {
 #[async_trait]
 impl AuditLogStore for SqlAuditLogStore {
     async fn append(&self, entries: &[AuditLogEntry]) -> Result<()> {
-        let added: QueryResult<()> = match &*self.db {
-            BackendConnections::Postgres(postgres) => {
-                query!(@postgres postgres, POSTGRES_TIMEOUTS, |conn| {
+        let added: QueryResult<()> = match &*self.appends {
+            AuditLogConnections::Postgres(pool) => {
+                query!(@postgres pool, POSTGRES_TIMEOUTS, |conn| {
                     diesel::sql_query(APPEND_SQL)
                         .bind::<Array<BigInt>, _>(column_values(entries, |entry| entry.id.at.as_micros()))
                         .bind::<Array<BigInt>, _>(column_values(entries, |entry| entry.id.source))
@@ -183,7 +185,7 @@ impl AuditLogStore for SqlAuditLogStore {
                         .map(drop)
                 })
             }
-            BackendConnections::Sqlite(sqlite) => {
+            AuditLogConnections::Sqlite(sqlite) => {
                 let entries = entries.to_vec();
                 sqlite.run(Access::Write, move |conn| insert_entries(conn, &entries)).await?
             }

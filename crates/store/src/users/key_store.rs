@@ -206,7 +206,7 @@ impl KeyStore for SqlStore {
         let fact = (facts::name.eq(SALTED_LOGINS_DISABLED), facts::value.eq(now.as_micros()));
         let disabled: QueryResult<usize> = match &*self.db {
             BackendConnections::Postgres(postgres) => {
-                query!(@postgres postgres, SLOW_QUERY_TIMEOUTS, |conn| {
+                query!(@postgres postgres.pool, SLOW_QUERY_TIMEOUTS, |conn| {
                     conn.transaction(async |conn| {
                         // Waits for transactions that store a digest, and blocks new ones until the fact is committed.
                         diesel::sql_query("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE").execute(conn).await?;

@@ -22,24 +22,42 @@ use crate::migrate::{self, SchemaState};
 use crate::sqlite::{self, Durability};
 use crate::{DatabaseUrl, OpenError};
 use audit_log_store::SqlAuditLogStore;
-use pool::{ADMIN_CONNECT_TIMEOUT, BackendConnections};
-use postgres::PostgresServer;
+use pool::{
+    ADMIN_CONNECT_TIMEOUT, AuditLogConnections, BackendConnections, PostgresConnection, PostgresConnections,
+    prepare_connections,
+};
 use user_store::SqlStore;
 
 /// The users' database. All its stores share the same connections.
 pub struct Database {
     url: DatabaseUrl,
     db: Arc<BackendConnections>,
+    audit_log: Arc<AuditLogConnections>,
 }
 
 impl Database {
+    /// The default of `max_connections`.
+    pub const DEFAULT_CONNECTIONS: usize = 13;
+    /// The least `max_connections`: one shared, one pooled, and one for the audit log.
+    pub const MIN_CONNECTIONS: usize = 3;
+
+    /// As [`open_with_limit`](Self::open_with_limit), with [`DEFAULT_CONNECTIONS`](Self::DEFAULT_CONNECTIONS).
+    ///
+    /// # Errors
+    /// As [`open_with_limit`](Self::open_with_limit).
+    pub fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
+        Self::open_with_limit(url, Self::DEFAULT_CONNECTIONS)
+    }
+
     /// Configures the database without connecting. Connections are made at the first call, and replaced after a loss.
+    /// At most `max_connections`, at least [`MIN_CONNECTIONS`](Self::MIN_CONNECTIONS), exist at a PostgreSQL server at
+    /// a time, those included that the server has not let go of.
     ///
     /// # Errors
     /// [`OpenError`] if the URL or a root certificate for it is invalid.
-    pub fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
-        let db = BackendConnections::new(url)?;
-        Ok(Self { url: url.clone(), db: Arc::new(db) })
+    pub fn open_with_limit(url: &DatabaseUrl, max_connections: usize) -> Result<Self, OpenError> {
+        let (db, audit_log) = prepare_connections(url, max_connections)?;
+        Ok(Self { url: url.clone(), db: Arc::new(db), audit_log: Arc::new(audit_log) })
     }
 
     /// Runs the pending migrations in one transaction, and creates a missing SQLite file. Concurrent calls, also of
@@ -57,9 +75,9 @@ impl Database {
             SchemaState::Empty | SchemaState::Older | SchemaState::Current => {}
         }
         let target = self.url.clone();
-        let task = match &self.url {
-            DatabaseUrl::Sqlite(path) => {
-                let path = path.clone();
+        let task = match &*self.db {
+            BackendConnections::Sqlite(sqlite) => {
+                let path = sqlite.path().to_owned();
                 tokio::task::spawn_blocking(move || {
                     let mut conn = sqlite::open_connection(&path, Durability::SurvivesPowerLoss)
                         .map_err(|e| unreachable_error(&target, e))?;
@@ -67,9 +85,11 @@ impl Database {
                         .map_err(|e| OpenError::MigrationFailed { target, cause: e.to_string() })
                 })
             }
-            DatabaseUrl::Postgres(url) => {
-                let conn = self.connect_for_migration(url).await?;
+            BackendConnections::Postgres(postgres) => {
+                let (conn, control) = self.connect_for_migration(postgres).await?.into_parts();
                 tokio::task::spawn_blocking(move || {
+                    // Dropped after the connection.
+                    let _control = control;
                     let mut conn = AsyncConnectionWrapper::<AsyncPgConnection>::from(conn);
                     Connection::transaction(&mut conn, |conn| {
                         // Serializes concurrent migrations. The key is "stele" in ASCII.
@@ -88,9 +108,9 @@ impl Database {
     /// # Errors
     /// [`OpenError`] if the database cannot be reached, or the file is not an SQLite database.
     pub async fn schema_state(&self) -> Result<SchemaState, OpenError> {
-        match &self.url {
-            DatabaseUrl::Sqlite(path) => self.sqlite_schema_state(path.clone()).await,
-            DatabaseUrl::Postgres(url) => self.postgres_schema_state(url).await,
+        match &*self.db {
+            BackendConnections::Sqlite(sqlite) => self.sqlite_schema_state(sqlite.path().to_owned()).await,
+            BackendConnections::Postgres(postgres) => self.postgres_schema_state(postgres).await,
         }
     }
 
@@ -111,7 +131,7 @@ impl Database {
 
     /// The audit log of this database.
     pub fn audit_log(&self) -> Arc<dyn AuditLogStore> {
-        Arc::new(SqlAuditLogStore::new(Arc::clone(&self.db)))
+        Arc::new(SqlAuditLogStore::new(Arc::clone(&self.db), Arc::clone(&self.audit_log)))
     }
 
     async fn sqlite_schema_state(&self, path: std::path::PathBuf) -> Result<SchemaState, OpenError> {
@@ -131,19 +151,19 @@ impl Database {
         task.await.map_err(|e| unreachable_error(&self.url, e))?
     }
 
-    async fn postgres_schema_state(&self, url: &str) -> Result<SchemaState, OpenError> {
-        let mut conn = self.connect_for_migration(url).await?;
-        let applied = migrate::applied_schema_postgres(&mut conn, &migrate::USERS_POSTGRES)
+    async fn postgres_schema_state(&self, postgres: &PostgresConnections) -> Result<SchemaState, OpenError> {
+        let mut connection = self.connect_for_migration(postgres).await?;
+        let (conn, _) = connection.parts();
+        let applied = migrate::applied_schema_postgres(conn, &migrate::USERS_POSTGRES)
             .await
             .map_err(|e| unreachable_error(&self.url, e))?;
         migrate::compare_schema::<diesel::pg::Pg>(&migrate::USERS_POSTGRES, &applied)
             .map_err(|e| unreachable_error(&self.url, e))
     }
 
-    /// Connects outside the pool, without the pool's statement timeout: migrations may take long.
-    async fn connect_for_migration(&self, url: &str) -> Result<AsyncPgConnection, OpenError> {
-        let server = PostgresServer::parse(url)?;
-        tokio::time::timeout(ADMIN_CONNECT_TIMEOUT, server.connect())
+    /// Connects in a slot of the pool, without the pool's statement timeout: migrations may take long.
+    async fn connect_for_migration(&self, postgres: &PostgresConnections) -> Result<PostgresConnection, OpenError> {
+        tokio::time::timeout(ADMIN_CONNECT_TIMEOUT, postgres.pool.connect_without_limits())
             .await
             .map_err(|e| unreachable_error(&self.url, e))?
             .map_err(|e| unreachable_error(&self.url, e))

@@ -102,6 +102,10 @@ impl UserRow {
         }
     }
 
+    pub(super) fn id(&self) -> &[u8] {
+        &self.id
+    }
+
     /// Whether a text field contains NUL. PostgreSQL rejects NUL. SQLite would accept it, but both backends must behave
     /// alike.
     pub(super) fn has_nul(&self) -> bool {

@@ -15,25 +15,36 @@ use stele_core::{Error, Result};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::OnceCell;
 
-use super::pool::connect_with_server_timeouts;
+use super::pool::{ConnectionSlots, PostgresConnection};
 use super::postgres::PostgresServer;
 
-/// Connections that the threads of one runtime share: two, so that one sends while the other's responses are read.
+/// Connections that the threads of one runtime use: two, so that one sends while the other's responses are read.
 pub(super) const CONNECTIONS_PER_RUNTIME: usize = 2;
 
 /// A connection that is made at its first use. Concurrent callers wait for the same connection attempt.
-pub(super) type SharedConnection = Arc<OnceCell<AsyncPgConnection>>;
+pub(super) type SharedConnection = Arc<OnceCell<PostgresConnection>>;
 
-/// The shared connections of each runtime: a connection is driven by a task on the runtime that made it.
+/// The shared connections. Each runtime uses two of them; if there are fewer than the runtimes need, several runtimes
+/// use the same ones. The runtime that makes a connection drives it.
 pub(super) struct SharedConnections {
     server: PostgresServer,
-    by_runtime: Mutex<HashMap<Id, [SharedConnection; CONNECTIONS_PER_RUNTIME]>>,
+    slots: ConnectionSlots,
+    connections: Mutex<Connections>,
     next_index: AtomicUsize,
 }
 
+struct Connections {
+    all: Vec<SharedConnection>,
+    /// The number of each runtime, in the order of their first calls.
+    runtimes: HashMap<Id, usize>,
+}
+
 impl SharedConnections {
-    pub(super) fn new(server: PostgresServer) -> Self {
-        Self { server, by_runtime: Mutex::default(), next_index: AtomicUsize::new(0) }
+    /// At most `size` connections at each host, at least one.
+    pub(super) fn new(server: PostgresServer, size: usize) -> Self {
+        let all = std::iter::repeat_with(SharedConnection::default).take(size.max(1)).collect();
+        let connections = Mutex::new(Connections { all, runtimes: HashMap::new() });
+        Self { server, slots: ConnectionSlots::new(size.max(1)), connections, next_index: AtomicUsize::new(0) }
     }
 
     /// The next connection of this runtime in rotation, connected.
@@ -42,35 +53,55 @@ impl SharedConnections {
     /// [`Error::Unavailable`] if it cannot connect.
     pub(super) async fn checkout(&self) -> Result<SharedConnection> {
         let index = self.next_index.fetch_add(1, Ordering::Relaxed) % CONNECTIONS_PER_RUNTIME;
-        let connection = self.lock().entry(Handle::current().id()).or_default()[index].clone();
+        let connection = self.lock().connection_for(Handle::current().id(), index);
         if !connection.initialized() {
-            let connected: ConnectionResult<_> =
-                connection.get_or_try_init(|| connect_with_server_timeouts(&self.server)).await;
-            connected.map_err(Error::unavailable)?;
+            connection.get_or_try_init(|| self.connect()).await.map_err(Error::unavailable)?;
         }
+        Ok(connection)
+    }
+
+    async fn connect(&self) -> ConnectionResult<PostgresConnection> {
+        let connection = self.server.connect(&self.slots).await?;
+        connection.set_server_limits().await?;
         Ok(connection)
     }
 
     /// Replaces a lost connection; the next checkout of its slot connects again.
     pub(super) fn discard(&self, lost: &SharedConnection) {
-        for slot in self.lock().values_mut().flatten().filter(|slot| Arc::ptr_eq(slot, lost)) {
+        for slot in self.lock().all.iter_mut().filter(|slot| Arc::ptr_eq(slot, lost)) {
             *slot = SharedConnection::default();
         }
     }
 
-    /// Drops all connections, which lead to the same unreachable server, or to its former address.
+    /// Drops all connections, which lead to the same unreachable server, or to its former address. The statements on
+    /// them are canceled once no caller waits for them.
     pub(super) fn discard_all(&self) {
-        self.lock().clear();
+        for slot in &mut self.lock().all {
+            *slot = SharedConnection::default();
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Id, [SharedConnection; CONNECTIONS_PER_RUNTIME]>> {
-        self.by_runtime.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connections {
+    /// Connection `index` of a runtime.
+    fn connection_for(&mut self, runtime: Id, index: usize) -> SharedConnection {
+        let next_number = self.runtimes.len();
+        let number = *self.runtimes.entry(runtime).or_insert(next_number);
+        let position = (number * CONNECTIONS_PER_RUNTIME + index) % self.all.len();
+        self.all.get(position).cloned().unwrap_or_default()
     }
 }
 
 /// The driver's connection in a slot that [`SharedConnections::checkout`] returned.
 pub(super) fn connection_of(connection: &SharedConnection) -> Result<&AsyncPgConnection> {
-    connection.get().ok_or_else(|| Error::internal("a shared connection is not connected"))
+    connection
+        .get()
+        .map(PostgresConnection::client)
+        .ok_or_else(|| Error::internal("a shared connection is not connected"))
 }
 
 /// Whether a read failed because its connection is lost. Every database error counts as a lost connection: a read

@@ -13,7 +13,7 @@ use stele_core::time::Timestamp;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result};
 
-use super::pool::{BackendConnections, POSTGRES_TIMEOUTS, SLOW_QUERY_TIMEOUTS, query, read, transaction};
+use super::pool::{BackendConnections, POSTGRES_TIMEOUTS, SLOW_QUERY_TIMEOUTS, change, found_change, query, read};
 use super::rows::{AppRow, ClientTokenRow, CredentialRow, UserRow, encode_sealed_digest};
 use super::schema::{apps, client_tokens, facts, identifiers, used_proofs, users};
 use crate::error::{is_unique_violation, map_database_error};
@@ -42,6 +42,16 @@ macro_rules! unless_salted_logins_disabled {
 
 /// The server's clock in microseconds. Unlike `now()`, it advances within a transaction.
 const SERVER_CLOCK_SQL: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+
+/// Finds the change that set this epoch, a random number.
+macro_rules! with_epoch {
+    ($user:expr, $epoch:expr) => {
+        users::table
+            .filter(users::id.eq($user.as_bytes().as_slice()))
+            .filter(users::epoch.eq($epoch))
+            .select(found_change!(users::number))
+    };
+}
 
 type AccountRow = (i64, UserRow, CredentialRow);
 
@@ -121,27 +131,36 @@ impl UserStore for SqlStore {
         let (row, verifier) = (user.clone(), new.credential.verifier.clone());
         let (seal_key_id, sealed) = encode_sealed_digest(&new.credential);
         let keys: Vec<_> = new.identifier_keys().into_iter().map(str::to_owned).collect();
-        let added: QueryResult<Option<i64>> = transaction!(self.db, |conn| {
-            // Checked before the insert: in PostgreSQL a failed insert consumes a user number.
-            let taken =
-                identifiers::table.filter(identifiers::key.eq_any(&keys)).count().get_result::<i64>(conn).await?;
-            if taken > 0 {
-                return Ok(None);
-            }
-            let sealed_digest = (
-                users::seal_key_id.eq(unless_salted_logins_disabled!(seal_key_id.into_sql::<Nullable<BigInt>>())),
-                users::sealed.eq(unless_salted_logins_disabled!(sealed.clone().into_sql::<Nullable<Binary>>())),
-            );
-            let credential = (users::verifier.eq(&verifier), users::epoch.eq(0), sealed_digest);
-            let insert = diesel::insert_into(users::table).values((&row, credential));
-            let number = insert.returning(users::number).get_result::<i64>(conn).await?;
-            // Inserted one by one in a fixed order, so that two registrations of the same keys do not deadlock.
-            for key in &keys {
-                let row = (identifiers::key.eq(key), identifiers::number.eq(number));
-                diesel::insert_into(identifiers::table).values(row).execute(conn).await?;
-            }
-            Ok(Some(number))
-        });
+        let id = user.id().to_vec();
+        let added: QueryResult<Option<i64>> = change!(
+            self.db,
+            "add",
+            new.id.0,
+            Transaction,
+            |conn| {
+                // Checked before the insert: in PostgreSQL a failed insert consumes a user number.
+                let taken =
+                    identifiers::table.filter(identifiers::key.eq_any(&keys)).count().get_result::<i64>(conn).await?;
+                if taken > 0 {
+                    return Ok(None);
+                }
+                let sealed_digest = (
+                    users::seal_key_id.eq(unless_salted_logins_disabled!(seal_key_id.into_sql::<Nullable<BigInt>>())),
+                    users::sealed.eq(unless_salted_logins_disabled!(sealed.clone().into_sql::<Nullable<Binary>>())),
+                );
+                let credential = (users::verifier.eq(&verifier), users::epoch.eq(0), sealed_digest);
+                let insert = diesel::insert_into(users::table).values((&row, credential));
+                let number = insert.returning(users::number).get_result::<i64>(conn).await?;
+                // Inserted one by one in a fixed order, so that two registrations of the same keys do not deadlock.
+                for key in &keys {
+                    let row = (identifiers::key.eq(key), identifiers::number.eq(number));
+                    diesel::insert_into(identifiers::table).values(row).execute(conn).await?;
+                }
+                Ok(Some(number))
+            },
+            users::table.filter(users::id.eq(&id)).select(found_change!(users::number)),
+            |number| Some(number)
+        );
         match added {
             Ok(Some(number)) => user.into_user(number).map(Some).map_err(map_database_error),
             Ok(None) => Ok(None),
@@ -152,8 +171,15 @@ impl UserStore for SqlStore {
 
     async fn change_credential(&self, user: UserId, epoch: i64, next_epoch: i64, new: &Credential) -> Result<bool> {
         let (verifier, (seal_key_id, sealed)) = (new.verifier.clone(), encode_sealed_digest(new));
-        let changed = query!(self.db, Write, |conn| {
-            diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())).filter(users::epoch.eq(epoch)))
+        let changed = change!(
+            self.db,
+            "change_credential",
+            user.0,
+            Statement,
+            |conn| {
+                diesel::update(
+                    users::table.filter(users::id.eq(user.as_bytes().as_slice())).filter(users::epoch.eq(epoch)),
+                )
                 .set((
                     users::verifier.eq(&verifier),
                     users::seal_key_id.eq(unless_salted_logins_disabled!(seal_key_id.into_sql::<Nullable<BigInt>>())),
@@ -162,35 +188,59 @@ impl UserStore for SqlStore {
                 ))
                 .execute(conn)
                 .await
-        });
+            },
+            with_epoch!(user, next_epoch),
+            |_| 1
+        );
         Ok(changed.map_err(map_database_error)? > 0)
     }
 
     async fn upgrade_credential(&self, user: UserId, epoch: i64, old_verifier: &str, new: &Credential) -> Result<bool> {
         let old_verifier = old_verifier.to_owned();
         let (verifier, (seal_key_id, sealed)) = (new.verifier.clone(), encode_sealed_digest(new));
-        let changed = query!(self.db, Write, |conn| {
-            let by_id = users::table.filter(users::id.eq(user.as_bytes().as_slice()));
-            diesel::update(by_id.filter(users::epoch.eq(epoch)).filter(users::verifier.eq(&old_verifier)))
-                .set((
-                    users::verifier.eq(&verifier),
-                    users::seal_key_id.eq(unless_salted_logins_disabled!(seal_key_id.into_sql::<Nullable<BigInt>>())),
-                    users::sealed.eq(unless_salted_logins_disabled!(sealed.clone().into_sql::<Nullable<Binary>>())),
-                ))
-                .execute(conn)
-                .await
-        });
+        let new_verifier = new.verifier.clone();
+        let changed = change!(
+            self.db,
+            "upgrade_credential",
+            user.0,
+            Statement,
+            |conn| {
+                let by_id = users::table.filter(users::id.eq(user.as_bytes().as_slice()));
+                diesel::update(by_id.filter(users::epoch.eq(epoch)).filter(users::verifier.eq(&old_verifier)))
+                    .set((
+                        users::verifier.eq(&verifier),
+                        users::seal_key_id
+                            .eq(unless_salted_logins_disabled!(seal_key_id.into_sql::<Nullable<BigInt>>())),
+                        users::sealed.eq(unless_salted_logins_disabled!(sealed.clone().into_sql::<Nullable<Binary>>())),
+                    ))
+                    .execute(conn)
+                    .await
+            },
+            users::table
+                .filter(users::id.eq(user.as_bytes().as_slice()))
+                .filter(users::verifier.eq(&new_verifier))
+                .select(found_change!(users::number)),
+            |_| 1
+        );
         Ok(changed.map_err(map_database_error)? > 0)
     }
 
     async fn set_status(&self, user: UserId, status: UserStatus, next_epoch: i64) -> Result<bool> {
         let disabled = status == UserStatus::Disabled;
-        let changed = query!(self.db, Write, |conn| {
-            diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())))
-                .set((users::disabled.eq(disabled), users::epoch.eq(next_epoch)))
-                .execute(conn)
-                .await
-        });
+        let changed = change!(
+            self.db,
+            "set_status",
+            user.0,
+            Statement,
+            |conn| {
+                diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())))
+                    .set((users::disabled.eq(disabled), users::epoch.eq(next_epoch)))
+                    .execute(conn)
+                    .await
+            },
+            with_epoch!(user, next_epoch),
+            |_| 1
+        );
         Ok(changed.map_err(map_database_error)? > 0)
     }
 
@@ -223,7 +273,16 @@ impl UserStore for SqlStore {
             return Err(Error::Invalid("app"));
         }
         let row = AppRow::new(app);
-        was_inserted(query!(self.db, Write, |conn| diesel::insert_into(apps::table).values(&row).execute(conn).await))
+        let (name, sealed) = (app.name.clone(), app.secret.bytes.clone());
+        was_inserted(change!(
+            self.db,
+            "add_app",
+            app.name,
+            Statement,
+            |conn| diesel::insert_into(apps::table).values(&row).execute(conn).await,
+            apps::table.find(&name).filter(apps::sealed.eq(&sealed)).select(found_change!(apps::created_at)),
+            |_| 1
+        ))
     }
 
     async fn find_client_token(&self, hash: &[u8; 32]) -> Result<Option<ClientToken>> {
@@ -241,10 +300,19 @@ impl UserStore for SqlStore {
             return Err(Error::Invalid("name"));
         }
         let row = ClientTokenRow::new(token);
-        was_inserted(query!(self.db, Write, |conn| diesel::insert_into(client_tokens::table)
-            .values(&row)
-            .execute(conn)
-            .await))
+        let (name, hash) = (token.name.clone(), token.hash);
+        was_inserted(change!(
+            self.db,
+            "add_client_token",
+            token.name,
+            Statement,
+            |conn| diesel::insert_into(client_tokens::table).values(&row).execute(conn).await,
+            client_tokens::table
+                .find(&name)
+                .filter(client_tokens::hash.eq(hash.as_slice()))
+                .select(found_change!(client_tokens::created_at)),
+            |_| 1
+        ))
     }
 
     async fn mark_proof_used(&self, proof: &UsedProof) -> Result<bool> {
@@ -290,7 +358,7 @@ impl UserStore for SqlStore {
         let BackendConnections::Postgres(postgres) = &*self.db else {
             return Ok(Vec::new());
         };
-        let now: QueryResult<i64> = query!(@postgres postgres, POSTGRES_TIMEOUTS, |conn| {
+        let now: QueryResult<i64> = query!(@postgres postgres.pool, POSTGRES_TIMEOUTS, |conn| {
             diesel::select(sql::<BigInt>(SERVER_CLOCK_SQL)).get_result(conn).await
         });
         let now = Timestamp::from_micros(now.map_err(map_database_error)?);

@@ -2,12 +2,12 @@
 
 mod tls_parameters;
 
-use diesel::{ConnectionError, ConnectionResult};
-use diesel_async::AsyncPgConnection;
+use diesel::ConnectionResult;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
 use self::tls_parameters::split_tls_parameters;
+use super::pool::{ConnectionSlots, PostgresConnection, connect_in_slot};
 use super::tls::PostgresTlsConnector;
 use crate::OpenError;
 
@@ -45,16 +45,16 @@ impl PostgresServer {
         Ok(Self { config, tls: PostgresTlsConnector::new(verification)? })
     }
 
-    /// Connects. The caller sets the timeout.
-    pub(super) async fn connect(&self) -> ConnectionResult<AsyncPgConnection> {
-        let connected = self.config.connect(self.tls.clone()).await;
-        let (client, connection) = connected.map_err(|e| ConnectionError::BadConnection(with_sources(&e)))?;
-        AsyncPgConnection::try_from_client_and_connection(client, connection).await
+    /// Connects, in one of `slots`. The caller sets the timeout.
+    pub(super) async fn connect(&self, slots: &ConnectionSlots) -> ConnectionResult<PostgresConnection> {
+        let slot = slots.acquire(0).await?;
+        let (config, tls) = (self.config.clone(), self.tls.clone());
+        connect_in_slot(slot, self.tls.clone(), async move { config.connect(tls).await }).await
     }
 }
 
 /// The message of an error, followed by the messages of its sources: tokio-postgres displays only the kind.
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut description = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -1,0 +1,56 @@
+//! Looks up a change whose commit is unknown, before the call is answered.
+
+use std::fmt;
+
+use stele_core::{Error, Result};
+
+use super::call::{UnknownCause, UnknownOutcome};
+
+/// A change that was found: its row's number, and what the server says about the commit.
+pub(in crate::users) type FoundChange = (i64, bool, bool);
+
+/// Whether the server waits for no synchronous standby: what is visible is then committed for good. Otherwise a commit
+/// whose wait was canceled is visible, too, though a failover would lose it.
+pub(in crate::users) const IS_UNREPLICATED: &str =
+    "coalesce(current_setting('synchronous_standby_names', true), '') = ''";
+
+/// Whether the server has run without a crash for longer than a call takes: a restart makes visible what was waiting for
+/// a synchronous standby. A crash resets the server's statistics.
+pub(in crate::users) const IS_UP_LONG: &str = "pg_postmaster_start_time() < now() - interval '15 seconds' \
+     AND (SELECT coalesce(stats_reset, '-infinity') FROM pg_stat_bgwriter) < now() - interval '15 seconds'";
+
+impl UnknownOutcome {
+    /// Whether a lookup can settle the outcome.
+    pub(in crate::users) fn can_be_settled(&self) -> bool {
+        !matches!(self.cause, UnknownCause::NotReplicated)
+    }
+
+    /// The number of the changed row if `found` shows that the change is applied. Otherwise logs that the outcome of
+    /// `operation` on `subject` (a user id or a name, no secret) is unknown.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the outcome stays unknown.
+    pub(in crate::users) fn settle(
+        self,
+        found: Result<Option<FoundChange>>,
+        operation: &'static str,
+        subject: &dyn fmt::Display,
+    ) -> Result<i64> {
+        let lookup = match found {
+            Ok(Some((number, is_unreplicated, is_up_long))) => {
+                let was_never_canceled = matches!(self.cause, UnknownCause::ConnectionLost(_)) && is_up_long;
+                if is_unreplicated || was_never_canceled {
+                    tracing::info!(operation, %subject, cause = %self.cause, "a change without an answer was applied");
+                    return Ok(number);
+                }
+                "visible, but perhaps not on the synchronous standby".to_owned()
+            }
+            Ok(None) if self.can_be_settled() => "not visible yet".to_owned(),
+            Ok(None) => "not needed".to_owned(),
+            Err(error) => format!("failed: {error}"),
+        };
+        let cause = &self.cause;
+        tracing::warn!(operation, %subject, %cause, lookup, "commit outcome unknown: the change may be applied");
+        Err(Error::unavailable(format!("{operation}: {cause}; whether the change was made is unknown")))
+    }
+}
