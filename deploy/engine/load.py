@@ -17,7 +17,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "crates/stele/tests/e2e/independent"))
 
-from mefp import pkcs7  # noqa: E402
+from mefp import pad_pkcs7  # noqa: E402
 from salted import LOGIN, TMS  # noqa: E402
 from wire import Wire, aes, b64, salted  # noqa: E402
 
@@ -60,7 +60,7 @@ class User:
     def mefp(self):
         keys = self.environment["mefp_secret"], self.environment["apps"]["melink"]
         message = json.dumps({"login_name": self.phone, "password": self.password}).encode()
-        envelope = {"encrypt": base64.b64encode(aes("-e", pkcs7(message), *keys)).decode(), "app_from": "melink"}
+        envelope = {"encrypt": base64.b64encode(aes("-e", pad_pkcs7(message), *keys)).decode(), "app_from": "melink"}
         response = self.wire.post("json", "/auth/login", envelope)
         return response, lambda body: b'"result":1' in aes("-d", base64.b64decode(body["encrypt"]), *keys).replace(b" ", b"")
 

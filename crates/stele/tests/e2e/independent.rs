@@ -26,6 +26,34 @@ fn every_documented_call_matches_its_document_on_postgresql_and_redis() {
     assert!(!installation.data().join("users.db").exists() && !installation.data().join("state.db").exists());
 }
 
+/// `deploy/test-on-engine` creates its users and its load by two scripts, which need no container.
+#[test]
+fn the_users_and_the_load_of_the_engine_test_log_in() {
+    let installation = Installation::with_settings(&[SETTINGS[0], ("STELE_LIMIT_ADDRESS", "100000")]);
+    let engine = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/engine");
+    let server = installation.start_up();
+    let mut add_users = installation.program(Path::new("sh"), &[engine.join("users.sh").to_str().unwrap(), "13"]);
+    let programs = Path::new(env!("CARGO_BIN_EXE_stele")).parent().unwrap();
+    add_users.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display()));
+    let users = add_users.output().unwrap();
+    assert!(users.status.success(), "{}", String::from_utf8_lossy(&users.stderr));
+    let mut environment: Value = serde_json::from_slice(&users.stdout).unwrap();
+    environment["url"] = json!(server.url);
+    let secret = std::fs::read_to_string(installation.data().join("keys/mefp.secret")).unwrap();
+    environment["mefp_secret"] = json!(secret.trim());
+    let file = installation.path("environment.json");
+    std::fs::write(&file, environment.to_string()).unwrap();
+    let mut load = Command::new("python3");
+    let output = load.arg("-B").arg(engine.join("load.py")).arg(file).args(["2", "1"]).output().expect("python3");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let counts: Value = serde_json::from_str(printed.lines().last().unwrap_or_default())
+        .unwrap_or_else(|e| panic!("{e}: {printed}{}", String::from_utf8_lossy(&output.stderr)));
+    for dialect in ["cloudbox", "tms", "portal", "mefp", "jwt"] {
+        let counts = &counts[dialect];
+        assert!(counts["logins"].as_u64() > Some(0) && counts["failures"] == 0, "{dialect}: {printed}");
+    }
+}
+
 fn run_every_call(installation: &Installation) {
     let server = installation.start_up();
     let add_person = |name: &str, phone: &str, options: &[&str]| -> Value {
