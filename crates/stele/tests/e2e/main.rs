@@ -8,6 +8,7 @@ mod audit;
 mod cache_headers;
 mod cli;
 mod client;
+mod clock_offset;
 mod closed_pipes;
 mod crash_recovery;
 mod dashboard_metrics;

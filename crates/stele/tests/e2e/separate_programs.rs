@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -24,7 +25,9 @@ impl RunningProgram {
     pub(crate) fn start(installation: &Installation, name: &str, settings: &[(&str, &str)]) -> Self {
         let path = Path::new(env!("CARGO_BIN_EXE_stele")).with_file_name(name);
         assert!(path.exists(), "{} is missing: build the whole workspace (scripts/test)", path.display());
-        let log = installation.path(&format!("{name}.log"));
+        static STARTED_PROGRAMS: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED_PROGRAMS.fetch_add(1, Ordering::Relaxed);
+        let log = installation.path(&format!("{name}-{number}.log"));
         let mut command = installation.program(&path, &[]);
         command.env("STELE_LISTEN", "127.0.0.1:0").env("STELE_LOG_FORMAT", "json").envs(settings.iter().copied());
         command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());

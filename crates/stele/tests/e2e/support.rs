@@ -278,3 +278,10 @@ impl Server {
         self.signal(Signal::KILL);
     }
 }
+
+/// The path of libfaketime in Debian's package, for the variable `LD_PRELOAD` of a program whose clock is set.
+pub(crate) fn libfaketime_path() -> String {
+    let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
+    let library = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
+    library.expect("faketime must be installed").display().to_string()
+}

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-
 use stele_testkit::servers;
 
 use crate::client::{CLOUDBOX_LOGIN, DialectKind, Response, TMS_LOGIN, TestUser, encode_base64, salted_proof};
 use crate::stele_fixture::{PASSWORD, SteleFixture};
+use crate::support::libfaketime_path;
 
 const HOUR: i64 = 3_600;
 
@@ -21,13 +21,6 @@ struct ClockTest {
     offset: i64,
     /// Number of timestamps used so far.
     used_timestamps: u64,
-}
-
-/// The path of libfaketime in Debian's package.
-fn libfaketime_path() -> String {
-    let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
-    let library = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
-    library.expect("faketime must be installed").display().to_string()
 }
 
 /// Sets the clock of the processes that read this file; atomically, so that no process reads a partial file.
