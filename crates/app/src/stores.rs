@@ -93,8 +93,8 @@ pub async fn open_usable_database(settings: &Settings) -> Result<(Database, Sche
         SchemaState::Empty => "is empty; run `stele migrate` first",
         SchemaState::Older => "has an older schema; run `stele migrate` first",
         SchemaState::Newer => {
-            "has a newer schema, which this version cannot use; run a newer version of Stele, or restore the backup from \
-             before the migration"
+            "has a newer schema, which this version cannot use; run a newer version of Stele, or restore the backup \
+             from before the migration"
         }
     };
     Err(ConfigError::new(format!("the database {url} {remedy}")))

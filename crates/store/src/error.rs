@@ -43,7 +43,8 @@ pub enum OpenError {
     NotADatabase(PathBuf),
     /// A newer version of Stele has migrated the schema, and declares that this version cannot use it.
     #[error(
-        "{0} has the schema of a newer Stele, which this version cannot use: run a newer version, or set another database"
+        "{0} has the schema of a newer Stele, which this version cannot use: run a newer version, or set another \
+         database"
     )]
     NewerSchema(DatabaseUrl),
     /// The database cannot be reached or opened, rejects the login, or its schema version cannot be read.

@@ -1,7 +1,7 @@
 //! Schema migrations: the embedded migrations, the schema version of a database, and which programs can use a schema.
 //!
-//! A database declares the oldest program that can use its schema, so that an instance of an earlier version can restart
-//! after a migration (`docs/adr/0049`). A program's number is that of its newest migration.
+//! A database declares the oldest program that can use its schema, so that an instance of an earlier version can
+//! restart after a migration (`docs/adr/0049`). A program's number is that of its newest migration.
 
 use diesel::backend::Backend;
 use diesel::connection::SimpleConnection;

@@ -76,8 +76,8 @@ pub(crate) async fn migrate(settings: Settings) -> Result<(), CommandError> {
             "newer than this version's, which can use it as well; nothing was changed"
         }
         SchemaState::Older if pending > 0 => {
-            "current\nimported hashes: run `stele migrate` again, once every instance runs this version, to wrap them in \
-             argon2id"
+            "current\nimported hashes: run `stele migrate` again, once every instance runs this version, to wrap them \
+             in argon2id"
         }
         SchemaState::Empty | SchemaState::Older | SchemaState::Current => {
             if pending > 0 {

@@ -1,5 +1,5 @@
-//! Use of a newer schema: after a later version has migrated the databases, this program opens them, reads and writes, if
-//! the databases declare that it can.
+//! Use of a newer schema: after a later version has migrated the databases, this program opens them, reads and writes,
+//! if the databases declare that it can.
 
 use std::path::Path;
 
