@@ -128,8 +128,8 @@ impl RedisCluster {
         self.nodes.iter().position(|node| owned_slots(node).iter().any(|slots| slots.contains(&slot)))
     }
 
-    /// Kills the master number `n`, and waits until one of its replicas has its slots and every other node knows. Returns
-    /// the number of the promoted node.
+    /// Kills the master number `n`, and waits until one of its replicas has its slots and every other node knows.
+    /// Returns the number of the promoted node.
     pub fn fail_over(&self, n: usize) -> usize {
         let slots = owned_slots(&self.nodes[n]);
         self.nodes[n].kill();

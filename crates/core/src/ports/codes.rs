@@ -48,6 +48,9 @@ pub enum CodeVerificationResult {
 pub struct NewCode {
     /// The key under which the code is stored. It replaces an older code with the same key.
     pub key: CodeKey,
+    /// The account that the code was sent for: see [`LoginAttempt::account_key`](super::LoginAttempt::account_key). Only
+    /// attempts at this account may verify or consume the code; a store may hold the code with the account's counters.
+    pub account: String,
     /// The keyed hash of the code.
     pub tag: MacTag,
     /// The epoch of the user's credential; 0 if no user has the identifier yet.

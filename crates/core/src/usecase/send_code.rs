@@ -7,7 +7,7 @@ use crate::code::{Code, CodeKey, CodePurpose};
 use crate::event::Action;
 use crate::identifier::Recipient;
 use crate::origin::Origin;
-use crate::ports::{CodeMessage, NewCode, QuotaUse};
+use crate::ports::{CodeMessage, LoginAttempt, NewCode, QuotaUse};
 use crate::rate_limit::Quota;
 use crate::{Dependencies, Error, Result, UseCases};
 
@@ -62,7 +62,8 @@ async fn check_and_send(
         _ => {}
     }
     let key = CodeKey::new(caller.dialect, purpose, to.key());
-    let (code, new_code) = generate_code(deps, caller, key, account.map_or(0, |a| a.epoch));
+    let account_key = LoginAttempt::account_key(account.as_ref().map(|account| account.user.id), to.key());
+    let (code, new_code) = generate_code(deps, caller, key, account_key, account.map_or(0, |a| a.epoch));
     consume_send_quota(deps, caller, RecipientQuota::Shared, to, &new_code).await?;
     dispatch_code(deps, caller, to, purpose, code)
 }
@@ -83,12 +84,18 @@ pub(super) fn origin_quota_uses(kind: &str, origin: &Origin, quota: Quota) -> Ve
     std::iter::once(QuotaUse { key: format!("{kind}:{origin}"), quota }).chain(enclosing).collect()
 }
 
-/// Generates a code: returns the code to deliver, and the record to store under `key`.
-pub(super) fn generate_code(deps: &Dependencies, caller: &RequestInfo, key: CodeKey, epoch: i64) -> (Code, NewCode) {
+/// Generates a code for an account: returns the code to deliver, and the record to store under `key`.
+pub(super) fn generate_code(
+    deps: &Dependencies,
+    caller: &RequestInfo,
+    key: CodeKey,
+    account: String,
+    epoch: i64,
+) -> (Code, NewCode) {
     let code = Code::generate(deps.random.as_ref());
     let tag = code.tag(&deps.mac, &key, &caller.app);
     let expires = deps.now().saturating_add(deps.policy.code_ttl);
-    (code, NewCode { key, tag, epoch, expires })
+    (code, NewCode { key, account, tag, epoch, expires })
 }
 
 /// The recipient and total quotas against which a send counts.

@@ -45,8 +45,8 @@ async fn check_and_send(
     audit.set_account(found.as_ref());
     let subject = LoginAttempt::account_key(found.as_ref().map(|a| a.user.id), key);
     let epoch = found.as_ref().map_or(0, |account| account.epoch);
-    let (code, new_code) =
-        generate_code(deps, caller, CodeKey::new(caller.dialect, CodePurpose::Reset, &subject), epoch);
+    let code_key = CodeKey::new(caller.dialect, CodePurpose::Reset, &subject);
+    let (code, new_code) = generate_code(deps, caller, code_key, subject.clone(), epoch);
     let is_owner = found.as_ref().is_some_and(|account| account.user.owns_recipient(to));
     // A code that is not sent is stored too, under a key that is never looked up, so that the response time does not
     // differ (timing side channel).

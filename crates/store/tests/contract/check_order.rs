@@ -67,7 +67,8 @@ impl RejectionCase {
             state.record_login_attempt(&self.attempt(), &valid(success)).await.unwrap();
         }
         if !self.is_code_missing {
-            let code = NewCode { key: self.code(), tag: [1; 32], epoch: 0, expires: NOW.saturating_add(secs(600)) };
+            let expires = NOW.saturating_add(secs(600));
+            let code = NewCode { key: self.code(), account: self.attempt().account, tag: [1; 32], epoch: 0, expires };
             assert_eq!(state.consume_quotas(&[] as &[QuotaUse], Some(&code), NOW).await.unwrap(), None);
         }
         for _ in 0..if self.is_blocked { 6 } else { 0 } {
@@ -127,7 +128,7 @@ fn expected_result(case: RejectionCase) -> (AttemptOutcome, RateLimitDecision) {
 
 #[tokio::test]
 async fn every_combination_of_rejection_reasons_is_decided_as_in_core() {
-    for StateBackend { name, state, .. } in state_backends().await {
+    for StateBackend { name, state, .. } in state_backends_with_cluster().await {
         for case in (0..64).map(RejectionCase::from_bits) {
             case.arrange(&*state).await;
             let (attempt, proof) = case.attempt_and_proof();

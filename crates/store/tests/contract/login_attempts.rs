@@ -104,7 +104,7 @@ async fn a_repeat_permit_allows_one_replay() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_logins_with_one_proof_and_a_permit_succeed_twice() {
-    for StateBackend { name, state, .. } in state_backends().await {
+    for StateBackend { name, state, .. } in state_backends_with_cluster().await {
         let logins = (0..32).map(|_| {
             let state = Arc::clone(&state);
             async move {
@@ -124,7 +124,7 @@ async fn concurrent_logins_with_one_proof_and_a_permit_succeed_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_logins_with_one_proof_succeed_once() {
-    for StateBackend { name, state, .. } in state_backends().await {
+    for StateBackend { name, state, .. } in state_backends_with_cluster().await {
         let logins = (0..64).map(|n| {
             let state = Arc::clone(&state);
             let success = SuccessEffects {
@@ -147,7 +147,7 @@ async fn concurrent_logins_with_one_proof_succeed_once() {
 
 #[tokio::test]
 async fn a_login_with_a_missing_code_changes_nothing() {
-    for StateBackend { state, .. } in state_backends().await {
+    for StateBackend { state, .. } in state_backends_with_cluster().await {
         assert_eq!(state.consume_quotas(&[], Some(&code("alice", 1)), NOW).await.unwrap(), None);
         let at = attempt(home_origin(), NOW);
         let success_with_code = |proof, n| SuccessEffects {
@@ -194,7 +194,7 @@ async fn a_login_with_a_missing_code_changes_nothing() {
 
 #[tokio::test]
 async fn proofs_made_before_the_store_birth_are_stale() {
-    for StateBackend { state, .. } in state_backends().await {
+    for StateBackend { state, .. } in state_backends_with_cluster().await {
         assert_eq!(state.created_at().await.unwrap(), BIRTH);
         let made_at = |time| LoginAttempt { proof_made_at: Some(time), ..attempt(home_origin(), NOW) };
         let micro = std::time::Duration::from_micros(1);

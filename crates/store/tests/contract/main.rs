@@ -27,6 +27,10 @@ mod postgres_tls;
 #[cfg(test)]
 mod rate_limit;
 #[cfg(test)]
+mod redis_cluster;
+#[cfg(test)]
+mod redis_cluster_faults;
+#[cfg(test)]
 mod redis_faults;
 #[cfg(test)]
 mod redis_lua_equivalence;

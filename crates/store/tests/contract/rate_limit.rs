@@ -31,7 +31,7 @@ fn allowed_trusted(failures: u32) -> RateLimitDecision {
 
 #[tokio::test]
 async fn each_failure_after_five_doubles_the_wait() {
-    for StateBackend { name, state, .. } in state_backends().await {
+    for StateBackend { name, state, .. } in state_backends_with_cluster().await {
         let mut at = attempt(home_origin(), NOW);
         assert_eq!(state.check_rate_limit(&at).await.unwrap(), allowed_untrusted(0), "{name}");
         record_failures(&*state, &at, 5).await;
@@ -198,7 +198,7 @@ async fn a_success_without_effects_resets_no_budget() {
 
 #[tokio::test]
 async fn an_app_is_rate_limited_after_a_thousand_failures() {
-    for StateBackend { state, .. } in state_backends().await {
+    for StateBackend { state, .. } in state_backends_with_cluster().await {
         let app = Origin::from_app("melink");
         for n in 0..1_000 {
             let at = LoginAttempt { account: format!("user:{n}"), ..attempt(app.clone(), NOW) };
@@ -215,7 +215,7 @@ async fn an_app_is_rate_limited_after_a_thousand_failures() {
 
 #[tokio::test]
 async fn ipv6_origins_are_rate_limited_by_network() {
-    for StateBackend { state, .. } in state_backends().await {
+    for StateBackend { state, .. } in state_backends_with_cluster().await {
         let attempt_from = |address: &str| attempt(Origin::from_address(address.parse().unwrap()), NOW);
         assert_eq!(
             state.record_login_attempt(&attempt_from("2001:db8:1:2::1"), &accepted_and_trusted()).await.unwrap(),
@@ -237,7 +237,7 @@ async fn ipv6_origins_are_rate_limited_by_network() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_failures_are_all_counted_until_the_account_is_blocked() {
-    for StateBackend { state, .. } in state_backends().await {
+    for StateBackend { state, .. } in state_backends_with_cluster().await {
         let failing = (0..200).map(|n: u32| {
             let (state, origin) = (Arc::clone(&state), Origin::from_address([10, 0, 0, n as u8].into()));
             async move { state.record_login_attempt(&attempt(origin, NOW), &ProofResult::Invalid).await.unwrap() }
@@ -290,7 +290,7 @@ async fn quota_windows_start_at_the_first_use() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_uses_do_not_exceed_the_quota() {
-    for StateBackend { state, .. } in state_backends().await {
+    for StateBackend { state, .. } in state_backends_with_cluster().await {
         let sending = (0..64).map(|_| {
             let state = Arc::clone(&state);
             async move { state.consume_quotas(&uses_of(&[("to:alice", 5)]), None, NOW).await.unwrap().is_none() }
@@ -301,7 +301,7 @@ async fn parallel_uses_do_not_exceed_the_quota() {
 
 #[tokio::test]
 async fn a_success_clears_only_the_failures_of_its_own_origin() {
-    for StateBackend { name, state, .. } in state_backends().await {
+    for StateBackend { name, state, .. } in state_backends_with_cluster().await {
         let home = attempt(home_origin(), NOW);
         let other = attempt(other_origin(), NOW);
         record_failures(&*state, &other, 3).await;
@@ -331,7 +331,7 @@ async fn a_success_clears_only_the_failures_of_its_own_origin() {
 
 #[tokio::test]
 async fn wider_ipv6_networks_have_larger_budgets() {
-    for StateBackend { name, state, .. } in state_backends().await {
+    for StateBackend { name, state, .. } in state_backends_with_cluster().await {
         let attempt_from = |address: &str, n: u32| LoginAttempt {
             account: format!("user:{n}"),
             ..attempt(Origin::from_address(address.parse().unwrap()), NOW)

@@ -1,5 +1,5 @@
 //! Equivalence of Lua and Rust: random sequences of calls have the same results in Redis, on one server and on a
-//! cluster, and in the embedded store, which uses `stele_core::rate_limit` directly.
+//! cluster of three masters, and in the embedded store, which uses `stele_core::rate_limit` directly.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -123,7 +123,8 @@ async fn run_steps(state: &dyn StateStore, round: u64, limits: LoginLimits, step
         key[..8].copy_from_slice(&round.to_be_bytes());
         key
     };
-    let code_at = |n: usize| CodeKey::new("portal", CodePurpose::Any, &format!("{round}:{n}"));
+    // On a cluster, a code is found only by attempts at its account.
+    let code_at = |account: u8, n: usize| CodeKey::new("portal", CodePurpose::Any, &format!("{round}:{account}:{n}"));
     for Step { clock_step, account, epoch, origin, proof_age, operation } in steps {
         now = Timestamp::from_micros(now.as_micros() + clock_step);
         let until = now.saturating_add(secs(3_000));
@@ -147,14 +148,16 @@ async fn run_steps(state: &dyn StateStore, round: u64, limits: LoginLimits, step
             }
             Operation::RecordValid { used_proof, permit_required, code, origin_trust, session: number } => {
                 let token = number.map(|n| TokenKey(unique_key(n)));
+                // The key of a proof contains its account.
+                let proof_key = |n: u8| unique_key(n + 10 * account);
                 let success = SuccessEffects {
-                    used_proof: used_proof.map(|n| UsedProof { key: unique_key(n), expires: until }),
+                    used_proof: used_proof.map(|n| UsedProof { key: proof_key(n), expires: until }),
                     repeat_permit: permit_required.zip(*used_proof).map(|(is_required, n)| RepeatPermit {
-                        key: unique_key(n + 100),
+                        key: proof_key(n + 100),
                         expires: now.saturating_add(secs(2)),
                         is_required,
                     }),
-                    consumed_code: code.then(|| code_at(0)),
+                    consumed_code: code.then(|| code_at(*account, 0)),
                     origin_trust: *origin_trust,
                     session: token.map(|key| NewSession { key, session: session(until), max_per_user: 10_000 }),
                 };
@@ -167,7 +170,7 @@ async fn run_steps(state: &dyn StateStore, round: u64, limits: LoginLimits, step
                 format!("{outcome:?} {session:?}")
             }
             Operation::VerifyCode { tags, epoch, on_match } => {
-                let candidates = tags.iter().enumerate().map(|(n, tag)| (code_at(n), [*tag; 32])).collect();
+                let candidates = tags.iter().enumerate().map(|(n, tag)| (code_at(*account, n), [*tag; 32])).collect();
                 let guess = CodeVerification { candidates, epoch: *epoch, on_match: *on_match, max_attempts: 3 };
                 format!("{:?}", state.verify_code(&attempt, &guess).await.unwrap())
             }
@@ -177,8 +180,13 @@ async fn run_steps(state: &dyn StateStore, round: u64, limits: LoginLimits, step
                     QuotaUse { key: format!("to:{round}:{account}"), quota },
                     QuotaUse { key: format!("from:{round}"), quota: Quota { max: 5, ..quota } },
                 ];
-                let code =
-                    code.map(|n| NewCode { key: code_at(usize::from(n % 2)), tag: [n; 32], epoch: 0, expires: until });
+                let code = code.map(|n| NewCode {
+                    key: code_at(*account, usize::from(n % 2)),
+                    account: attempt.account.clone(),
+                    tag: [n; 32],
+                    epoch: 0,
+                    expires: until,
+                });
                 format!("{:?}", state.consume_quotas(&uses, code.as_ref(), now).await.unwrap())
             }
         };

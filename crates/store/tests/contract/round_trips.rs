@@ -1,17 +1,18 @@
 //! Round trips of store calls: one SQL statement per call of the user store, one Redis command per call of the state
-//! store.
+//! store, on a Redis Cluster one for each slot.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 
 use stele_core::app::{App, ClientToken};
 use stele_core::ports::{
-    CodeVerification, OnCodeMatch, OriginTrustChange, ProofResult, RepeatPermit, StateStore, SuccessEffects,
+    AttemptOutcome, CodeVerification, OnCodeMatch, OriginTrustChange, ProofResult, RepeatPermit, StateStore,
+    SuccessEffects,
 };
 use stele_core::session::NewSession;
 use stele_core::user::UserRef;
 use stele_store::{Database, DatabaseUrl};
-use stele_testservers::{Postgres, Redis};
+use stele_testservers::{Postgres, Redis, RedisMode};
 
 use crate::support::*;
 
@@ -129,34 +130,37 @@ impl<'a> Monitor<'a> {
     }
 }
 
+/// A correct proof with a session, a repeat permit and a trusted origin.
+fn valid_proof(n: u8) -> ProofResult {
+    // The session of the second round exceeds the limit. Ending the first session takes no further round trip.
+    let session = Some(NewSession { max_per_user: 1, ..new_session(n, session(NOW.saturating_add(secs(3_600)))) });
+    let repeat_permit =
+        Some(RepeatPermit { key: [n; 32].map(|byte| !byte), expires: NOW.saturating_add(secs(9)), is_required: false });
+    ProofResult::Valid(Box::new(SuccessEffects {
+        session,
+        repeat_permit,
+        origin_trust: OriginTrustChange::Trust,
+        ..one_time_success(n, NOW.saturating_add(secs(300)))
+    }))
+}
+
+/// A guess at two codes.
+fn guess(tag: u8) -> CodeVerification {
+    CodeVerification {
+        candidates: vec![(code_key("alice"), [tag; 32]), (code_key("bob"), [tag; 32])],
+        epoch: 0,
+        on_match: OnCodeMatch::Consume,
+        max_attempts: 5,
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
 async fn each_state_store_call_is_one_command() {
     let redis = Redis::start();
     let state = redis_state(&redis.url(), BIRTH).await;
     let mut monitor = Monitor::attach(&redis);
-    let valid_proof = |n: u8| {
-        // The session of the second round exceeds the limit. Ending the first session takes no further round trip.
-        let session = Some(NewSession { max_per_user: 1, ..new_session(n, session(NOW.saturating_add(secs(3_600)))) });
-        let repeat_permit = Some(RepeatPermit {
-            key: [n; 32].map(|byte| !byte),
-            expires: NOW.saturating_add(secs(9)),
-            is_required: false,
-        });
-        ProofResult::Valid(Box::new(SuccessEffects {
-            session,
-            repeat_permit,
-            origin_trust: OriginTrustChange::Trust,
-            ..one_time_success(n, NOW.saturating_add(secs(300)))
-        }))
-    };
     let at = attempt(home_origin(), NOW);
-    let guess = |tag: u8| CodeVerification {
-        candidates: vec![(code_key("alice"), [tag; 32]), (code_key("bob"), [tag; 32])],
-        epoch: 0,
-        on_match: OnCodeMatch::Consume,
-        max_attempts: 5,
-    };
     // The first round loads the scripts. In the second, each call is one command.
     for round in 0..2 {
         let mut assert_one_more = |call: &str| {
@@ -186,5 +190,51 @@ async fn each_state_store_call_is_one_command() {
         assert_one_more("touch_session");
         assert!(state.end_session(&token_key(round), user_id(1)).await.unwrap());
         assert_one_more("end_session");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn a_call_on_a_cluster_is_one_command_for_each_slot() {
+    // One node, so that one monitor sees all commands.
+    let redis = Redis::start_mode(RedisMode::Cluster);
+    let state = redis_state(&redis.url(), BIRTH).await;
+    let mut monitor = Monitor::attach(&redis);
+    let at = attempt(home_origin(), NOW);
+    // The first round loads the scripts.
+    for round in 0..2 {
+        let mut assert_more = |count: usize, call: &str| {
+            let commands = monitor.commands_since_last_call();
+            assert!(round == 0 || commands.len() == count, "{call}: {commands:#?}");
+        };
+        state.check_rate_limit(&at).await.unwrap();
+        assert_more(2, "check_rate_limit: account and origin, at once");
+        state.record_login_attempt(&at, &valid_proof(round)).await.unwrap();
+        // At most one session is permitted, so that the second round also reads, ends and removes the first session.
+        assert_more(8, "a login: origin; account; session and index, at once; and the end of the oldest session");
+        state.record_login_attempt(&at, &valid_proof(round)).await.unwrap();
+        assert_more(4, "a repeated login: origin; account; session and index, at once");
+        state.record_login_attempt(&at, &valid_proof(round)).await.unwrap();
+        assert_more(2, "a replay: origin; account");
+        state.record_login_attempt(&at, &ProofResult::Invalid).await.unwrap();
+        assert_more(2, "a wrong proof: origin; account");
+        state.consume_quotas(&[], Some(&code("alice", 1)), NOW).await.unwrap();
+        assert_more(1, "consume_quotas: the code");
+        state.verify_code(&at, &guess(2)).await.unwrap();
+        assert_more(3, "a wrong code: account; origin; account");
+        state.verify_code(&at, &guess(1)).await.unwrap();
+        assert_more(3, "a right code: account; origin; account");
+    }
+    // An attempt that the account rejects takes the same round trips, whether its proof is right or wrong.
+    for _ in 0..6 {
+        state.record_login_attempt(&attempt(other_origin(), NOW), &ProofResult::Invalid).await.unwrap();
+    }
+    // The first one loads a script.
+    for (n, proof) in [ProofResult::Invalid, valid_proof(9), ProofResult::Invalid].iter().enumerate() {
+        monitor.commands_since_last_call();
+        let outcome = state.record_login_attempt(&attempt(other_origin(), NOW), proof).await.unwrap();
+        assert!(matches!(outcome, AttemptOutcome::RateLimited { .. }), "{outcome:?}");
+        let commands = monitor.commands_since_last_call();
+        assert!(n == 0 || commands.len() == 3, "{commands:#?}");
     }
 }

@@ -24,7 +24,7 @@ async fn check_guess(state: &dyn StateStore, guess: &CodeVerification) -> CodeVe
 
 #[tokio::test]
 async fn a_correct_guess_consumes_or_only_checks_the_code() {
-    for StateBackend { name, state, .. } in state_backends().await {
+    for StateBackend { name, state, .. } in state_backends_with_cluster().await {
         assert_eq!(
             check_guess(&*state, &guess(1, OnCodeMatch::Consume)).await,
             CodeVerificationResult::Invalid,
@@ -67,7 +67,7 @@ async fn a_code_is_invalidated_by_expiry_an_epoch_change_or_a_newer_code() {
 async fn a_send_over_quota_leaves_the_previous_code_valid() {
     use stele_core::ports::{QuotaExceeded, QuotaUse};
     use stele_core::rate_limit::Quota;
-    for StateBackend { state, .. } in state_backends().await {
+    for StateBackend { state, .. } in state_backends_with_cluster().await {
         let uses = [QuotaUse { key: "to:alice".to_owned(), quota: Quota { max: 1, window: secs(60) } }];
         assert_eq!(state.consume_quotas(&uses, Some(&code("alice", 1)), NOW).await.unwrap(), None);
         let exceeded = state.consume_quotas(&uses, Some(&code("alice", 2)), NOW).await.unwrap();
@@ -78,7 +78,7 @@ async fn a_send_over_quota_leaves_the_previous_code_valid() {
 
 #[tokio::test]
 async fn five_wrong_guesses_invalidate_a_code() {
-    for StateBackend { state, .. } in state_backends().await {
+    for StateBackend { state, .. } in state_backends_with_cluster().await {
         store_code(&*state, &code("alice", 1)).await;
         for n in 0..5 {
             assert_eq!(
@@ -103,7 +103,7 @@ async fn five_wrong_guesses_invalidate_a_code() {
 
 #[tokio::test]
 async fn a_guess_counts_against_every_candidate() {
-    for StateBackend { state, .. } in state_backends().await {
+    for StateBackend { state, .. } in state_backends_with_cluster().await {
         let both = |tag: u8| CodeVerification {
             candidates: vec![(code_key("alice"), [tag; 32]), (code_key("a@b.c"), [tag; 32])],
             ..guess(0, OnCodeMatch::Consume)
@@ -122,7 +122,7 @@ async fn a_guess_counts_against_every_candidate() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_guesses_do_not_exceed_the_rate_limit() {
-    for StateBackend { state, .. } in state_backends().await {
+    for StateBackend { state, .. } in state_backends_with_cluster().await {
         store_code(&*state, &code("alice", 1)).await;
         let guesses = (0..200u32).map(|n| {
             let state = Arc::clone(&state);

@@ -9,17 +9,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::aio::MultiplexedConnection;
-use redis::cluster_async::ClusterConnection;
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
+use redis::{Cmd, FromRedisValue, RedisResult};
 use stele_core::ports::ServerClock;
-use stele_core::time::Clock;
+use stele_core::time::{Clock, Timestamp};
 use stele_core::{Error, Result};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use super::account_buckets::AccountBuckets;
+use super::driver_connection::{DriverConnection, is_connection_lost, map_redis_error, node_timeout_error};
 use super::eviction_policy::EvictionPolicy;
 use super::script_call::{ExpectedServer, ScriptCall};
 use super::scripts;
@@ -27,7 +27,7 @@ use super::server_clocks::read_server_clocks;
 use super::servers::RedisClient;
 
 /// Timeout of a call, including the wait for a connection: a login fails within two seconds.
-const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// Timeout of an attempt to connect, including the first heartbeat and the first check of the eviction policy.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,42 +38,14 @@ const RECONNECT_DELAY: Duration = Duration::from_millis(250);
 /// Time between two heartbeats.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Time between two warnings about failed nodes of a cluster.
+const CLUSTER_WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Time between two checks of the eviction policy.
 const EVICTION_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Time between two checks while the eviction policy has never been read: the instance is not ready until it is read.
 const EVICTION_RETRY_INTERVAL: Duration = Duration::from_secs(5);
-
-/// A connection of the client library that concurrent calls share.
-#[derive(Clone)]
-pub(super) enum DriverConnection {
-    /// To one server.
-    SingleServer(MultiplexedConnection),
-    /// To all nodes of a cluster.
-    Cluster(ClusterConnection),
-}
-
-impl DriverConnection {
-    async fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
-        match self {
-            Self::SingleServer(connection) => command.query_async(connection).await,
-            Self::Cluster(connection) => command.query_async(connection).await,
-        }
-    }
-
-    async fn run_script<T: FromRedisValue>(
-        &mut self,
-        call: &ScriptCall,
-        server: &ExpectedServer<'_>,
-    ) -> RedisResult<T> {
-        match self.query(&call.evalsha_command(server)).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.query(&call.eval_command(server)).await
-            }
-            result => result,
-        }
-    }
-}
 
 /// An established connection and the server it was made to.
 #[derive(Clone)]
@@ -81,7 +53,7 @@ struct LiveConnection {
     /// Distinguishes a connection reported broken from its successor.
     generation: u64,
     connection: DriverConnection,
-    /// The id that `server_id` in `common.lua` returned; on a cluster, of the node with the birth.
+    /// The id that `server_id` in `common.lua` returned; empty on a cluster, where each bucket has its own.
     server_id: Arc<str>,
 }
 
@@ -99,6 +71,8 @@ enum ConnectionState {
 struct ConnectionContext {
     servers: RedisClient,
     birth_key: String,
+    /// The buckets of accounts on a cluster, each with its birth; `None` elsewhere.
+    buckets: Option<AccountBuckets>,
     clock: Arc<dyn Clock>,
     eviction_policy: EvictionPolicy,
     /// Id of the server that a connection of this store was last made to. A new connection expects that server.
@@ -111,7 +85,12 @@ impl ConnectionContext {
     }
 
     fn expected_server<'a>(&self, server_id: &'a str) -> ExpectedServer<'a> {
-        ExpectedServer { server_id, manual_clock: (!self.clock.is_system_clock()).then(|| self.clock.now()) }
+        ExpectedServer { server_id, manual_clock: self.manual_clock() }
+    }
+
+    /// The time that the server is to use as its own, if a test sets the clock.
+    fn manual_clock(&self) -> Option<Timestamp> {
+        (!self.clock.is_system_clock()).then(|| self.clock.now())
     }
 }
 
@@ -122,15 +101,17 @@ pub(super) struct RedisConnections {
 }
 
 impl RedisConnections {
-    /// Connects. Returns the error message if the first attempt fails.
+    /// Connects. `buckets` are those of a cluster. Returns the error message if the first attempt fails.
     pub(super) async fn connect(
         servers: RedisClient,
         birth_key: String,
+        buckets: Option<AccountBuckets>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, String> {
         let context = ConnectionContext {
             servers,
             birth_key,
+            buckets,
             clock,
             eviction_policy: EvictionPolicy::default(),
             last_server_id: Mutex::new("".into()),
@@ -138,6 +119,11 @@ impl RedisConnections {
         let connections = Self { context: Arc::new(context), by_runtime: Mutex::default() };
         connections.for_current_runtime().wait_until_connected().await?;
         Ok(connections)
+    }
+
+    /// The buckets of accounts on a cluster.
+    pub(super) fn buckets(&self) -> Option<&AccountBuckets> {
+        self.context.buckets.as_ref()
     }
 
     /// The defect of the servers' eviction policy, if any, as last checked.
@@ -173,7 +159,8 @@ impl RedisConnection {
         let (state_tx, state) = watch::channel(ConnectionState::Connecting);
         let (broken_tx, broken_rx) = mpsc::unbounded_channel();
         let server_id = Arc::clone(&context.last_server_id());
-        let task = ReconnectTask { context: Arc::clone(context), state: state_tx, broken_rx, server_id };
+        let task =
+            ReconnectTask { context: Arc::clone(context), state: state_tx, broken_rx, server_id, warned_at: None };
         let reconnect_task = tokio::spawn(task.run()).abort_handle();
         Self { context: Arc::clone(context), state, broken_tx, reconnect_task }
     }
@@ -191,10 +178,21 @@ impl RedisConnection {
 
     /// Runs a script within [`RESPONSE_TIMEOUT`].
     pub(super) async fn run_script<T: FromRedisValue>(&self, call: &ScriptCall) -> Result<T> {
-        self.with_connection(async |live: &mut LiveConnection| {
-            live.connection.run_script(call, &self.context.expected_server(&live.server_id)).await
+        self.with_connection(async |live: &mut LiveConnection| match (&self.context.buckets, call.bucket) {
+            (Some(buckets), Some(bucket)) => {
+                buckets.run_script(&mut live.connection, bucket, call, self.context.manual_clock()).await
+            }
+            _ => live.connection.run_script(call, &self.context.expected_server(&live.server_id)).await,
         })
         .await
+    }
+
+    /// Records the births of all buckets of a cluster that have none or may have lost data.
+    pub(super) async fn record_births(&self) -> Result<()> {
+        let Some(buckets) = &self.context.buckets else { return Ok(()) };
+        let live = self.live_connection().await?;
+        buckets.record_births(&live.connection, self.context.manual_clock()).await;
+        Ok(())
     }
 
     /// Runs a command within [`RESPONSE_TIMEOUT`].
@@ -245,29 +243,6 @@ impl RedisConnection {
     }
 }
 
-/// Whether this error requires a new connection: the connection is closed or timed out, its server or cluster rejects
-/// calls after a failover (`READONLY`, `MASTERDOWN`, `CLUSTERDOWN`), a node of the cluster has no connection, or the
-/// connection leads to another server than it was made to (`new_server_error` in `common.lua`).
-fn is_connection_lost(error: &RedisError) -> bool {
-    error.is_unrecoverable_error()
-        || error.is_timeout()
-        || error.code() == Some("NEWSERVER")
-        || matches!(
-            error.kind(),
-            ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::ClusterDown)
-                | ErrorKind::ClusterConnectionNotFound
-        )
-}
-
-/// Maps a command's error: [`Error::Internal`] if a retry cannot succeed, else [`Error::Unavailable`].
-fn map_redis_error(error: RedisError) -> Error {
-    match error.kind() {
-        ErrorKind::UnexpectedReturnType
-        | ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::CrossSlot) => Error::internal(error),
-        _ => Error::unavailable(error),
-    }
-}
-
 /// Background task that connects, monitors the connection and reconnects, until it is aborted.
 struct ReconnectTask {
     context: Arc<ConnectionContext>,
@@ -276,6 +251,8 @@ struct ReconnectTask {
     /// Id of the server that the task was last connected to; empty before the first connection. Another server gets a
     /// new birth: the birth recorded there may be from before that server was frozen or partitioned, and replaced.
     server_id: Arc<str>,
+    /// When the last warning about a node of a cluster was logged.
+    warned_at: Option<Instant>,
 }
 
 impl ReconnectTask {
@@ -291,13 +268,27 @@ impl ReconnectTask {
                     let live = LiveConnection { generation, connection, server_id: Arc::clone(&self.server_id) };
                     self.state.send_replace(ConnectionState::Up(live.clone()));
                     let cause = self.monitor(live).await;
-                    tracing::warn!(servers = %self.context.servers, cause, "state store: connection lost");
-                    self.state.send_replace(ConnectionState::Connecting);
+                    self.report_lost_connection(&cause).await;
                 }
                 Ok(Err(error)) => self.back_off(&error.to_string()).await,
                 Err(_) => self.back_off("timeout").await,
             }
         }
+    }
+
+    /// Makes callers wait for the next connection. On a cluster they continue to use the lost one meanwhile, which
+    /// still reaches the other nodes.
+    async fn report_lost_connection(&mut self, cause: &str) {
+        if self.context.buckets.is_none() {
+            tracing::warn!(servers = %self.context.servers, cause, "state store: connection lost");
+            self.state.send_replace(ConnectionState::Connecting);
+            return;
+        }
+        if self.warned_at.is_none_or(|at| at.elapsed() > CLUSTER_WARNING_INTERVAL) {
+            tracing::warn!(servers = %self.context.servers, cause, "state store: a node of the cluster failed");
+            self.warned_at = Some(Instant::now());
+        }
+        tokio::time::sleep(RECONNECT_DELAY).await;
     }
 
     /// Reports a failed attempt to the callers, and waits for the next one.
@@ -313,13 +304,29 @@ impl ReconnectTask {
     /// the connection.
     async fn connect(&mut self) -> RedisResult<DriverConnection> {
         let mut connection = self.context.servers.connect().await?;
-        self.heartbeat(&mut connection).await?;
-        self.context.eviction_policy.refresh(&mut connection).await;
+        match &self.context.buckets {
+            None => {
+                self.heartbeat(&mut connection).await?;
+                self.context.eviction_policy.refresh(&mut connection).await;
+            }
+            Some(buckets) => {
+                // At once, because each waits for a node that does not respond.
+                let mut same = connection.clone();
+                let check = buckets.check_servers(&connection, self.context.manual_clock());
+                let (checked, ()) = tokio::join!(check, self.context.eviction_policy.refresh(&mut same));
+                checked?;
+            }
+        }
         Ok(connection)
     }
 
-    /// Runs the birth script, and stores the id of the server that ran it.
+    /// Runs the birth script, and stores the id of the server that ran it. On a cluster, does so for buckets of each
+    /// server.
     async fn heartbeat(&mut self, connection: &mut DriverConnection) -> RedisResult<()> {
+        if let Some(buckets) = &self.context.buckets {
+            let all_responded = buckets.check_servers(connection, self.context.manual_clock()).await?;
+            return if all_responded { Ok(()) } else { Err(node_timeout_error()) };
+        }
         let call = ScriptCall::new(&scripts::BIRTH).key(self.context.birth_key.clone());
         let (_, server_id): (i64, String) =
             connection.run_script(&call, &self.context.expected_server(&self.server_id)).await?;
@@ -341,7 +348,9 @@ impl ReconnectTask {
                 Ok(None) => return "closed".to_owned(),
                 Err(_) => {}
             }
-            match timeout(RESPONSE_TIMEOUT, self.heartbeat(&mut live.connection)).await {
+            // On a cluster, each node has the time of a call.
+            let limit = if self.context.buckets.is_some() { CONNECT_TIMEOUT } else { RESPONSE_TIMEOUT };
+            match timeout(limit, self.heartbeat(&mut live.connection)).await {
                 Ok(Ok(())) if self.server_id == live.server_id => {}
                 Ok(Ok(())) => return "the connection leads to another server".to_owned(),
                 Ok(Err(error)) => return error.to_string(),

@@ -9,7 +9,7 @@ use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInf
 use redis::{ErrorKind, RedisResult, from_redis_value};
 use tokio::time::timeout;
 
-use super::connection::DriverConnection;
+use super::driver_connection::DriverConnection;
 
 /// Timeout of one check.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(1_500);

@@ -1,13 +1,18 @@
-//! State store in Redis: one Lua script and one round trip per call; on a cluster, calls that store, touch or end a
-//! session take more.
+//! State store in Redis: one Lua script and one round trip per call; on a cluster, attempts take a round trip to the
+//! slot of the origin and one to that of the account, and calls that store, touch or end a session take more.
 //!
-//! All keys of rate limits, replay protection and codes have the same hash tag. They are in one slot of a cluster,
-//! where one script can access them. Sessions, tickets, captchas and the index of a user's sessions are each in the
-//! slot of their own key. Times are the caller's; the server's clock is used only for births and for key expiry.
+//! A script can access the keys of one slot of a cluster only. The keys of an account (rate limits, replay protection,
+//! codes) have the hash tag of the account's bucket, those of an origin the tag of its widest network, and quotas one
+//! tag in common. Sessions, tickets, captchas and the index of a user's sessions are each in the slot of their own key.
+//! On one server, all but these have one tag in common. Times are the caller's; the server's clock is used only for
+//! births and for key expiry.
 
+mod account_buckets;
 mod connection;
+mod driver_connection;
 mod eviction_policy;
 mod login_attempts;
+mod origins;
 mod records;
 mod redis_url;
 mod script_call;
@@ -20,17 +25,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use redis::FromRedisValue;
+use stele_core::code::CodeKey;
 use stele_core::hex;
 use stele_core::ports::{
     AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
     QuotaUse, RateLimitDecision, ServerClock, StateStore,
 };
+use stele_core::rate_limit_key::rate_limit_key;
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::{Clock, Timestamp};
 use stele_core::user::UserId;
 use stele_core::{Error, Result};
 
 use crate::OpenError;
+use account_buckets::AccountBuckets;
 use connection::RedisConnections;
 use redis_url::RedisUrl;
 use script_call::ScriptCall;
@@ -41,8 +49,6 @@ pub struct RedisStateStore {
     connections: RedisConnections,
     clock: Arc<dyn Clock>,
     prefix: String,
-    /// Whether the keys are distributed over a cluster, where one script cannot access keys in different slots.
-    is_cluster: bool,
 }
 
 impl RedisStateStore {
@@ -56,15 +62,28 @@ impl RedisStateStore {
         let to_open_error = |cause: String| OpenError::RedisUnreachable { url: url.to_string(), cause };
         let client = RedisClient::new(&url).map_err(|e| to_open_error(e.to_string()))?;
         let prefix = url.prefix.clone();
-        let connections = RedisConnections::connect(client, format!("{{{prefix}}}:birth"), Arc::clone(&clock))
+        let buckets = url.is_cluster().then(|| AccountBuckets::new(&prefix));
+        let connections = RedisConnections::connect(client, format!("{{{prefix}}}:birth"), buckets, Arc::clone(&clock))
             .await
             .map_err(to_open_error)?;
-        Ok(Arc::new(Self { connections, clock, prefix, is_cluster: url.is_cluster() }))
+        Ok(Arc::new(Self { connections, clock, prefix }))
     }
 
-    /// A key with the deployment's hash tag. One script can access all such keys, also on a cluster.
-    fn hash_tagged_key(&self, kind: &str, name: impl std::fmt::Display) -> String {
-        format!("{{{}}}:{kind}:{name}", self.prefix)
+    /// Whether the keys are distributed over a cluster, where one script cannot access keys in different slots.
+    fn is_cluster(&self) -> bool {
+        self.connections.buckets().is_some()
+    }
+
+    /// Where the keys of an account are.
+    fn account_slot(&self, account: &str) -> AccountSlot<'_> {
+        let key = rate_limit_key("account", account);
+        match self.connections.buckets() {
+            Some(buckets) => {
+                let bucket = AccountBuckets::bucket_of(&key);
+                AccountSlot { tag: buckets.tag(bucket), bucket: Some(bucket) }
+            }
+            None => AccountSlot { tag: &self.prefix, bucket: None },
+        }
     }
 
     /// A key without a hash tag, in any slot of a cluster.
@@ -100,6 +119,30 @@ impl RedisStateStore {
     }
 }
 
+/// Where the keys of an account are.
+#[derive(Clone, Copy)]
+struct AccountSlot<'a> {
+    /// The hash tag of the keys.
+    tag: &'a str,
+    /// The account's bucket, on a cluster.
+    bucket: Option<usize>,
+}
+
+impl AccountSlot<'_> {
+    /// A key of the account. One script can access all keys of the account.
+    fn key(self, kind: &str, name: &[u8]) -> String {
+        format!("{{{}}}:{kind}:{}", self.tag, hex::encode(name))
+    }
+
+    fn birth_key(self) -> String {
+        format!("{{{}}}:birth", self.tag)
+    }
+
+    fn code_key(self, key: &CodeKey) -> String {
+        self.key("code", &rate_limit_key("code", key.as_str()))
+    }
+}
+
 /// The error for an invalid record or reply. Names the kind of reply, never the value.
 fn malformed_reply_error(kind: &'static str) -> Error {
     Error::internal(format!("invalid {kind} from the state store"))
@@ -107,7 +150,12 @@ fn malformed_reply_error(kind: &'static str) -> Error {
 
 #[async_trait]
 impl StateStore for RedisStateStore {
+    /// On a cluster, the latest birth of a bucket.
     async fn created_at(&self) -> Result<Timestamp> {
+        if let Some(buckets) = self.connections.buckets() {
+            self.connections.for_current_runtime().record_births().await?;
+            return Ok(buckets.latest_birth());
+        }
         let call = ScriptCall::new(&scripts::BIRTH).key(self.birth_key());
         let (at, _): (i64, String) = self.run_script(&call).await?;
         Ok(Timestamp::from_micros(at))

@@ -23,13 +23,21 @@ pub(super) struct ExpectedServer<'a> {
 /// A script with its keys and arguments, in the order that the comment at the head of the script lists.
 pub(super) struct ScriptCall {
     pub(super) script: &'static Script,
+    /// The bucket of the account whose keys the script accesses, on a cluster.
+    pub(super) bucket: Option<usize>,
     keys: Vec<String>,
     args: Vec<Vec<u8>>,
 }
 
 impl ScriptCall {
     pub(super) fn new(script: &'static Script) -> Self {
-        Self { script, keys: Vec::new(), args: Vec::new() }
+        Self { script, bucket: None, keys: Vec::new(), args: Vec::new() }
+    }
+
+    /// Sets the bucket of the account. The script then fails with `NEWSERVER` if the bucket is not on the server that
+    /// it was last seen on.
+    pub(super) fn in_bucket(self, bucket: Option<usize>) -> Self {
+        Self { bucket, ..self }
     }
 
     pub(super) fn key(mut self, key: String) -> Self {
@@ -68,9 +76,11 @@ impl ScriptCall {
     }
 
     /// Adds rate limits that differ only in their numbers of free failures: these numbers, separated by spaces, then
-    /// window, base and cap.
+    /// window, base and cap; four absent arguments for no limits.
     pub(super) fn failure_limits(self, limits: &[FailureLimit]) -> Self {
-        let Some(FailureLimit { window, penalty, .. }) = limits.first().copied() else { return self };
+        let Some(FailureLimit { window, penalty, .. }) = limits.first().copied() else {
+            return self.absent().absent().absent().absent();
+        };
         let free: Vec<_> = limits.iter().map(|limit| limit.free_failures.to_string()).collect();
         let call = self.arg(free.join(" ")).duration(window);
         match penalty {

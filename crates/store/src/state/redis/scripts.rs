@@ -34,8 +34,11 @@ script!(
     "lua/sessions.lua",
     "lua/record_login_attempt.lua"
 );
-script!(VERIFY_CODE, "lua/budget.lua", "lua/rate_limit.lua", "lua/records.lua", "lua/verify_code.lua");
-script!(CONSUME_QUOTAS, "lua/consume_quotas.lua");
+script!(CHECK_ORIGIN, "lua/budget.lua", "lua/rate_limit.lua", "lua/check_origin.lua");
+script!(REVERT_FAILURE, "lua/budget.lua", "lua/rate_limit.lua", "lua/revert_failure.lua");
+script!(VERIFY_CODE, "lua/budget.lua", "lua/rate_limit.lua", "lua/records.lua", "lua/codes.lua", "lua/verify_code.lua");
+script!(CONSUME_QUOTAS, "lua/records.lua", "lua/consume_quotas.lua");
+script!(STORE_CODE, "lua/records.lua", "lua/store_code.lua");
 script!(STORE_SESSION, "lua/records.lua", "lua/sessions.lua", "lua/store_session.lua");
 script!(INDEX_SESSION, "lua/sessions.lua", "lua/index_session.lua");
 script!(TOUCH_SESSION, "lua/sessions.lua", "lua/touch_session.lua");

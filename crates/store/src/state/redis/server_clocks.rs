@@ -7,7 +7,7 @@ use redis::{RedisResult, from_redis_value};
 use stele_core::ports::ServerClock;
 use stele_core::time::Timestamp;
 
-use super::connection::DriverConnection;
+use super::driver_connection::DriverConnection;
 
 /// The reply to `TIME`: seconds, and microseconds of the second.
 type TimeReply = (i64, i64);

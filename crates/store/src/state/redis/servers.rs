@@ -12,7 +12,7 @@ use redis::{
 };
 use tokio::sync::Mutex;
 
-use super::connection::DriverConnection;
+use super::driver_connection::DriverConnection;
 use super::redis_url::{RedisUrl, Topology};
 
 /// Connect timeout per server. Short, because another server may be available.

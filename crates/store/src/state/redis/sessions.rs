@@ -25,12 +25,13 @@ impl RedisStateStore {
     /// Stores a session, and ends the oldest sessions of its user that exceed the session limit.
     pub(super) async fn store_session(&self, new: &NewSession, now: Timestamp) -> Result<()> {
         let call = ScriptCall::new(&scripts::STORE_SESSION).key(self.session_key(&new.key));
-        if !self.is_cluster {
+        if !self.is_cluster() {
             let call = call.key(self.session_index_key(new.session.user)).timestamp(now);
             return self.execute(records::with_new_session(call, new)).await;
         }
-        self.execute(records::with_new_session(call.timestamp(now), new)).await?;
-        let (excess, members) = self.index_session(&new.key, &new.session, new.max_per_user, now).await?;
+        let store = self.execute(records::with_new_session(call.timestamp(now), new));
+        let index = self.index_session(&new.key, &new.session, new.max_per_user, now);
+        let ((), (excess, members)) = futures_util::try_join!(store, index)?;
         if excess > 0 { self.end_excess_sessions(new, excess, members, now).await } else { Ok(()) }
     }
 
@@ -38,12 +39,12 @@ impl RedisStateStore {
     pub(super) async fn update_last_seen(&self, key: &TokenKey, session: &Session) -> Result<()> {
         let now = self.now();
         let mut call = ScriptCall::new(&scripts::TOUCH_SESSION).key(self.session_key(key));
-        if !self.is_cluster {
+        if !self.is_cluster() {
             call = call.key(self.session_index_key(session.user));
         }
         let call = records::with_index_entry(call.timestamp(now).timestamp(session.last_seen), key, session);
         let found: bool = self.run_script(&call).await?;
-        if found && self.is_cluster {
+        if found && self.is_cluster() {
             // Only extends the TTL of the index. The next login ends excess sessions.
             self.index_session(key, session, u32::MAX, now).await?;
         }
@@ -53,7 +54,7 @@ impl RedisStateStore {
     /// Ends a session. Returns whether it existed.
     pub(super) async fn delete_session(&self, key: &TokenKey, user: UserId) -> Result<bool> {
         let (session, index) = (self.session_key(key), self.session_index_key(user));
-        if !self.is_cluster {
+        if !self.is_cluster() {
             return self
                 .run_script(&ScriptCall::new(&scripts::END_SESSION).key(session).key(index).arg(key.0.as_slice()))
                 .await;
@@ -82,7 +83,7 @@ impl RedisStateStore {
     }
 
     /// Does the same as `end_excess_sessions` in `sessions.lua`, on a cluster, where each session may be on another
-    /// node.
+    /// node. A session without a record is only removed from the index: another login may be about to store it.
     async fn end_excess_sessions(
         &self,
         new: &NewSession,
@@ -100,15 +101,15 @@ impl RedisStateStore {
         });
         let expiries = try_join_all(expiries).await?;
         let now = script_call::as_micros(now);
-        let (live, mut to_end): (Vec<_>, Vec<_>) =
+        let (live, expired): (Vec<_>, Vec<_>) =
             keys.into_iter().zip(expiries).partition(|(_, expires)| expires.is_some_and(|expires| expires > now));
         let oldest = live.into_iter().filter(|(key, _)| *key != new.key);
-        to_end.extend(oldest.take(excess.saturating_sub(to_end.len())));
+        let to_end: Vec<_> = oldest.take(excess.saturating_sub(expired.len())).collect();
         let deletions = to_end
             .iter()
             .map(async |(key, _)| connection.run_command::<i64>(redis::cmd("DEL").arg(self.session_key(key))).await);
         try_join_all(deletions).await?;
-        let members: Vec<_> = to_end.iter().map(|(key, _)| key.0.as_slice()).collect();
+        let members: Vec<_> = expired.iter().chain(&to_end).map(|(key, _)| key.0.as_slice()).collect();
         connection
             .run_command::<i64>(redis::cmd("ZREM").arg(self.session_index_key(new.session.user)).arg(members))
             .await

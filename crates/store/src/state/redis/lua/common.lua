@@ -10,19 +10,19 @@ local function saturating_add(time, duration)
 end
 
 -- Milliseconds until a key is deleted whose data expires at `expires`.
-local function ttl_millis(expires, now)
+local function ttl_millis(expires, now, margin)
     local left = math.max(math.ceil((expires - now) / 1000), 0)
     -- PEXPIRE rejects a TTL whose end exceeds 63 bits of milliseconds.
-    return string.format('%.0f', math.min(left, MAX_EXACT_INTEGER / 1000) + MARGIN)
+    return string.format('%.0f', math.max(math.min(left, MAX_EXACT_INTEGER / 1000) + (margin or MARGIN), 1))
 end
 
 local function expire_at(key, expires, now)
     redis.call('PEXPIRE', key, ttl_millis(expires, now))
 end
 
--- Stores `expires` as the value of the key, which is deleted MARGIN after that time.
-local function store_until(key, expires, now)
-    redis.call('SET', key, string.format('%.0f', expires), 'PX', ttl_millis(expires, now))
+-- Stores `expires` as the value of the key, which is deleted `margin` milliseconds after that time.
+local function store_until(key, expires, now, margin)
+    redis.call('SET', key, string.format('%.0f', expires), 'PX', ttl_millis(expires, now, margin))
 end
 
 -- The last two arguments of every script: the server that the connection was made to (see `server_id`), '' before the

@@ -1,4 +1,5 @@
--- Counts one use of each quota and stores a code; neither if a quota is exceeded.
+-- Counts one use of each quota and stores a code; neither if a quota is exceeded. On a cluster without the code, which
+-- store_code.lua stores in the account's slot.
 -- KEYS 1 to n: the quotas; then the code, if there is one
 -- ARGV 1 now  2 n  3 keyed hash of the code  4 its epoch  5 its expiry  then for each quota: most uses, window
 local now, quotas, wait, exceeded, windows = tonumber(ARGV[1]), tonumber(ARGV[2]), nil, nil, {}
@@ -26,10 +27,6 @@ for n, window in ipairs(windows) do
     expire_at(KEYS[n], window.expires, now)
 end
 if #KEYS > quotas then
-    local code = KEYS[#KEYS]
-    local expires = tonumber(ARGV[5])
-    redis.call('DEL', code)
-    redis.call('HSET', code, 'tag', ARGV[3], 'epoch', ARGV[4], 'tries', 0, 'expires', ARGV[5], 'run', server_id())
-    expire_at(code, expires, now)
+    store_code(KEYS[#KEYS], ARGV[3], ARGV[4], ARGV[5], now)
 end
 return { 'done', 0, 0 }

@@ -1,4 +1,5 @@
--- The rate limit state of a login attempt.
+-- The rate limit state of a login attempt. On a cluster, the scripts that run in the account's slot get no origins:
+-- those of check_origin.lua are in another slot.
 -- KEYS 1    the account's trust in the origin
 --      2    the account's budget
 --      3    the budget of the trusted origin at the account
@@ -27,7 +28,9 @@ local function load_budget(key, limit, share_field)
         -- A share of failures in a window that has ended does not count.
         own = budget.failures > 0 and tonumber(row[4] or 0) or 0
     end
-    return { key = key, limit = limit, budget = budget, is_stored = row[1], share_field = share_field, own = own }
+    return {
+        key = key, limit = limit, budget = budget, is_stored = row[1], row = row, share_field = share_field, own = own
+    }
 end
 
 local function rate_limit_state()
@@ -54,7 +57,7 @@ end
 local function trust_origin(state)
     local trust_duration = tonumber(ARGV[10])
     if state.trusted_until < saturating_add(now, math.floor(trust_duration - trust_duration / 1000)) then
-        store_until(KEYS[1], saturating_add(now, trust_duration), now)
+        store_until(KEYS[1], saturating_add(now, trust_duration), now, MARGIN)
     end
 end
 

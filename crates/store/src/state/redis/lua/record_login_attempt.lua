@@ -9,6 +9,7 @@
 --      17   expiry of the repeat permit, '' for none
 --      18   whether the proof is known to be used, so that it needs the permit
 --      19.. the session, as `store_session` reads it, '' for none
+local PERMIT_MARGIN = 60000
 local made = tonumber(ARGV[12])
 if made or (ARGV[13] == 'right' and (ARGV[14] ~= '' or ARGV[15] ~= '')) then
     if not is_same_server() then
@@ -55,12 +56,14 @@ if code then
     redis.call('DEL', code)
 end
 if used_proof then
-    store_until(used_proof, tonumber(ARGV[14]), now)
+    -- The expiry is 70 minutes beyond freshness, which is more than clocks may differ by (docs/adr/0011).
+    store_until(used_proof, tonumber(ARGV[14]), now, 0)
 end
 if permitted_repeat then
     redis.call('DEL', permit)
 elseif permit then
-    store_until(permit, tonumber(ARGV[17]), now)
+    -- A permit that is deleted early only rejects a repetition.
+    store_until(permit, tonumber(ARGV[17]), now, PERMIT_MARGIN)
 end
 if ARGV[16] ~= '' then
     clear_own_failures(state)

@@ -5,6 +5,12 @@ local function is_code_live(key, now)
     return row[1] and tonumber(row[1]) > now and row[2] == server_id()
 end
 
+local function store_code(code, tag, epoch, expires, now)
+    redis.call('DEL', code)
+    redis.call('HSET', code, 'tag', tag, 'epoch', epoch, 'tries', 0, 'expires', expires, 'run', server_id())
+    expire_at(code, tonumber(expires), now)
+end
+
 -- Stores the fields of a record, whose names and values ARGV has from `first` on. Overwrites all fields of an existing
 -- record, which are the same.
 local function store_record(key, expires, now, first)
