@@ -9,8 +9,12 @@
 
 #![allow(dead_code, reason = "of the product's files, only what is measured is used")]
 
+#[path = "../../../crates/store/src/state/redis/account_buckets.rs"]
+mod account_buckets;
 #[path = "../../../crates/store/src/state/redis/connection.rs"]
 mod connection;
+#[path = "../../../crates/store/src/state/redis/driver_connection.rs"]
+mod driver_connection;
 #[path = "../../../crates/store/src/state/redis/eviction_policy.rs"]
 mod eviction_policy;
 #[path = "../../../crates/store/src/state/redis/records.rs"]
@@ -19,6 +23,8 @@ mod records;
 mod script_call;
 #[path = "../../../crates/store/src/state/redis/scripts.rs"]
 mod scripts;
+#[path = "../../../crates/store/src/state/redis/server_clocks.rs"]
+mod server_clocks;
 mod servers;
 
 use std::process::{Child, Command, Stdio};
@@ -195,7 +201,7 @@ async fn main() {
     let (_server, url) = start_redis();
     let client = redis::Client::open(url.as_str()).unwrap();
     let connections =
-        RedisConnections::connect(RedisClient::new(client.clone()), "{b}:birth".to_owned(), Arc::new(SystemClock))
+        RedisConnections::connect(RedisClient::new(client.clone()), "{b}:birth".to_owned(), None, Arc::new(SystemClock))
             .await
             .unwrap();
     let connection = connections.for_current_runtime();

@@ -5,7 +5,7 @@ use std::fmt;
 
 use redis::{AsyncConnectionConfig, Client, RedisResult};
 
-use crate::connection::DriverConnection;
+use crate::driver_connection::DriverConnection;
 
 /// Makes connections to one server.
 pub(super) struct RedisClient(Client);
