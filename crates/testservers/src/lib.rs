@@ -1,9 +1,10 @@
-//! Real PostgreSQL, PgBouncer and Redis servers for tests. Private servers run on free ports of loopback in temporary folders, and
-//! stop when the value is dropped or, at the latest, when the test process ends. On a shared server, each test gets a
-//! schema or key prefix that no other test uses.
+//! Real PostgreSQL, PgBouncer, HAProxy and Redis servers for tests. Private servers run on free ports of loopback in
+//! temporary folders, and stop when the value is dropped or, at the latest, when the test process ends. On a shared
+//! server, each test gets a schema or key prefix that no other test uses.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test's set-up may panic")]
 
+mod haproxy;
 mod pgbouncer;
 mod postgres;
 mod process;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use stele_core::random::{OsRandom, Random as _};
 
+pub use haproxy::Haproxy;
 pub use pgbouncer::Pgbouncer;
 pub use postgres::{Postgres, execute};
 pub use proxy::Proxy;

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use stele_testservers::{Pgbouncer, Postgres, Proxy, Redis, UnresponsiveHost};
+use stele_testservers::{Haproxy, Pgbouncer, Postgres, Proxy, Redis, UnresponsiveHost, eventually};
 
 /// Whether the server on this port answers an `SSLRequest`, which PostgreSQL does in a new process per client.
 fn answers_tls_request(port: u16) -> bool {
@@ -108,4 +108,24 @@ fn unresponsive_hosts_complete_no_handshake() {
     let address = (std::net::Ipv4Addr::LOCALHOST, dropping.port()).into();
     let error = TcpStream::connect_timeout(&address, Duration::from_millis(200)).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and HAProxy"]
+fn haproxy_uses_the_backup_once_the_server_fails_its_checks() {
+    let (server, backup) = (Postgres::start(), Postgres::start());
+    backup.execute("CREATE TABLE on_backup ()");
+    let proxy = Haproxy::start(&[
+        "option pgsql-check user stele".to_owned(),
+        "default-server inter 100ms fall 1 on-marked-down shutdown-sessions".to_owned(),
+        format!("server first 127.0.0.1:{} check", server.port()),
+        format!("server second 127.0.0.1:{} check backup", backup.port()),
+    ]);
+    let url = format!("postgres://stele@127.0.0.1:{}/postgres", proxy.port());
+    stele_testservers::execute(&url, "CREATE TABLE on_server ()");
+    server.execute("SELECT FROM on_server");
+    server.kill();
+    let reaches_backup =
+        || std::panic::catch_unwind(|| stele_testservers::execute(&url, "SELECT FROM on_backup")).is_ok();
+    assert!(eventually(reaches_backup), "{}", proxy.log());
 }
