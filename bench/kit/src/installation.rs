@@ -10,7 +10,7 @@ use serde_json::Value;
 use stele_service::Settings;
 use tempfile::TempDir;
 
-use crate::product_process::{free_address, open_append};
+use crate::product_process::{STARTUP_TIMEOUT, free_address, open_append};
 use crate::{BenchError, DialectKind, MefpApp, ProductProcess, ReleasePrograms, Result, StoreServers};
 
 /// A data folder with its settings. Processes that use it must be dropped before it.
@@ -48,6 +48,20 @@ impl Installation {
         Self::with_settings(programs, all)
     }
 
+    /// An installation on a user store and a state store with these URLs (`STELE_DATABASE_URL`, `STELE_REDIS_URL`).
+    ///
+    /// # Errors
+    /// If the folder or its stores cannot be created.
+    pub fn on_urls(
+        programs: &ReleasePrograms,
+        database_url: &str,
+        redis_url: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
+        let urls = [("STELE_DATABASE_URL", database_url), ("STELE_REDIS_URL", redis_url)];
+        Self::embedded(programs, &[settings, &urls].concat())
+    }
+
     fn with_settings(programs: &ReleasePrograms, settings: Vec<(String, String)>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("stele-bench-").tempdir()?;
         let installation = Self { programs: programs.clone(), settings, started_count: AtomicUsize::new(0), folder };
@@ -81,8 +95,9 @@ impl Installation {
         self.settings.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// A command for `program`, without the caller's `STELE_…` and `OTEL_…` variables.
-    fn command(&self, program: &str, extra: &[(&str, &str)]) -> Command {
+    /// A command for `program` with this installation's settings and `extra` ones, without the caller's `STELE_…` and
+    /// `OTEL_…` variables.
+    pub fn command(&self, program: &str, extra: &[(&str, &str)]) -> Command {
         let mut command = Command::new(self.programs.path(program));
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
@@ -163,6 +178,20 @@ impl Installation {
         instances: &[(DialectKind, SocketAddr)],
         extra: &[(&str, &str)],
     ) -> Result<ProductProcess> {
+        let gateway = self.spawn_gateway(instances, extra)?;
+        gateway.wait_until_ready(STARTUP_TIMEOUT)?;
+        Ok(gateway)
+    }
+
+    /// As [`Installation::start_gateway`], without waiting until it is ready, which needs an instance of each dialect.
+    ///
+    /// # Errors
+    /// If the program cannot be started.
+    pub fn spawn_gateway(
+        &self,
+        instances: &[(DialectKind, SocketAddr)],
+        extra: &[(&str, &str)],
+    ) -> Result<ProductProcess> {
         let upstream_urls = |dialect: DialectKind| {
             let of_dialect = instances.iter().filter(move |(other, _)| *other == dialect);
             let urls: Vec<_> = of_dialect.map(|(_, address)| format!("http://{address}")).collect();
@@ -171,17 +200,46 @@ impl Installation {
         };
         let settings = DialectKind::ALL.map(|dialect| (dialect.upstream_setting(), upstream_urls(dialect)));
         let settings: Vec<_> = settings.iter().map(|(name, urls)| (*name, urls.as_str())).collect();
-        self.start_program("gateway", &[], &[&settings, extra].concat())
+        self.spawn_program("gateway", &[], (free_address()?, free_address()?), &[&settings, extra].concat())
+    }
+
+    /// Starts an instance of a dialect's service without waiting until it is ready: on the addresses of `predecessor`,
+    /// a process that has ended, or on free ones.
+    ///
+    /// # Errors
+    /// If the program cannot be started.
+    pub fn spawn_service(
+        &self,
+        dialect: DialectKind,
+        predecessor: Option<&ProductProcess>,
+        extra: &[(&str, &str)],
+    ) -> Result<ProductProcess> {
+        let addresses = match predecessor {
+            Some(process) => (process.address(), process.admin()),
+            None => (free_address()?, free_address()?),
+        };
+        self.spawn_program(dialect.program(), &[], addresses, extra)
     }
 
     fn start_program(&self, program: &str, args: &[&str], extra: &[(&str, &str)]) -> Result<ProductProcess> {
-        let (address, admin) = (free_address()?, free_address()?);
+        let process = self.spawn_program(program, args, (free_address()?, free_address()?), extra)?;
+        process.wait_until_ready(STARTUP_TIMEOUT)?;
+        Ok(process)
+    }
+
+    fn spawn_program(
+        &self,
+        program: &str,
+        args: &[&str],
+        (address, admin): (SocketAddr, SocketAddr),
+        extra: &[(&str, &str)],
+    ) -> Result<ProductProcess> {
         let number = self.started_count.fetch_add(1, Ordering::Relaxed);
         let log = self.path(&format!("{program}-{number}.log"));
         open_append(&log)?;
         let mut command = self.command(program, extra);
         command.env("STELE_LISTEN", address.to_string()).env("STELE_ADMIN_LISTEN", admin.to_string()).args(args);
-        ProductProcess::start(&format!("{program}-{number}"), &command, (address, admin), log)
+        ProductProcess::spawn(&format!("{program}-{number}"), &command, (address, admin), log)
     }
 
     /// The number of codes sent to recipients that begin with `prefix`, which has no plus sign.

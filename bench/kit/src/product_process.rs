@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::{BenchError, Result};
 
 /// The longest that a program may take until it is ready.
-const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Starts the program, prints its process id, and sends it the signal that is read from standard input, or TERM when
 /// standard input closes because the parent process ended.
@@ -44,8 +44,8 @@ pub struct Usage {
 }
 
 impl ProductProcess {
-    /// Starts `command`, which listens on `address` and on the `admin` address, and waits until it is ready.
-    pub(crate) fn start(
+    /// Starts `command`, which listens on `address` and on the `admin` address, without waiting until it is ready.
+    pub(crate) fn spawn(
         name: &str,
         command: &Command,
         (address, admin): (SocketAddr, SocketAddr),
@@ -68,14 +68,28 @@ impl ProductProcess {
             BufReader::new(pipe).read_line(&mut id)?;
         }
         let id = id.trim().parse().map_err(|_| BenchError::new(format!("{name} cannot be started")))?;
-        let process = Self { name: name.to_owned(), supervisor: Some(supervisor), process_id: id, address, admin, log };
-        process.wait_until_ready()?;
-        Ok(process)
+        Ok(Self { name: name.to_owned(), supervisor: Some(supervisor), process_id: id, address, admin, log })
     }
 
-    fn wait_until_ready(&self) -> Result<()> {
-        let deadline = Instant::now() + STARTUP_TIMEOUT;
-        while self.readiness_status() != Some(200) {
+    /// Waits until the program is ready, for at most `timeout`.
+    ///
+    /// # Errors
+    /// If it exits or does not become ready; the message contains its log.
+    pub fn wait_until_ready(&self, timeout: Duration) -> Result<()> {
+        self.wait_for_success("/readyz", timeout)
+    }
+
+    /// Waits until the program responds, for at most `timeout`: a gateway does so before its upstreams are ready.
+    ///
+    /// # Errors
+    /// As [`ProductProcess::wait_until_ready`].
+    pub fn wait_until_alive(&self, timeout: Duration) -> Result<()> {
+        self.wait_for_success("/healthz", timeout)
+    }
+
+    fn wait_for_success(&self, path: &str, timeout: Duration) -> Result<()> {
+        let deadline = Instant::now() + timeout;
+        while self.get(path).is_none_or(|(status, _)| status != 200) {
             if !self.is_running() || Instant::now() > deadline {
                 return Err(BenchError::new(format!("{} does not become ready: {}", self.name, self.read_log())));
             }
@@ -84,14 +98,20 @@ impl ProductProcess {
         Ok(())
     }
 
-    /// The HTTP status of `/readyz`.
-    fn readiness_status(&self) -> Option<u16> {
+    /// The HTTP status and the body of `/readyz`; `None` if there is no response within 5 s.
+    pub fn readiness(&self) -> Option<(u16, String)> {
+        self.get("/readyz")
+    }
+
+    fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(self.address).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
         let mut output = String::new();
         stream.read_to_string(&mut output).ok()?;
-        output.get(9..12)?.parse().ok()
+        let body = output.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        Some((output.get(9..12)?.parse().ok()?, body.trim().to_owned()))
     }
 
     /// The name given at the start.
