@@ -21,9 +21,13 @@ mod newer_schema;
 #[cfg(test)]
 mod opening;
 #[cfg(test)]
+mod postgres_connections;
+#[cfg(test)]
 mod postgres_faults;
 #[cfg(test)]
 mod postgres_tls;
+#[cfg(test)]
+mod postgres_unknown_commits;
 #[cfg(test)]
 mod rate_limit;
 #[cfg(test)]

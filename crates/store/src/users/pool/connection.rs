@@ -25,7 +25,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Interval of the cancel requests for a connection that was given up: each cancels one of its pipelined statements.
-const CANCEL_INTERVAL: Duration = Duration::from_millis(250);
+const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Timeout of sending a cancel request, which needs a connection of its own.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,6 +40,9 @@ const SERVER_LIMITS: &str = "SET statement_timeout = '8s'; SET idle_in_transacti
 
 /// Ends a running statement within a second after its client has disconnected.
 const CLIENT_CHECK: &str = "SET client_connection_check_interval = '1s'";
+
+/// How long a server that runs again takes to notice that its client has disconnected: [`CLIENT_CHECK`].
+const ABORT_DELAY: Duration = Duration::from_millis(1_500);
 
 /// The function of PostgreSQL that warns when a commit no longer waits for a synchronous standby.
 const SYNC_REPLICATION_ROUTINE: &str = "SyncRepWaitForLSN";
@@ -253,8 +256,10 @@ where
         };
         let Self { connection, state, _slot, .. } = self;
         drop((connection, state));
-        if matches!(end, Some(End::ClosedByClient)) {
-            sleep(EXIT_DELAY).await;
+        match end {
+            Some(End::ClosedByServer) => {}
+            Some(End::ClosedByClient) => sleep(EXIT_DELAY).await,
+            None => sleep(ABORT_DELAY).await,
         }
     }
 
