@@ -317,7 +317,7 @@ impl UserStore for SqlStore {
 
     async fn mark_proof_used(&self, proof: &UsedProof) -> Result<bool> {
         let (key, expires) = (proof.key, proof.expires.as_micros());
-        let added = query!(self.db, Write, |conn| {
+        let added = change!(self.db, "mark_proof_used", |conn| {
             let row = (used_proofs::key.eq(key.as_slice()), used_proofs::expires.eq(expires));
             diesel::insert_into(used_proofs::table).values(row).on_conflict_do_nothing().execute(conn).await
         });
@@ -326,7 +326,7 @@ impl UserStore for SqlStore {
 
     async fn unmark_proof_used(&self, proof: &UsedProof) -> Result<()> {
         let key = proof.key;
-        let deleted = query!(self.db, Write, |conn| {
+        let deleted = change!(self.db, "unmark_proof_used", |conn| {
             diesel::delete(used_proofs::table.find(key.as_slice())).execute(conn).await
         });
         deleted.map(drop).map_err(map_database_error)

@@ -4,7 +4,7 @@ use std::fmt;
 
 use stele_core::{Error, Result};
 
-use super::call::{UnknownCause, UnknownOutcome};
+use super::call::{CallError, UnknownCause, UnknownOutcome};
 
 /// A change that was found: its row's number, and what the server says about the commit.
 pub(in crate::users) type FoundChange = (i64, bool, bool);
@@ -18,6 +18,16 @@ pub(in crate::users) const IS_UNREPLICATED: &str =
 /// a synchronous standby. A crash resets the server's statistics.
 pub(in crate::users) const IS_UP_LONG: &str = "pg_postmaster_start_time() < now() - interval '15 seconds' \
      AND (SELECT coalesce(stats_reset, '-infinity') FROM pg_stat_bgwriter) < now() - interval '15 seconds'";
+
+impl CallError {
+    /// Logs an unknown outcome of `operation`, which cannot be looked up.
+    pub(in crate::users) fn log_unknown(self, operation: &'static str) -> Self {
+        if let Self::OutcomeUnknown(UnknownOutcome { cause, .. }) = &self {
+            tracing::warn!(operation, %cause, "commit outcome unknown: the change may be applied");
+        }
+        self
+    }
+}
 
 impl UnknownOutcome {
     /// Whether a lookup can settle the outcome.

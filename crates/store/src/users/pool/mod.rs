@@ -213,6 +213,20 @@ macro_rules! change {
             }
         }
     };
+    // Without a marker.
+    ($db:expr, $operation:literal, |$conn:ident| $body:expr) => {
+        match &*$db {
+            $crate::users::pool::BackendConnections::Postgres(postgres) => {
+                let outcome = $crate::users::pool::query!(
+                    @call postgres.pool, $crate::users::pool::POSTGRES_TIMEOUTS, |$conn| $body
+                );
+                outcome.map_err(|error| error.log_unknown($operation))?
+            }
+            $crate::users::pool::BackendConnections::Sqlite(sqlite) => {
+                $crate::users::pool::query!(@sqlite sqlite, Write, |$conn| $body)
+            }
+        }
+    };
     (@settle $postgres:ident, $outcome:ident, $operation:literal, $subject:expr, $found:expr,
      |$number:pat_param| $applied:expr) => {
         match $outcome {
