@@ -11,6 +11,8 @@
 
 #[path = "../../../crates/store/src/state/redis/account_buckets.rs"]
 mod account_buckets;
+#[path = "../../../crates/store/src/state/redis/cluster_nodes.rs"]
+mod cluster_nodes;
 #[path = "../../../crates/store/src/state/redis/connection.rs"]
 mod connection;
 #[path = "../../../crates/store/src/state/redis/driver_connection.rs"]

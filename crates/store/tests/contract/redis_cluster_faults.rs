@@ -141,6 +141,7 @@ async fn a_failover_of_one_master_accepts_no_proof_again_and_leaves_the_others_a
     let others = logins.iter().filter(|(node, _)| **node != 0).flat_map(|(_, logins)| logins.clone());
     let others = others.map(|login| Login { origin: origin.clone(), has_session: false, ..login }).collect();
     let load = tokio::spawn(log_in_until(Arc::clone(&stop), Arc::clone(&state), others, failed_at));
+    let killed = Instant::now();
     let promoted = tokio::task::block_in_place(|| cluster.fail_over(0));
     let promoted_at = failed_at.saturating_add(secs(2));
     for login in logins.values().flatten() {
@@ -149,6 +150,7 @@ async fn a_failover_of_one_master_accepts_no_proof_again_and_leaves_the_others_a
         let expected = if is_affected { AttemptOutcome::ProofStale } else { AttemptOutcome::ProofReplayed };
         assert_eq!(outcome, expected, "account {}", login.account);
     }
+    println!("the accounts of the failed master were available again {:?} after it was killed", killed.elapsed());
     stop.store(true, Ordering::SeqCst);
     let (count, failed, slowest) = load.await.unwrap();
     println!("{count} logins at the other masters during the failover, {failed} failed, slowest {slowest:?}");
@@ -266,22 +268,19 @@ async fn a_reshard_under_load_loses_no_login_and_accepts_no_proof_again() {
          slowest {slowest:?}",
         accepted.len()
     );
-    // The driver stops for up to 1.5 s if it is redirected again while it reads the slots (ADR 48).
-    assert!(unavailable <= 16, "{unavailable} unavailable");
+    assert_eq!(unavailable, 0);
     // A login in the second of its bucket's new birth is stale, once for each instance.
     assert!(stale < 100 && accepted.len() > 500, "{stale} stale, {} accepted", accepted.len());
     let now = SystemClock.now();
     let check = async |login: &Login| {
-        let again = present_when_available(login, &states[1], now).await;
+        let again = login.present(&states[1], now).await.unwrap();
         assert!(matches!(again, AttemptOutcome::ProofReplayed | AttemptOutcome::ProofStale), "{again:?}");
     };
     for logins in accepted.chunks(100) {
         join_all(logins.iter().map(check)).await;
     }
-    // A new store, whose driver knows the slots.
-    let state = open().await;
     for login in &accepted {
-        assert!(state.find_session(&TokenKey(login.key()), now).await.unwrap().is_some(), "a login was lost");
+        assert!(states[0].find_session(&TokenKey(login.key()), now).await.unwrap().is_some(), "a login was lost");
     }
 }
 

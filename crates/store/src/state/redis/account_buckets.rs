@@ -24,7 +24,7 @@ use super::scripts;
 const BUCKETS: usize = 1_024;
 
 /// Number of hash slots of a cluster.
-const SLOTS: usize = 16_384;
+pub(super) const SLOTS: usize = 16_384;
 
 /// Births that are recorded at once.
 const CONCURRENT_BIRTHS: usize = 128;
@@ -185,7 +185,7 @@ fn balanced_tags(prefix: &str) -> Vec<String> {
 
 /// The hash slot of a key without a hash tag, or of a hash tag: CRC-16/XMODEM modulo the number of slots (Redis Cluster
 /// specification, "Key distribution model").
-fn hash_slot(key: &[u8]) -> u16 {
+pub(super) fn hash_slot(key: &[u8]) -> u16 {
     let crc = key.iter().fold(0u16, |crc, byte| {
         (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| (crc << 1) ^ if crc & 0x8000 == 0 { 0 } else { 0x1021 })
     });

@@ -7,6 +7,7 @@ use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
 use stele_core::Error;
 
+use super::cluster_nodes::ClusterNodes;
 use super::script_call::{ExpectedServer, ScriptCall};
 
 /// Pause before a call on a cluster is repeated whose slot is being moved to another node.
@@ -17,15 +18,20 @@ const MIGRATION_RETRY_DELAY: Duration = Duration::from_millis(5);
 pub(super) enum DriverConnection {
     /// To one server.
     SingleServer(MultiplexedConnection),
-    /// To all nodes of a cluster.
-    Cluster(ClusterConnection),
+    /// To the nodes of a cluster.
+    Cluster {
+        /// For commands to all masters.
+        all_masters: ClusterConnection,
+        /// For commands that concern keys.
+        nodes: ClusterNodes,
+    },
 }
 
 impl DriverConnection {
     pub(super) async fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
         match self {
             Self::SingleServer(connection) => command.query_async(connection).await,
-            Self::Cluster(connection) => command.query_async(connection).await,
+            Self::Cluster { nodes, .. } => nodes.query(command).await,
         }
     }
 

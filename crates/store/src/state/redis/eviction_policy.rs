@@ -84,7 +84,7 @@ async fn read_policies(connection: &mut DriverConnection) -> RedisResult<Vec<(St
         DriverConnection::SingleServer(connection) => {
             HashMap::from([(String::new(), command.query_async(connection).await?)])
         }
-        DriverConnection::Cluster(cluster) => {
+        DriverConnection::Cluster { all_masters: cluster, .. } => {
             let nodes = (MultipleNodeRoutingInfo::AllMasters, Some(ResponsePolicy::Special));
             let reply = cluster.route_command(command, RoutingInfo::MultiNode(nodes)).await?;
             let replies: HashMap<String, String> = from_redis_value(reply)?;

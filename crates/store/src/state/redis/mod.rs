@@ -2,12 +2,13 @@
 //! slot of the origin and one to that of the account, and calls that store, touch or end a session take more.
 //!
 //! A script can access the keys of one slot of a cluster only. The keys of an account (rate limits, replay protection,
-//! codes) have the hash tag of the account's bucket, those of an origin the tag of its widest network, and quotas one
-//! tag in common. Sessions, tickets, captchas and the index of a user's sessions are each in the slot of their own key.
-//! On one server, all but these have one tag in common. Times are the caller's; the server's clock is used only for
-//! births and for key expiry.
+//! codes, the index of the user's sessions) have the hash tag of the account's bucket, those of an origin the tag of
+//! its widest network, and quotas one tag in common. Sessions, tickets and captchas are each in the slot of their own
+//! key. On one server, all but these and the index have one tag in common. Times are the caller's; the server's clock
+//! is used only for births and for key expiry.
 
 mod account_buckets;
+mod cluster_nodes;
 mod connection;
 mod driver_connection;
 mod eviction_policy;

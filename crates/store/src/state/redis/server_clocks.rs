@@ -19,7 +19,7 @@ pub(super) async fn read_server_clocks(connection: &mut DriverConnection) -> Red
         DriverConnection::SingleServer(connection) => {
             HashMap::from([(String::new(), command.query_async(connection).await?)])
         }
-        DriverConnection::Cluster(cluster) => {
+        DriverConnection::Cluster { all_masters: cluster, .. } => {
             let masters = (MultipleNodeRoutingInfo::AllMasters, Some(ResponsePolicy::Special));
             from_redis_value(cluster.route_command(command, RoutingInfo::MultiNode(masters)).await?)?
         }

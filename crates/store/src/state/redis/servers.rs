@@ -12,20 +12,25 @@ use redis::{
 };
 use tokio::sync::Mutex;
 
+use super::cluster_nodes::ClusterNodes;
 use super::driver_connection::DriverConnection;
 use super::redis_url::{RedisUrl, Topology};
 
 /// Connect timeout per server. Short, because another server may be available.
 const SERVER_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Maximum number of retries of one command on a cluster: `MOVED` and `ASK` redirections, reconnects, and retries after
-/// a pause.
+/// Maximum number of retries of a command to all masters of a cluster, which is read only: reconnects, and retries
+/// after a pause. See `cluster_nodes.rs` for other commands.
 const MAX_CLUSTER_RETRIES: u32 = 3;
 
 enum TopologyClient {
     SingleServer(Client),
     Sentinel(Mutex<SentinelClient>),
-    Cluster(ClusterClient),
+    Cluster {
+        client: ClusterClient,
+        /// A server of the URL, with login and TLS.
+        server: Box<ConnectionInfo>,
+    },
 }
 
 /// Client that connects to the servers of a URL.
@@ -59,11 +64,12 @@ impl RedisClient {
                 TopologyClient::Sentinel(Mutex::new(client))
             }
             Topology::Cluster => {
-                let builder =
-                    ClusterClientBuilder::new(connection_infos(url, &redis_login)?).tcp_settings(tcp_settings());
+                let servers = connection_infos(url, &redis_login)?;
+                let server = Box::new(servers[0].clone());
+                let builder = ClusterClientBuilder::new(servers).tcp_settings(tcp_settings());
                 let builder =
                     builder.connection_timeout(SERVER_CONNECT_TIMEOUT).retries(MAX_CLUSTER_RETRIES).max_retry_wait(100);
-                TopologyClient::Cluster(builder.build()?)
+                TopologyClient::Cluster { client: builder.build()?, server }
             }
         };
         Ok(Self { client, display_url: url.to_string() })
@@ -82,7 +88,11 @@ impl RedisClient {
             TopologyClient::Sentinel(client) => {
                 DriverConnection::SingleServer(client.lock().await.get_async_connection_with_config(&config).await?)
             }
-            TopologyClient::Cluster(client) => DriverConnection::Cluster(client.get_async_connection().await?),
+            TopologyClient::Cluster { client, server } => {
+                let mut all_masters = client.get_async_connection().await?;
+                let nodes = ClusterNodes::connect(ConnectionInfo::clone(server), config, &mut all_masters).await?;
+                DriverConnection::Cluster { all_masters, nodes }
+            }
         })
     }
 }

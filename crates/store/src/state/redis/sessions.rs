@@ -4,6 +4,7 @@
 //! at least one round trip for each. See `docs/adr/0032-index-each-users-sessions.md`.
 
 use futures_util::future::try_join_all;
+use stele_core::ports::LoginAttempt;
 use stele_core::session::{NewSession, Session, TokenKey};
 use stele_core::time::Timestamp;
 use stele_core::user::UserId;
@@ -17,8 +18,13 @@ impl RedisStateStore {
         self.untagged_key("session", hex::encode(&key.0))
     }
 
-    /// The key of the index of a user's sessions.
+    /// The key of the index of a user's sessions. On a cluster it is on the master of the user's account, so that a
+    /// login needs no further master.
     pub(super) fn session_index_key(&self, user: UserId) -> String {
+        if self.is_cluster() {
+            let account = LoginAttempt::account_key(Some(user), "");
+            return self.account_slot(&account).key("sessions", user.as_bytes());
+        }
         self.untagged_key("sessions", hex::encode(user.as_bytes()))
     }
 
