@@ -108,6 +108,12 @@ impl Lab {
         tokio::spawn(async move { users.change_credential(alice, 0, next_epoch, &credential("second")).await })
     }
 
+    async fn set_synchronous_standby(&self, names: &str) {
+        self.server.execute(&format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'"));
+        self.server.execute("SELECT pg_reload_conf()");
+        self.wait_until(&format!("SELECT current_setting('synchronous_standby_names') = '{names}'")).await;
+    }
+
     /// Locks the user's row against changes until the transaction ends.
     async fn lock_row(&self) -> Client {
         let lock_holder = connect(&self.server.default_database_url()).await;
@@ -242,9 +248,7 @@ async fn a_change_that_waits_too_long_for_a_lock_is_never_applied() {
 #[ignore = "needs PostgreSQL and Redis"]
 async fn a_change_that_no_standby_confirmed_is_not_answered_as_success() {
     let lab = Lab::start().await;
-    lab.server.execute("ALTER SYSTEM SET synchronous_standby_names = 'nosuch'");
-    lab.server.execute("SELECT pg_reload_conf()");
-    lab.wait_until("SELECT current_setting('synchronous_standby_names') = 'nosuch'").await;
+    lab.set_synchronous_standby("nosuch").await;
     let started = Instant::now();
     let error = lab.change_credential(7).await.unwrap().unwrap_err();
     assert!(started.elapsed() < secs(2), "{:?}", started.elapsed());
@@ -253,9 +257,7 @@ async fn a_change_that_no_standby_confirmed_is_not_answered_as_success() {
     lab.wait_until("SELECT epoch = 7 FROM users WHERE name = 'alice'").await;
     let causes = lab.unknown_commits("change_credential");
     assert!(causes.len() == 1 && causes[0].contains("standby"), "{causes:?}");
-    lab.server.execute("ALTER SYSTEM RESET synchronous_standby_names");
-    lab.server.execute("SELECT pg_reload_conf()");
-    lab.wait_until("SELECT current_setting('synchronous_standby_names') = ''").await;
+    lab.set_synchronous_standby("").await;
     assert!(lab.users.change_credential(lab.alice.id, 7, 8, &credential("third")).await.unwrap());
 }
 
@@ -280,4 +282,26 @@ async fn a_commit_whose_server_is_killed_before_the_answer_is_logged() {
         }
     };
     assert_eq!(account.epoch, 7, "the change was committed before the server was killed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn a_change_is_confirmed_again_when_the_standby_returns() {
+    let lab = Lab::start().await;
+    let standby = lab.server.start_standby();
+    lab.set_synchronous_standby("*").await;
+    lab.wait_until("SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')").await;
+    assert!(lab.users.change_credential(lab.alice.id, 0, 6, &credential("second")).await.unwrap());
+    standby.pause();
+    let error = lab.users.change_credential(lab.alice.id, 6, 7, &credential("third")).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    let causes = lab.unknown_commits("change_credential");
+    assert!(causes.len() == 1 && causes[0].contains("standby"), "{causes:?}");
+    standby.resume();
+    let started = Instant::now();
+    let mut epoch = 7;
+    while !matches!(lab.users.change_credential(lab.alice.id, epoch, 8, &credential("fourth")).await, Ok(true)) {
+        assert!(started.elapsed() < secs(5));
+        epoch = lab.epoch().await;
+    }
 }

@@ -64,3 +64,48 @@ impl UnknownOutcome {
         Err(Error::unavailable(format!("{operation}: {cause}; whether the change was made is unknown")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn settle(cause: UnknownCause, found: Result<Option<FoundChange>>) -> Result<i64> {
+        let unknown = UnknownOutcome { cause, lookup_deadline: Instant::now() };
+        unknown.settle(found, "change_credential", &"user")
+    }
+
+    fn connection_lost() -> UnknownCause {
+        UnknownCause::ConnectionLost("closed".to_owned())
+    }
+
+    fn connection_ended() -> UnknownCause {
+        UnknownCause::ConnectionEnded("terminated by an administrator".to_owned())
+    }
+
+    #[test]
+    fn a_visible_change_is_applied_if_no_standby_is_waited_for() {
+        for cause in [connection_lost(), connection_ended(), UnknownCause::NoAnswer] {
+            assert_eq!(settle(cause, Ok(Some((5, true, false)))).unwrap(), 5);
+        }
+    }
+
+    #[test]
+    fn with_a_standby_a_visible_change_is_applied_only_if_its_wait_was_not_canceled() {
+        assert_eq!(settle(connection_lost(), Ok(Some((5, false, true)))).unwrap(), 5);
+        settle(connection_lost(), Ok(Some((5, false, false)))).unwrap_err();
+        for cause in [connection_ended(), UnknownCause::NoAnswer] {
+            settle(cause, Ok(Some((5, false, true)))).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn an_outcome_that_was_not_found_stays_unknown() {
+        for cause in [connection_lost(), connection_ended(), UnknownCause::NoAnswer, UnknownCause::NotReplicated] {
+            let error = settle(cause, Ok(None)).unwrap_err();
+            assert!(matches!(&error, Error::Unavailable(cause) if cause.to_string().contains("unknown")), "{error}");
+        }
+        settle(connection_lost(), Err(Error::unavailable("no connection"))).unwrap_err();
+    }
+}
