@@ -163,6 +163,40 @@ async fn a_failover_of_one_master_accepts_no_proof_again_and_leaves_the_others_a
     assert!(!logins[&promoted].is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn a_master_that_hangs_delays_only_its_own_accounts() {
+    let cluster = RedisCluster::start(3, 0);
+    cluster.set_config("cluster-require-full-coverage", "no");
+    let state = redis_state(&cluster.url(), BIRTH).await;
+    let logins = log_in_everywhere(&cluster, &state, 1, NOW).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let origin = origin_of_another_master(&cluster, &state, 0).await;
+    let others = logins.iter().filter(|(node, _)| **node != 0).flat_map(|(_, logins)| logins.clone());
+    let others = others.map(|login| Login { origin: origin.clone(), has_session: false, ..login }).collect();
+    let load = tokio::spawn(log_in_until(Arc::clone(&stop), Arc::clone(&state), others, NOW));
+
+    cluster.master(0).pause();
+    let affected = logins[&0].iter().map(async |login| {
+        let login = Login { number: 2, origin: origin.clone(), has_session: false, ..login.clone() };
+        let started = Instant::now();
+        assert!(matches!(login.present(&state, NOW).await, Err(Error::Unavailable(_))));
+        started.elapsed()
+    });
+    let slowest = join_all(affected).await.into_iter().max().unwrap();
+    // The time of one call: the origin's master responds.
+    assert!(slowest < secs(2), "{slowest:?}");
+    stop.store(true, Ordering::SeqCst);
+    let (count, failed, slowest) = load.await.unwrap();
+    assert!(count > 100 && failed == 0, "{failed} of {count} failed");
+    assert!(slowest < secs(1), "{slowest:?}");
+
+    cluster.master(0).resume();
+    for login in logins.values().flatten() {
+        assert_eq!(present_when_available(login, &state, NOW).await, AttemptOutcome::ProofReplayed);
+    }
+}
+
 /// An address whose counters are not on the master of this number.
 async fn origin_of_another_master(cluster: &RedisCluster, state: &RedisStateStore, master: usize) -> Origin {
     for n in 0.. {
