@@ -258,12 +258,11 @@ async fn dropped_calls_are_canceled_and_take_no_further_connections() {
         call.abort();
     }
     // Each dropped read of a shared connection is answered before the next one; the others are canceled.
-    let canceled = "DO $$ BEGIN FOR n IN 1..100 LOOP PERFORM pg_stat_clear_snapshot(); \
-                    EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'INSERT%'); \
-                    PERFORM pg_sleep(0.05); END LOOP; \
-                    ASSERT NOT EXISTS (SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'INSERT%'); \
-                    END $$";
-    server.execute(canceled);
+    let is_inserting = "EXISTS (SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'INSERT%')";
+    server.execute(&format!(
+        "DO $$ BEGIN FOR n IN 1..100 LOOP PERFORM pg_stat_clear_snapshot(); EXIT WHEN NOT {is_inserting}; \
+         PERFORM pg_sleep(0.05); END LOOP; ASSERT NOT {is_inserting}; END $$"
+    ));
     drop(lock);
     assert_recovers(&users).await;
     watch.assert_within(2, Database::DEFAULT_CONNECTIONS);

@@ -21,8 +21,8 @@ pub(in crate::users) struct QueryTimeouts {
     pub(in crate::users) call: Duration,
 }
 
-/// Timeouts of most queries, which end within 1.5 s in all ([`CANCEL_GRACE`]): a login fails within two seconds when the
-/// server is unreachable.
+/// Timeouts of most queries, which end within 1.5 s in all ([`CANCEL_GRACE`]): a login fails within two seconds when
+/// the server is unreachable.
 pub(in crate::users) const POSTGRES_TIMEOUTS: QueryTimeouts =
     QueryTimeouts { connection: Duration::from_millis(1_250), call: Duration::from_millis(1_250) };
 

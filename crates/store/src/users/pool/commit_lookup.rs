@@ -14,8 +14,8 @@ pub(in crate::users) type FoundChange = (i64, bool, bool);
 pub(in crate::users) const IS_UNREPLICATED: &str =
     "coalesce(current_setting('synchronous_standby_names', true), '') = ''";
 
-/// Whether the server has run without a crash for longer than a call takes: a restart makes visible what was waiting for
-/// a synchronous standby. A crash resets the server's statistics.
+/// Whether the server has run without a crash for longer than a call takes: a restart makes visible what was waiting
+/// for a synchronous standby. A crash resets the server's statistics.
 pub(in crate::users) const IS_UP_LONG: &str = "pg_postmaster_start_time() < now() - interval '15 seconds' \
      AND (SELECT coalesce(stats_reset, '-infinity') FROM pg_stat_bgwriter) < now() - interval '15 seconds'";
 

@@ -70,8 +70,8 @@ pub(super) fn prepare_connections(
 
 /// Runs a query body, an expression of type `QueryResult<_>`, on a connection of the configured backend. `$access` is
 /// [`Access`](crate::sqlite::thread::Access); `$timeouts` is a `QueryTimeouts`. On SQLite the body may run more than
-/// once, with earlier runs rolled back, and must own the values it uses. A call to PostgreSQL without an outcome returns
-/// from the calling function.
+/// once, with earlier runs rolled back, and must own the values it uses. A call to PostgreSQL without an outcome
+/// returns from the calling function.
 macro_rules! query {
     ($db:expr, $access:ident, |$conn:ident| $body:expr) => {
         $crate::users::pool::query!($db, $access, $crate::users::pool::POSTGRES_TIMEOUTS, |$conn| $body)
@@ -175,9 +175,10 @@ macro_rules! transaction {
     };
 }
 
-/// Runs a change like [`query`] (`Statement`) or [`transaction`] (`Transaction`), and when its commit is unknown looks for its marker: a
-/// value that only this change writes. `$found`, a query for [`FoundChange`], finds it; `$number` is then the row's
-/// number, and `$applied` what the body would have returned. `$operation` and `$subject` are for the log.
+/// Runs a change like [`query`] (`Statement`) or [`transaction`] (`Transaction`), and when its commit is unknown looks
+/// for its marker: a value that only this change writes. `$found`, a query for [`FoundChange`], finds it; `$number` is
+/// then the row's number, and `$applied` what the body would have returned. `$operation` and `$subject` are for the
+/// log.
 macro_rules! change {
     ($db:expr, $operation:literal, $subject:expr, Statement, |$conn:ident| $body:expr,
      $found:expr, |$number:pat_param| $applied:expr) => {
