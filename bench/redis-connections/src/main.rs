@@ -202,10 +202,14 @@ fn median(mut values: Vec<f64>) -> f64 {
 async fn main() {
     let (_server, url) = start_redis();
     let client = redis::Client::open(url.as_str()).unwrap();
-    let connections =
-        RedisConnections::connect(RedisClient::new(client.clone()), "{b}:birth".to_owned(), None, Arc::new(SystemClock))
-            .await
-            .unwrap();
+    let connections = RedisConnections::connect(
+        RedisClient::new(client.clone()),
+        "{b}:birth".to_owned(),
+        None,
+        Arc::new(SystemClock),
+    )
+    .await
+    .unwrap();
     let connection = connections.for_current_runtime();
     // Set an old creation time of the state store, so that no proof is stale. The first calls also load the scripts.
     let mut setup_connection = client.get_multiplexed_async_connection().await.unwrap();

@@ -110,7 +110,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "upgrade",
-        description: "a newer version has migrated the schema; instances of this version restart",
+        description: "a newer version has migrated the schema; every instance of this version is rolled",
         run: instances::schema_is_newer,
     },
     Scenario {
