@@ -38,11 +38,18 @@ impl Pgbouncer {
         pooler.launch().then_some(pooler)
     }
 
+    /// Starts the pooler again on the same port, after it was stopped or has ended.
+    pub fn restart(&self) {
+        assert!(self.launch(), "pgbouncer does not restart: {}", self.log());
+    }
+
     /// Starts the process; returns whether the pooler accepts connections.
     fn launch(&self) -> bool {
         let mut process = self.process_guard();
+        let count_starts = |log: &str| log.matches("process up").count();
+        let earlier_starts = count_starts(&process.log());
         process.start(&require_program(), &["config".to_owned()]);
-        let is_up = || process.log().contains("process up");
+        let is_up = || count_starts(&process.log()) > earlier_starts;
         eventually(|| is_up() || process.port_was_taken()) && !process.port_was_taken() && is_up()
     }
 

@@ -96,6 +96,8 @@ fn pgbouncer_serves_the_databases_of_its_server() {
     assert!(answers_tls_request(pooler.port()), "{}", pooler.log());
     pooler.stop();
     assert!(!answers_tls_request(pooler.port()));
+    pooler.restart();
+    assert!(answers_tls_request(pooler.port()), "{}", pooler.log());
 }
 
 #[test]
