@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 stele_service::settings! {
     /// The stores.
     pub const SETTINGS = "STELE_";
-    /// user store: `postgres://USER:PASSWORD@HOST/NAME`, `sslmode` and `sslrootcert` as in libpq
+    /// user store: `postgres://USER:PASSWORD@HOST[,HOST…]/NAME`, `sslmode` and `sslrootcert` as in libpq
     pub DATABASE_URL: Option<Zeroizing<String>> =
         optional("SQLite: users.db in the data folder").value_format("a URL").secret();
     /// the most PostgreSQL connections of one service instance at each server, for everything: one writes the audit log,

@@ -57,6 +57,12 @@ pub enum OpenError {
         /// The error of the driver.
         cause: String,
     },
+    /// A connection pooler gives consecutive transactions of a client different sessions.
+    #[error(
+        "{0} is behind a connection pooler in transaction or statement mode, which loses prepared statements and \
+         settings: set pool_mode=session for this database in pgbouncer, or connect to PostgreSQL directly"
+    )]
+    SharedSessions(DatabaseUrl),
     /// `STELE_REDIS_URL` is not a supported Redis URL.
     #[error(
         "not a supported Redis URL ({0}): use redis://[USER:PASSWORD@]HOST[:PORT][/DB], \

@@ -43,13 +43,14 @@ impl UnresponsiveHost {
 
     /// A host that drops connection requests: no connection is established (a "SYN black hole").
     pub fn dropping_packets() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let listen = async {
+        let listen = async || {
             let socket = tokio::net::TcpSocket::new_v4().unwrap();
             socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
             socket.listen(1).unwrap().into_std().unwrap()
         };
-        let listener = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(listen)).join().unwrap());
+        // On a thread of its own, because the caller may be in a runtime.
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let listener = std::thread::scope(|scope| scope.spawn(|| runtime().block_on(listen())).join().unwrap());
         let address = listener.local_addr().unwrap();
         // The kernel drops requests while the queue of connections that the server has not accepted is full.
         let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();

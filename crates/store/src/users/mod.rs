@@ -26,6 +26,7 @@ use pool::{
     ADMIN_CONNECT_TIMEOUT, AuditLogConnections, BackendConnections, PostgresConnection, PostgresConnections,
     prepare_connections,
 };
+use postgres::CheckedConnectError;
 use user_store::SqlStore;
 
 /// The users' database. All its stores share the same connections.
@@ -161,12 +162,15 @@ impl Database {
             .map_err(|e| unreachable_error(&self.url, e))
     }
 
-    /// Connects in a slot of the pool, without the pool's statement timeout: migrations may take long.
+    /// Connects in a slot of the pool, without the pool's statement timeout: migrations may take long. Rejects a
+    /// connection pooler that shares sessions between clients.
     async fn connect_for_migration(&self, postgres: &PostgresConnections) -> Result<PostgresConnection, OpenError> {
-        tokio::time::timeout(ADMIN_CONNECT_TIMEOUT, postgres.pool.connect_without_limits())
-            .await
-            .map_err(|e| unreachable_error(&self.url, e))?
-            .map_err(|e| unreachable_error(&self.url, e))
+        let connected = tokio::time::timeout(ADMIN_CONNECT_TIMEOUT, postgres.pool.connect_checked()).await;
+        let no_answer = || format!("no answer within {} s", ADMIN_CONNECT_TIMEOUT.as_secs());
+        connected.unwrap_or_else(|_| Err(CheckedConnectError::Unreachable(no_answer()))).map_err(|e| match e {
+            CheckedConnectError::SharedSessions => OpenError::SharedSessions(self.url.clone()),
+            CheckedConnectError::Unreachable(cause) => unreachable_error(&self.url, cause),
+        })
     }
 }
 

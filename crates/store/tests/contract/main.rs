@@ -25,6 +25,8 @@ mod postgres_connections;
 #[cfg(test)]
 mod postgres_faults;
 #[cfg(test)]
+mod postgres_hosts;
+#[cfg(test)]
 mod postgres_tls;
 #[cfg(test)]
 mod postgres_unknown_commits;

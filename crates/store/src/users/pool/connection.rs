@@ -8,24 +8,23 @@ use std::time::Duration;
 
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tokio_postgres::tls::TlsStream;
-use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection, Socket};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio_postgres::AsyncMessage;
 
 use super::slots::ConnectionSlot;
-use crate::users::postgres::with_sources;
-use crate::users::tls::PostgresTlsConnector;
+use crate::users::postgres::{Canceler, RawConnection, ServerConnection, with_sources};
 
 /// How long a connection that was given up holds its slot if the server does not answer. A server that runs has ended
 /// the statement by then (`statement_timeout`, 8 s).
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection attempt holds its slot, whether or not its caller still waits.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
-
 /// Interval of the cancel requests for a connection that was given up: each cancels one of its pipelined statements.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long after the end of its client a connection is closed without a cancel request: it only has to free its
+/// prepared statements, unless a statement runs.
+const CLOSE_DELAY: Duration = Duration::from_millis(20);
 
 /// Timeout of sending a cancel request, which needs a connection of its own.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -49,7 +48,7 @@ const SYNC_REPLICATION_ROUTINE: &str = "SyncRepWaitForLSN";
 
 /// A connection. When it is dropped, its running statement is canceled.
 pub(in crate::users) struct PostgresConnection {
-    // Dropped before `control`, whose end tells the driver that no statement follows.
+    // Dropped before `control`, whose end means to the driver that no statement follows.
     client: AsyncPgConnection,
     control: ConnectionControl,
     checks_clients: ChecksClients,
@@ -87,23 +86,12 @@ struct DriverState {
 
 impl PostgresConnection {
     /// Starts the driver of a new connection, on this runtime.
-    fn start<S>(
-        (client, connection): (Client, Connection<Socket, S>),
-        tls: PostgresTlsConnector,
-        slot: ConnectionSlot,
-    ) -> impl Future<Output = ConnectionResult<Self>>
-    where
-        S: TlsStream + Unpin + Send + 'static,
-    {
+    pub(in crate::users) fn start(raw: RawConnection) -> impl Future<Output = ConnectionResult<Self>> {
+        let RawConnection { client, connection, canceler, slot } = raw;
         let (cancel_requests, receiver) = mpsc::unbounded_channel();
         let state = Arc::new(DriverState::default());
         let checks_clients = ChecksClients::by_version(connection.parameter("server_version"));
-        let driver = Driver {
-            canceler: Canceler { token: client.cancel_token(), tls },
-            state: EndGuard(Arc::clone(&state)),
-            _slot: slot,
-            connection,
-        };
+        let driver = Driver { connection, canceler, state: EndGuard(Arc::clone(&state)), _slot: slot };
         tokio::spawn(driver.run(receiver));
         async move {
             let client = AsyncPgConnection::try_from(client).await?;
@@ -175,30 +163,6 @@ impl ConnectionControl {
     }
 }
 
-/// Runs a connection attempt in a task of its own, which holds the slot even when the caller has stopped waiting: the
-/// server may have accepted the connection. A connection without a caller is closed.
-pub(in crate::users) async fn connect_in_slot<S>(
-    slot: ConnectionSlot,
-    tls: PostgresTlsConnector,
-    attempt: impl Future<Output = Result<(Client, Connection<Socket, S>), tokio_postgres::Error>> + Send + 'static,
-) -> ConnectionResult<PostgresConnection>
-where
-    S: TlsStream + Unpin + Send + 'static,
-{
-    let (sender, receiver) = oneshot::channel();
-    tokio::spawn(async move {
-        let connected = timeout(ATTEMPT_TIMEOUT, async {
-            let connected = attempt.await.map_err(|e| ConnectionError::BadConnection(with_sources(&e)))?;
-            PostgresConnection::start(connected, tls, slot).await
-        });
-        let connected = connected.await.unwrap_or_else(|e| Err(ConnectionError::BadConnection(e.to_string())));
-        drop(sender.send(connected));
-    });
-    receiver
-        .await
-        .unwrap_or_else(|_| Err(ConnectionError::BadConnection("the connection attempt was ended".to_owned())))
-}
-
 /// Sets `has_ended` when the driver ends, also with its runtime.
 struct EndGuard(Arc<DriverState>);
 
@@ -208,26 +172,18 @@ impl Drop for EndGuard {
     }
 }
 
-/// Sends cancel requests (PostgreSQL's `CancelRequest`).
-#[derive(Clone)]
-struct Canceler {
-    token: CancelToken,
-    tls: PostgresTlsConnector,
-}
-
-impl Canceler {
-    async fn cancel(self) {
-        // Without an effect the statement ends by its own limit, and the next request is sent after an interval.
-        let cancel = timeout(CANCEL_TIMEOUT, self.token.cancel_query(self.tls)).await;
-        if let Some(cause) = cancel.map_or_else(|e| Some(e.to_string()), |sent| sent.err().map(|e| with_sources(&e))) {
-            tracing::debug!(cause, "a statement could not be canceled");
-        }
+/// Sends a cancel request (PostgreSQL's `CancelRequest`).
+async fn cancel(canceler: Canceler) {
+    // Without an effect the statement ends by its own limit, and the next request is sent after an interval.
+    let sent = timeout(CANCEL_TIMEOUT, canceler.cancel()).await;
+    if let Err(cause) = sent.unwrap_or_else(|e| Err(e.to_string())) {
+        tracing::debug!(cause, "a statement could not be canceled");
     }
 }
 
-struct Driver<S> {
+struct Driver {
     // Dropped before the slot.
-    connection: Connection<Socket, S>,
+    connection: ServerConnection,
     canceler: Canceler,
     state: EndGuard,
     _slot: ConnectionSlot,
@@ -239,17 +195,14 @@ enum End {
     ClosedByClient,
 }
 
-impl<S> Driver<S>
-where
-    S: TlsStream + Unpin + Send + 'static,
-{
+impl Driver {
     async fn run(mut self, mut cancel_requests: mpsc::UnboundedReceiver<()>) {
         let end = loop {
             tokio::select! {
                 biased;
                 end = self.drive() => break Some(end),
                 request = cancel_requests.recv() => match request {
-                    Some(()) => drop(tokio::spawn(self.canceler.clone().cancel())),
+                    Some(()) => drop(tokio::spawn(cancel(self.canceler.clone()))),
                     None => break timeout(RELEASE_TIMEOUT, self.close()).await.ok(),
                 }
             }
@@ -287,11 +240,12 @@ where
     async fn close(&mut self) -> End {
         let canceler = self.canceler.clone();
         let cancel_repeatedly = async move {
-            let mut ticks = interval(CANCEL_INTERVAL);
+            let mut ticks = interval_at(Instant::now() + CLOSE_DELAY, CANCEL_INTERVAL);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                canceler.clone().cancel().await;
+                // In a task of its own, because it must not be dropped: PgBouncer 1.18 then ends a new client instead.
+                let _ = tokio::spawn(cancel(canceler.clone())).await;
             }
         };
         tokio::select! {

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 pub(super) use self::call::{Call, CallError, POSTGRES_TIMEOUTS, SLOW_QUERY_TIMEOUTS};
 pub(super) use self::commit_lookup::{FoundChange, IS_UNREPLICATED, IS_UP_LONG};
-pub(super) use self::connection::{PostgresConnection, connect_in_slot};
+pub(super) use self::connection::PostgresConnection;
 pub(super) use self::connection_limits::ConnectionLimits;
 pub(super) use self::postgres_pool::ConnectionPool;
-pub(super) use self::slots::ConnectionSlots;
+pub(super) use self::slots::{ConnectionSlot, ConnectionSlots};
 pub(super) use self::sqlite::{RunOnSqlite, SqliteConnections, resolve_now};
 use super::postgres::PostgresServer;
 use super::shared_connections::SharedConnections;

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::connection::{ConnectionControl, PostgresConnection};
 use super::slots::ConnectionSlots;
-use crate::users::postgres::PostgresServer;
+use crate::users::postgres::{CheckedConnectError, PostgresServer};
 
 /// A pool. Idle connections are kept, and replaced when the server has closed them.
 pub(in crate::users) struct ConnectionPool {
@@ -49,8 +49,13 @@ impl ConnectionPool {
     }
 
     /// Connects in a slot of the pool, without the limits of its other connections: for migrations, which may take long.
-    pub(in crate::users) async fn connect_without_limits(&self) -> ConnectionResult<PostgresConnection> {
-        self.server.connect(&self.slots).await
+    /// Checks that no connection pooler shares sessions between clients.
+    pub(in crate::users) async fn connect_checked(
+        &self,
+    ) -> std::result::Result<PostgresConnection, CheckedConnectError> {
+        let raw = self.server.connect_checked(&self.slots).await?;
+        let connected = PostgresConnection::start(raw).await;
+        connected.map_err(|e| CheckedConnectError::Unreachable(e.to_string()))
     }
 
     async fn connect_with_limits(&self) -> ConnectionResult<PostgresConnection> {

@@ -1,21 +1,33 @@
 //! PostgreSQL connection settings from a URL, with libpq's TLS modes (`sslmode`).
 
+mod cancel;
+mod connection;
+mod host_selection;
+mod hosts;
+mod session_check;
 mod tls_parameters;
 
-use diesel::ConnectionResult;
+use std::sync::Arc;
+
+use diesel::{ConnectionError, ConnectionResult};
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
+pub(super) use self::cancel::Canceler;
+pub(super) use self::connection::{RawConnection, ServerConnection};
+use self::host_selection::HostSelection;
+use self::hosts::Hosts;
+pub(super) use self::session_check::CheckedConnectError;
 use self::tls_parameters::split_tls_parameters;
-use super::pool::{ConnectionSlots, PostgresConnection, connect_in_slot};
+use super::pool::{ConnectionSlots, PostgresConnection};
 use super::tls::PostgresTlsConnector;
 use crate::OpenError;
 
-/// A server's address, login and TLS settings.
+/// The servers of a URL, with login and TLS settings. Clones share what is known of the hosts.
 #[derive(Clone)]
 pub(super) struct PostgresServer {
-    config: Config,
-    tls: PostgresTlsConnector,
+    hosts: Arc<Hosts>,
+    selection: Arc<HostSelection>,
 }
 
 impl PostgresServer {
@@ -32,6 +44,10 @@ impl PostgresServer {
     /// - `verify-full`: as `verify-ca`, and the certificate must name the host
     ///
     /// `disable` and `prefer` are rejected with an `sslrootcert`, which they would ignore.
+    ///
+    /// If there are several hosts, or several addresses of one, `target_session_attrs` is `read-write` unless the URL has
+    /// another, and each attempt to connect to one has half a second, or `connect_timeout` if that is shorter. See
+    /// [`host_selection`].
     pub(super) fn parse(url: &str) -> Result<Self, OpenError> {
         let (url, tls_parameters) = split_tls_parameters(url)?;
         let verification = tls_parameters.certificate_verification()?;
@@ -42,14 +58,32 @@ impl PostgresServer {
             "prefer" => SslMode::Prefer,
             _ => SslMode::Require,
         });
-        Ok(Self { config, tls: PostgresTlsConnector::new(verification)? })
+        let required = url.contains("target_session_attrs=").then(|| config.get_target_session_attrs());
+        let hosts = Hosts::new(&config, required, PostgresTlsConnector::new(verification)?)?;
+        Ok(Self { hosts: Arc::new(hosts), selection: Arc::default() })
     }
 
     /// Connects, in one of `slots`. The caller sets the timeout.
     pub(super) async fn connect(&self, slots: &ConnectionSlots) -> ConnectionResult<PostgresConnection> {
-        let slot = slots.acquire(0).await?;
-        let (config, tls) = (self.config.clone(), self.tls.clone());
-        connect_in_slot(slot, self.tls.clone(), async move { config.connect(tls).await }).await
+        let connection = self.connect_raw(slots).await.map_err(ConnectionError::BadConnection)?;
+        PostgresConnection::start(connection).await
+    }
+
+    /// Connects to the only host, or to the selected one of several, in one of `slots`. The caller sets the timeout.
+    ///
+    /// # Errors
+    /// One line; of several hosts, each with why it is not used.
+    async fn connect_raw(&self, slots: &ConnectionSlots) -> Result<RawConnection, String> {
+        if self.selection.selected().is_none()
+            && let Some(endpoint) = self.hosts.only_endpoint().await?
+        {
+            let connected = async {
+                let slot = self.hosts.acquire_slot(endpoint, slots).await?;
+                self.hosts.connect_to_only(endpoint, slot).await
+            };
+            return connected.await.map(|connected| connected.connection).map_err(|e| e.to_string());
+        }
+        self.selection.connect(&self.hosts, slots).await
     }
 }
 
