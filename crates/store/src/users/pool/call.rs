@@ -104,10 +104,7 @@ impl Call {
     }
 
     /// Checks a connection out of `pool`.
-    pub(in crate::users) async fn checkout<'pool>(
-        &self,
-        pool: &'pool ConnectionPool,
-    ) -> Result<PooledConnection<'pool>, CallError> {
+    pub(in crate::users) async fn checkout(&self, pool: &ConnectionPool) -> Result<PooledConnection, CallError> {
         let limit = self.timeouts.connection.min(self.timeouts.call);
         let checked_out = timeout(limit, pool.checkout()).await.unwrap_or_else(|elapsed| {
             pool.close_idle();
@@ -137,7 +134,7 @@ impl Call {
     /// is known.
     pub(in crate::users) async fn finish<T>(
         &self,
-        mut pooled: PooledConnection<'_>,
+        mut pooled: PooledConnection,
         answer: Answer<T>,
     ) -> Result<QueryResult<T>, CallError> {
         let Answer { outcome, has_timed_out } = answer;
@@ -164,7 +161,7 @@ impl Call {
     }
 
     /// After an error: the server has rolled back what it reports on a connection that it continues.
-    async fn check_connection(&self, pooled: &mut PooledConnection<'_>, error: &DbError) -> Result<(), CallError> {
+    async fn check_connection(&self, pooled: &mut PooledConnection, error: &DbError) -> Result<(), CallError> {
         let connection = pooled.get().map_err(CallError::Failed)?;
         if timeout(LOOKUP_TIMEOUT, connection.answers()).await.unwrap_or(false) {
             return Ok(());

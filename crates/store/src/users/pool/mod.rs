@@ -53,11 +53,14 @@ pub(super) fn prepare_connections(
     total: usize,
 ) -> Result<(BackendConnections, AuditLogConnections), OpenError> {
     Ok(match url {
-        DatabaseUrl::Postgres(url) => {
-            let (server, limits) = (PostgresServer::parse(url)?, ConnectionLimits::divide(total));
-            let pool = ConnectionPool::new(server.clone(), limits.pooled);
-            let shared = SharedConnections::new(server.clone(), limits.shared);
-            let audit_log = ConnectionPool::new(server, ConnectionLimits::AUDIT_LOG);
+        DatabaseUrl::Postgres(address) => {
+            let (server, limits) = (PostgresServer::parse(address)?, ConnectionLimits::divide(total));
+            let new_pool = |size| {
+                ConnectionPool::new(server.clone(), size)
+                    .map_err(|e| OpenError::Unreachable { target: url.clone(), cause: e.to_string() })
+            };
+            let (pool, audit_log) = (new_pool(limits.pooled)?, new_pool(ConnectionLimits::AUDIT_LOG)?);
+            let shared = SharedConnections::new(server, limits.shared);
             let connections = BackendConnections::Postgres(Box::new(PostgresConnections { pool, shared }));
             (connections, AuditLogConnections::Postgres(Box::new(audit_log)))
         }

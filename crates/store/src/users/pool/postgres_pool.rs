@@ -1,51 +1,60 @@
 //! Pool of PostgreSQL connections, each used by one call at a time.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use diesel::ConnectionResult;
+use deadpool::managed::{BuildError, Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
+use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::AsyncPgConnection;
 use stele_core::{Error, Result};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::connection::{ConnectionControl, PostgresConnection};
 use super::slots::ConnectionSlots;
 use crate::users::postgres::{CheckedConnectError, PostgresServer};
 
 /// A pool. Idle connections are kept, and replaced when the server has closed them.
-pub(in crate::users) struct ConnectionPool {
+pub(in crate::users) struct ConnectionPool(Pool<ConnectionManager>);
+
+/// Makes the connections of a pool. A connection that the pool has given up holds its slot until the server has let go
+/// of it, so that the pool's size also bounds the connections at the server.
+struct ConnectionManager {
     server: PostgresServer,
     slots: ConnectionSlots,
-    calls: Semaphore,
-    idle: Mutex<VecDeque<PostgresConnection>>,
+}
+
+impl Manager for ConnectionManager {
+    type Type = PostgresConnection;
+    type Error = ConnectionError;
+
+    async fn create(&self) -> ConnectionResult<PostgresConnection> {
+        let connection = self.server.connect(&self.slots).await?;
+        connection.set_server_limits().await?;
+        Ok(connection)
+    }
+
+    async fn recycle(&self, connection: &mut PostgresConnection, _: &Metrics) -> RecycleResult<ConnectionError> {
+        if connection.is_usable() { Ok(()) } else { Err(RecycleError::message("the connection has ended")) }
+    }
 }
 
 impl ConnectionPool {
     /// A pool of at most `size` connections at each host, for as many calls at a time.
-    pub(super) fn new(server: PostgresServer, size: usize) -> Self {
-        let (slots, calls) = (ConnectionSlots::new(size), Semaphore::new(size));
-        Self { server, slots, calls, idle: Mutex::default() }
+    ///
+    /// # Errors
+    /// None in practice: the pool is given no timeouts, which need a runtime.
+    pub(super) fn new(server: PostgresServer, size: usize) -> std::result::Result<Self, BuildError> {
+        let manager = ConnectionManager { server, slots: ConnectionSlots::new(size) };
+        Pool::builder(manager).max_size(size).build().map(Self)
     }
 
     /// Checks out the connection that was idle the longest, or a new one. The caller sets the timeout.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if it cannot connect.
-    pub(super) async fn checkout(&self) -> Result<PooledConnection<'_>> {
-        let permit = self.calls.acquire().await.map_err(Error::unavailable)?;
-        while let Some(mut connection) = self.pop_idle() {
-            if connection.is_usable() {
-                return Ok(PooledConnection { connection: Some(connection), pool: self, _permit: permit });
-            }
-        }
-        let connection = self.connect_with_limits().await.map_err(Error::unavailable)?;
-        Ok(PooledConnection { connection: Some(connection), pool: self, _permit: permit })
+    pub(super) async fn checkout(&self) -> Result<PooledConnection> {
+        self.0.get().await.map(|object| PooledConnection(Some(object))).map_err(Error::unavailable)
     }
 
     /// Closes the idle connections, which lead to the same unreachable server, or to its former address.
     pub(super) fn close_idle(&self) {
-        let idle = std::mem::take(&mut *self.lock());
-        drop(idle);
+        self.0.retain(|_, _| false);
     }
 
     /// Connects in a slot of the pool, without the limits of its other connections: for migrations, which may take long.
@@ -53,38 +62,21 @@ impl ConnectionPool {
     pub(in crate::users) async fn connect_checked(
         &self,
     ) -> std::result::Result<PostgresConnection, CheckedConnectError> {
-        let raw = self.server.connect_checked(&self.slots).await?;
+        let ConnectionManager { server, slots } = self.0.manager();
+        let raw = server.connect_checked(slots).await?;
         let connected = PostgresConnection::start(raw).await;
         connected.map_err(|e| CheckedConnectError::Unreachable(e.to_string()))
-    }
-
-    async fn connect_with_limits(&self) -> ConnectionResult<PostgresConnection> {
-        let connection = self.server.connect(&self.slots).await?;
-        connection.set_server_limits().await?;
-        Ok(connection)
-    }
-
-    fn pop_idle(&self) -> Option<PostgresConnection> {
-        self.lock().pop_front()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<PostgresConnection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A connection that one call uses. If it is dropped without [`release`](Self::release), because the call was dropped
 /// or timed out, the connection is closed and its statement canceled: it may be inside a statement or a transaction,
 /// whose locks it would hold while idle in the pool.
-pub(in crate::users) struct PooledConnection<'pool> {
-    connection: Option<PostgresConnection>,
-    pool: &'pool ConnectionPool,
-    _permit: SemaphorePermit<'pool>,
-}
+pub(in crate::users) struct PooledConnection(Option<Object<ConnectionManager>>);
 
-impl PooledConnection<'_> {
+impl PooledConnection {
     pub(super) fn get(&mut self) -> Result<&mut PostgresConnection> {
-        self.connection.as_mut().ok_or_else(|| Error::internal("the connection was released"))
+        self.0.as_deref_mut().ok_or_else(|| Error::internal("the connection was released"))
     }
 
     pub(in crate::users) fn parts(&mut self) -> Result<(&mut AsyncPgConnection, &ConnectionControl)> {
@@ -93,8 +85,14 @@ impl PooledConnection<'_> {
 
     /// Returns the connection to the pool after a completed query body.
     pub(super) fn release(mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.pool.lock().push_back(connection);
+        drop(self.0.take());
+    }
+}
+
+impl Drop for PooledConnection {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop(Object::take(object));
         }
     }
 }
