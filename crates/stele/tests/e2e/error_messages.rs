@@ -283,12 +283,16 @@ fn unreadable_and_newer_databases_are_rejected() {
                 "{command:?}: {outcome:?}"
             );
         }
-        // A database with the schema of a newer version.
+        // A database with the schema of a newer version, which this program cannot use.
         let installation = initialized_installation();
         installation.run(&["user", "list"]).assert_success();
+        let declaration = match file {
+            "users.db" => "UPDATE facts SET value = 9998 WHERE name = 'oldest_program'",
+            _ => "UPDATE meta SET value = 9998 WHERE key = 'oldest_program'",
+        };
         execute_sql(
             &installation.data().join(file),
-            "INSERT INTO __diesel_schema_migrations (version) VALUES ('99991231235959')",
+            &format!("INSERT INTO __diesel_schema_migrations (version) VALUES ('9998'); {declaration}"),
         );
         for command in commands {
             let outcome = installation.run(command);

@@ -9,7 +9,7 @@ use stele::services;
 use crate::support::{Installation, eventually};
 
 /// Name, minimum and maximum of each number.
-const NUMBER_RANGES: [(&str, &str, &str); 18] = [
+const NUMBER_RANGES: [(&str, &str, &str); 19] = [
     ("STELE_PASSWORD_MIN", "1", "128"),
     ("STELE_LIMIT_ACCOUNT", "0", "4294967295"),
     ("STELE_LIMIT_ADDRESS", "0", "4294967295"),
@@ -27,6 +27,7 @@ const NUMBER_RANGES: [(&str, &str, &str); 18] = [
     ("STELE_HASH_QUEUE", "1", "1000000"),
     ("STELE_BODY_LIMIT", "1", "16777216"),
     ("STELE_MAX_CONNECTIONS", "1", "1000000"),
+    ("STELE_DATABASE_CONNECTIONS", "3", "1000"),
     // At the maximum, each of the six servers has this many threads.
     ("STELE_WORKERS", "1", "512"),
 ];
