@@ -197,6 +197,26 @@ async fn a_master_that_hangs_delays_only_its_own_accounts() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn an_instance_starts_while_a_master_hangs() {
+    // The first and the last slots: those of the first and of the last bucket.
+    for hanging in [0, 2] {
+        let cluster = RedisCluster::start(3, 0);
+        cluster.set_config("cluster-require-full-coverage", "no");
+        cluster.master(hanging).pause();
+        let started = Instant::now();
+        let state = redis_state(&cluster.url(), BIRTH).await;
+        println!("started in {:?} while the master {hanging} hangs", started.elapsed());
+        let births = |node: usize| cluster.master(node).key_ttls(":birth").len();
+        // All but those of buckets that are checked together with one of the master that hangs.
+        assert!((0..3).filter(|node| *node != hanging).all(|node| births(node) > 320));
+        cluster.master(hanging).resume();
+        assert!(eventually(|| births(hanging) >= 341), "{}", births(hanging));
+        log_in_everywhere(&cluster, &state, 1, NOW).await;
+    }
+}
+
 /// An address whose counters are not on the master of this number.
 async fn origin_of_another_master(cluster: &RedisCluster, state: &RedisStateStore, master: usize) -> Origin {
     for n in 0.. {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::future::join_all;
 use redis::RedisResult;
 use stele_core::rate_limit_key::RateLimitKey;
 use stele_core::time::Timestamp;
@@ -26,8 +26,8 @@ const BUCKETS: usize = 1_024;
 /// Number of hash slots of a cluster.
 pub(super) const SLOTS: usize = 16_384;
 
-/// Births that are recorded at once.
-const CONCURRENT_BIRTHS: usize = 128;
+/// Buckets whose server is unknown are checked in groups of this many neighbours.
+const UNSEEN_GROUP: usize = 16;
 
 /// The buckets of a deployment's accounts.
 pub(super) struct AccountBuckets(Vec<Bucket>);
@@ -95,8 +95,9 @@ impl AccountBuckets {
         connection.run_script(call, &ExpectedServer { server_id: &expected, manual_clock }).await
     }
 
-    /// Checks one bucket of each server that buckets were last seen on, and records the births of all buckets if a
-    /// server was emptied or replaced. Returns whether all servers responded.
+    /// Checks one bucket of each server that buckets were last seen on, and records the births of the server's other
+    /// buckets if it was emptied or replaced. A server that hangs does not delay the others. Returns whether all servers
+    /// responded.
     ///
     /// # Errors
     /// The last error, if no server responded.
@@ -105,21 +106,24 @@ impl AccountBuckets {
         connection: &DriverConnection,
         manual_clock: Option<Timestamp>,
     ) -> RedisResult<bool> {
-        // The buckets that were never seen, whose server was down at the start, count as one server.
-        let mut probes = BTreeMap::new();
+        let mut groups = BTreeMap::<_, Vec<usize>>::new();
         for (number, bucket) in self.0.iter().enumerate() {
-            probes.entry(Arc::clone(&bucket.birth().server_id)).or_insert(number);
+            let server_id = Arc::clone(&bucket.birth().server_id);
+            // The server of a bucket that was never seen is unknown: neighbours are likely to be on one.
+            let unseen_group = if server_id.is_empty() { number / UNSEEN_GROUP } else { 0 };
+            groups.entry((server_id, unseen_group)).or_default().push(number);
         }
-        let check = async |(server_id, bucket): (Arc<str>, usize)| {
-            let before = self.0[bucket].birth().at;
-            self.record_birth(&mut connection.clone(), bucket, &server_id, manual_clock).await?;
-            let birth = self.0[bucket].birth();
-            RedisResult::Ok(birth.server_id != server_id || birth.at != before)
+        let check = async |((server_id, _), buckets): ((Arc<str>, usize), Vec<usize>)| {
+            let first = &self.0[buckets[0]];
+            let before = first.birth().at;
+            self.record_birth(&mut connection.clone(), buckets[0], &server_id, manual_clock).await?;
+            let BucketBirth { server_id: seen_on, at } = first.birth().clone();
+            if seen_on != server_id || at != before {
+                self.record_births_of(buckets, connection, manual_clock).await;
+            }
+            RedisResult::Ok(())
         };
-        let results: Vec<_> = futures_util::future::join_all(probes.into_iter().map(check)).await;
-        if results.iter().any(|result| matches!(result, Ok(true))) {
-            self.record_births(connection, manual_clock).await;
-        }
+        let results = join_all(groups.into_iter().map(check)).await;
         let count = results.len();
         let failures: Vec<_> = results.into_iter().filter_map(Result::err).collect();
         if failures.len() == count {
@@ -129,14 +133,25 @@ impl AccountBuckets {
         }
     }
 
-    /// Records the births of all buckets that have none on their server, or were last seen on another. A failure is
-    /// ignored: the script of an attempt records the birth of its bucket.
+    /// Records the births of all buckets, as [`Self::record_births_of`].
     pub(super) async fn record_births(&self, connection: &DriverConnection, manual_clock: Option<Timestamp>) {
+        self.record_births_of((0..BUCKETS).collect(), connection, manual_clock).await;
+    }
+
+    /// Records the births of buckets that have none on their server, or were last seen on another. All at once, so that
+    /// those on a server that hangs time out together. A failure is ignored: the script of an attempt records the birth
+    /// of its bucket.
+    async fn record_births_of(
+        &self,
+        buckets: Vec<usize>,
+        connection: &DriverConnection,
+        manual_clock: Option<Timestamp>,
+    ) {
         let record = async |bucket: usize| {
             let expected = Arc::clone(&self.0[bucket].birth().server_id);
             let _ = self.record_birth(&mut connection.clone(), bucket, &expected, manual_clock).await;
         };
-        stream::iter((0..BUCKETS).map(record)).buffer_unordered(CONCURRENT_BIRTHS).collect::<()>().await;
+        join_all(buckets.into_iter().map(record)).await;
     }
 
     /// Records the birth of a bucket if there is none, or if the bucket was last seen on `expected` and is on another
