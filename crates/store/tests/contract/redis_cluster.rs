@@ -9,7 +9,7 @@ use stele_core::ports::{
     StateStore,
 };
 use stele_store::RedisStateStore;
-use stele_testservers as servers;
+use stele_testservers::{self as servers, RedisCluster};
 
 use crate::support::*;
 
@@ -109,4 +109,21 @@ async fn parallel_guesses_at_codes_do_not_exceed_a_limit() {
     let results = guess_all(right).await;
     assert_eq!(count(&results, CodeVerificationResult::Valid(0)), 1, "{results:?}");
     assert_eq!(count(&results, CodeVerificationResult::Invalid), 1, "{results:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn a_redirection_without_a_host_leads_to_the_same_host() {
+    let cluster = RedisCluster::start(3, 0);
+    cluster.set_config("cluster-preferred-endpoint-type", "unknown-endpoint");
+    let state = redis_state(&cluster.url(), BIRTH).await;
+    let attempt = attempt_at(1, Origin::from_address([203, 0, 113, 4].into()));
+    assert_eq!(state.record_login_attempt(&attempt, &ProofResult::Invalid).await.unwrap(), AttemptOutcome::Recorded);
+    let (node, counter) = (0..3)
+        .find_map(|node| Some((node, cluster.master(node).key_ttls(":account:").pop()?.0)))
+        .expect("the failure was counted");
+    let slot = cluster.slot(&counter);
+    tokio::task::block_in_place(|| cluster.move_slots(slot..slot + 1, (node + 1) % 3));
+    assert_eq!(state.record_login_attempt(&attempt, &ProofResult::Invalid).await.unwrap(), AttemptOutcome::Recorded);
+    assert_eq!(cluster.master((node + 1) % 3).key_ttls(":account:")[0].0, counter);
 }

@@ -80,7 +80,7 @@ impl ClusterNodes {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let redirected_to = error.redirect_node().and_then(|(address, _)| parse_address(address));
+            let redirected_to = error.redirect_node().and_then(|(address, _)| parse_address(address, &node));
             let Some(target) = redirected_to.filter(|_| redirections < MAX_REDIRECTIONS) else {
                 if error.is_io_error() || error.is_unrecoverable_error() {
                     self.forget_connection(&node);
@@ -140,9 +140,9 @@ async fn ask<T: FromRedisValue>(connection: &mut MultiplexedConnection, command:
 fn parse_slot_range(range: &[Value], template: &ConnectionInfo) -> Option<(usize, usize, NodeAddress)> {
     let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = range else { return None };
     let [host, Value::Int(port), ..] = master.as_slice() else { return None };
-    // A node that does not know its own address leaves the host empty: it is that of the URL then.
+    // An unknown host is that of the URL.
     let host: Option<String> = from_redis_value(host.clone()).ok()?;
-    let host = host.filter(|host| !host.is_empty() && host != "?").or_else(|| match template.addr() {
+    let host = host.filter(|host| is_known_host(host)).or_else(|| match template.addr() {
         ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => Some(host.clone()),
         _ => None,
     });
@@ -150,10 +150,17 @@ fn parse_slot_range(range: &[Value], template: &ConnectionInfo) -> Option<(usize
     Some((usize::try_from(*first).ok()?, usize::try_from(*last).ok()?, address))
 }
 
-/// Parses the address in a redirection: `HOST:PORT`.
-fn parse_address(text: &str) -> Option<NodeAddress> {
+/// Parses the address in a redirection by `node`: `HOST:PORT`. The host is that of `node` if it is empty or unknown
+/// (`cluster-preferred-endpoint-type`).
+fn parse_address(text: &str, node: &NodeAddress) -> Option<NodeAddress> {
     let (host, port) = text.rsplit_once(':')?;
-    (!host.is_empty()).then_some(Arc::new((host.to_owned(), port.parse().ok()?)))
+    let host = if is_known_host(host) { host } else { &node.0 };
+    Some(Arc::new((host.to_owned(), port.parse().ok()?)))
+}
+
+/// Whether a host that a node sent is an address: a node that does not know its own leaves it empty, or sends `?`.
+fn is_known_host(host: &str) -> bool {
+    !host.is_empty() && host != "?"
 }
 
 /// The slot of a command's first key.
