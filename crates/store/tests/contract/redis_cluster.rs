@@ -127,3 +127,30 @@ async fn a_redirection_without_a_host_leads_to_the_same_host() {
     assert_eq!(state.record_login_attempt(&attempt, &ProofResult::Invalid).await.unwrap(), AttemptOutcome::Recorded);
     assert_eq!(cluster.master((node + 1) % 3).key_ttls(":account:")[0].0, counter);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn a_user_with_the_documented_rights_logs_in_and_finds_a_session_that_is_being_moved() {
+    let cluster = RedisCluster::start(3, 0);
+    for node in cluster.nodes() {
+        let rights =
+            "~stele* ~{stele* +@read +@write +@scripting +@connection +info +time +cluster|info +cluster|slots";
+        let reply = node.command(&format!("ACL SETUSER stele on >hunter2 {rights}"));
+        assert!(reply.contains("OK"), "{reply}");
+    }
+    let state = redis_state(&cluster.url().replace("://", "://stele:hunter2@"), BIRTH).await;
+    assert_eq!(StateStore::misconfiguration(&*state), None);
+    let attempt = LoginAttempt { proof_made_at: Some(NOW), ..attempt_at(1, Origin::from_app("app")) };
+    let recorded = state.record_login_attempt(&attempt, &accepted_and_trusted()).await.unwrap();
+    assert_eq!(recorded, AttemptOutcome::Recorded);
+    let new = new_session(1, session(NOW.saturating_add(secs(600))));
+    state.open_session(&new).await.unwrap();
+    let (node, slot) = (0..3)
+        .find_map(|node| Some((node, cluster.slot(&cluster.master(node).key_ttls(":session:").pop()?.0))))
+        .expect("the session was stored");
+    let target = (node + 1) % 3;
+    cluster.begin_migration(slot, node, target);
+    while cluster.migrate_keys(cluster.master(node), cluster.master(target), slot, 100) > 0 {}
+    // The source redirects (`ASK`).
+    assert_eq!(state.find_session(&new.key, NOW).await.unwrap(), Some(new.session));
+}
