@@ -230,8 +230,12 @@ async fn hosts_that_cannot_be_used_together_are_rejected() {
         ("postgres://a,b/d?hostaddr=127.0.0.1", "hostaddr"),
         ("postgres://a,b/d?port=1", "ports"),
         ("postgres://a,b/d?load_balance_hosts=random", "load_balance_hosts"),
+        // Parts of a password that would be hosts, which errors name.
+        ("postgres://u:hunt@er2@h/d", "%40"),
+        ("postgres://u:h?unt@er2/x@h:5432/d", "%40"),
     ] {
         let error = Database::open(&DatabaseUrl::parse(url).unwrap()).err().unwrap();
         assert!(matches!(error, OpenError::InvalidDatabaseUrl(_)) && error.to_string().contains(expected), "{error}");
+        assert!(!error.to_string().contains("er2"), "{error}");
     }
 }

@@ -51,6 +51,10 @@ impl PostgresServer {
     pub(super) fn parse(url: &str) -> Result<Self, OpenError> {
         let (url, tls_parameters) = split_tls_parameters(url)?;
         let verification = tls_parameters.certificate_verification()?;
+        if has_second_at(&url) {
+            let cause = "a second @ before the parameters: write @ in the user, password and database as %40";
+            return Err(OpenError::InvalidDatabaseUrl(cause.to_owned()));
+        }
         let to_open_error = |e: tokio_postgres::Error| OpenError::InvalidDatabaseUrl(with_sources(&e));
         let mut config: Config = url.parse().map_err(to_open_error)?;
         config.ssl_mode(match tls_parameters.ssl_mode.as_str() {
@@ -85,6 +89,12 @@ impl PostgresServer {
         }
         self.selection.connect(&self.hosts, slots).await
     }
+}
+
+/// Whether there is an @ between the user information, which ends at the first one as in tokio-postgres, and the
+/// parameters: what follows it in a password would be a host, which errors name.
+fn has_second_at(url: &str) -> bool {
+    url.split_once('@').is_some_and(|(_, after)| after.split('?').next().is_some_and(|base| base.contains('@')))
 }
 
 /// The message of an error, followed by the messages of its sources: tokio-postgres displays only the kind.
