@@ -248,6 +248,8 @@ async fn a_change_that_waits_too_long_for_a_lock_is_never_applied() {
 #[ignore = "needs PostgreSQL and Redis"]
 async fn a_change_that_no_standby_confirmed_is_not_answered_as_success() {
     let lab = Lab::start().await;
+    // The server's settings do not hide its warning.
+    lab.server.execute("ALTER SYSTEM SET client_min_messages = error");
     lab.set_synchronous_standby("nosuch").await;
     let started = Instant::now();
     let error = lab.change_credential(7).await.unwrap().unwrap_err();
@@ -259,6 +261,21 @@ async fn a_change_that_no_standby_confirmed_is_not_answered_as_success() {
     assert!(causes.len() == 1 && causes[0].contains("standby"), "{causes:?}");
     lab.set_synchronous_standby("").await;
     assert!(lab.users.change_credential(lab.alice.id, 7, 8, &credential("third")).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn a_change_whose_wait_for_a_standby_is_terminated_is_not_looked_up() {
+    let lab = Lab::start().await;
+    lab.set_synchronous_standby("nosuch").await;
+    let change = lab.change_credential(7);
+    let is_waiting = "wait_event = 'SyncRep' AND query LIKE 'UPDATE%'";
+    lab.wait_until(&format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE {is_waiting})")).await;
+    lab.server.execute(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {is_waiting}"));
+    let error = change.await.unwrap().unwrap_err();
+    assert!(matches!(&error, Error::Unavailable(cause) if cause.to_string().contains("standby")), "{error}");
+    let causes = lab.unknown_commits("change_credential");
+    assert!(causes.len() == 1 && causes[0].contains("standby"), "{causes:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -167,6 +167,9 @@ impl Call {
             return Ok(());
         }
         let (_, control) = connection.parts();
+        if control.take_unconfirmed_commit() {
+            return Err(self.unknown(UnknownCause::NotReplicated));
+        }
         let cause = match control.end_cause() {
             Some(cause) => format!("{error}: {cause}"),
             None => error.to_string(),

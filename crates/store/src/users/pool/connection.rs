@@ -32,10 +32,11 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the server may take to end its process of a connection that was closed.
 const EXIT_DELAY: Duration = Duration::from_millis(100);
 
-/// The keepalives end a connection after 25 s without an answer; the systems' defaults are hours.
+/// The keepalives end a connection after 25 s without an answer; the systems' defaults are hours. The warnings show
+/// commits that no standby has confirmed ([`SYNC_REPLICATION_ROUTINE`]), which settings of the server may hide.
 const SERVER_LIMITS: &str = "SET statement_timeout = '8s'; SET idle_in_transaction_session_timeout = '15s'; \
                              SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; \
-                             SET tcp_keepalives_count = 3";
+                             SET tcp_keepalives_count = 3; SET client_min_messages = 'warning'";
 
 /// Ends a running statement within a second after its client has disconnected.
 const CLIENT_CHECK: &str = "SET client_connection_check_interval = '1s'";
