@@ -53,7 +53,12 @@ impl SharedConnections {
     /// [`Error::Unavailable`] if it cannot connect.
     pub(super) async fn checkout(&self) -> Result<SharedConnection> {
         let index = self.next_index.fetch_add(1, Ordering::Relaxed) % CONNECTIONS_PER_RUNTIME;
-        let connection = self.lock().connection_for(Handle::current().id(), index);
+        let runtime = Handle::current().id();
+        let mut connection = self.lock().connection_for(runtime, index);
+        if connection.get().is_some_and(|connection| !self.server.is_selected(connection)) {
+            self.discard(&connection);
+            connection = self.lock().connection_for(runtime, index);
+        }
         if !connection.initialized() {
             connection.get_or_try_init(|| self.connect()).await.map_err(Error::unavailable)?;
         }

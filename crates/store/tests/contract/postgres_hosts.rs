@@ -182,6 +182,50 @@ async fn a_former_primary_that_returns_unfenced_gets_no_connections() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn earlier_connections_to_a_former_primary_are_not_used_again() {
+    let primary = start_primary().await;
+    let standby = primary.start_standby();
+    let users = add_user_with_new_store(&url_of_ports(&[primary.port(), standby.port()]), "before").await;
+    concurrent_calls(&users, "a").await;
+    primary.pause();
+    standby.promote();
+    let started = Instant::now();
+    // A read selects the promoted server, while the connections for writes are idle.
+    while let Err(error) = users.find_by_identifier("before").await {
+        assert!(started.elapsed() < secs(5), "{error}");
+    }
+    primary.resume();
+    for n in 0..10 {
+        add_user_when_available(&users, &format!("after{n}")).await;
+        assert!(has_user(&standby, &format!("after{n}")).await, "written to the former primary: {n}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn connections_to_a_primary_that_becomes_read_only_are_left() {
+    let primary = start_primary().await;
+    let standby = primary.start_standby();
+    let users = add_user_with_new_store(&url_of_ports(&[primary.port(), standby.port()]), "before").await;
+    concurrent_calls(&users, "a").await;
+    standby.promote();
+    primary.execute("ALTER SYSTEM SET default_transaction_read_only = on");
+    primary.execute("SELECT pg_reload_conf()");
+    let started = Instant::now();
+    for n in 0.. {
+        let name = format!("after{n}");
+        let added = users.add(&user_named(&name)).await;
+        if added.is_ok() && has_user(&standby, &name).await {
+            // Reads follow.
+            assert!(users.find_by_identifier(&name).await.unwrap().is_some());
+            return;
+        }
+        assert!(started.elapsed() < secs(5), "{added:?}");
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
 async fn roles_without_privileges_distinguish_primaries_or_fall_back() {

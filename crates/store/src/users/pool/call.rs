@@ -154,7 +154,7 @@ impl Call {
             }
             Err(_) => {}
         }
-        if !has_timed_out {
+        if !has_timed_out && !is_read_only(&outcome) {
             pooled.release();
         }
         Ok(outcome)
@@ -184,6 +184,11 @@ impl Call {
         let lookup_deadline = self.deadline.max(Instant::now() + LOOKUP_TIMEOUT);
         CallError::OutcomeUnknown(UnknownOutcome { cause, lookup_deadline })
     }
+}
+
+/// Whether the server no longer accepts writes: a new connection may lead to one that does.
+fn is_read_only<T>(outcome: &QueryResult<T>) -> bool {
+    matches!(outcome, Err(DbError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _)))
 }
 
 /// Whether an error may have ended the connection, so that it says nothing about a commit. The others are answers to

@@ -53,6 +53,7 @@ pub(in crate::users) struct PostgresConnection {
     client: AsyncPgConnection,
     control: ConnectionControl,
     checks_clients: ChecksClients,
+    selection: u64,
 }
 
 /// Whether the server can check, while a statement runs, that its client is still connected (PostgreSQL 14).
@@ -88,7 +89,7 @@ struct DriverState {
 impl PostgresConnection {
     /// Starts the driver of a new connection, on this runtime.
     pub(in crate::users) fn start(raw: RawConnection) -> impl Future<Output = ConnectionResult<Self>> {
-        let RawConnection { client, connection, canceler, slot } = raw;
+        let RawConnection { client, connection, canceler, slot, selection } = raw;
         let (cancel_requests, receiver) = mpsc::unbounded_channel();
         let state = Arc::new(DriverState::default());
         let checks_clients = ChecksClients::by_version(connection.parameter("server_version"));
@@ -96,7 +97,7 @@ impl PostgresConnection {
         tokio::spawn(driver.run(receiver));
         async move {
             let client = AsyncPgConnection::try_from(client).await?;
-            Ok(Self { client, control: ConnectionControl { state, cancel_requests }, checks_clients })
+            Ok(Self { client, control: ConnectionControl { state, cancel_requests }, checks_clients, selection })
         }
     }
 
@@ -111,6 +112,11 @@ impl PostgresConnection {
         };
         let (limited, ()) = tokio::join!(limits.batch_execute(SERVER_LIMITS), optional_limits);
         limited.map_err(ConnectionError::CouldntSetupConfiguration)
+    }
+
+    /// The number of the selection of its host.
+    pub(in crate::users) fn selection(&self) -> u64 {
+        self.selection
     }
 
     /// The driver's connection, for pipelined statements.

@@ -30,7 +30,13 @@ impl Manager for ConnectionManager {
     }
 
     async fn recycle(&self, connection: &mut PostgresConnection, _: &Metrics) -> RecycleResult<ConnectionError> {
-        if connection.is_usable() { Ok(()) } else { Err(RecycleError::message("the connection has ended")) }
+        if !connection.is_usable() {
+            return Err(RecycleError::message("the connection has ended"));
+        }
+        if !self.server.is_selected(connection) {
+            return Err(RecycleError::message("another host has been selected"));
+        }
+        Ok(())
     }
 }
 

@@ -126,7 +126,7 @@ mod tests {
         let several_hosts = direct.replacen('@', "@127.0.0.1:1,", 1);
         for url in [pooler.url(&direct), direct, several_hosts] {
             let connected = PostgresServer::parse(&url).unwrap().connect_raw(&ConnectionSlots::new(1)).await.unwrap();
-            let super::super::RawConnection { client, connection, canceler, slot: _slot } = connected;
+            let super::super::RawConnection { client, connection, canceler, slot: _slot, .. } = connected;
             tokio::spawn(connection);
             client.batch_execute("SET statement_timeout = '20s'").await.unwrap();
             let mut sleeping = Box::pin(client.batch_execute("SELECT pg_sleep(60)"));

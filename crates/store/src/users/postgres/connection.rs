@@ -22,6 +22,8 @@ pub(in crate::users) struct RawConnection {
     pub(in crate::users) connection: ServerConnection,
     pub(in crate::users) canceler: Canceler,
     pub(in crate::users) slot: ConnectionSlot,
+    /// The number of the selection of a host that it belongs to.
+    pub(in crate::users) selection: u64,
 }
 
 pub(in crate::users) type ServerConnection =
@@ -102,7 +104,7 @@ impl ConnectionAttempt {
         let connected = config.connect(tls.clone()).await;
         let (client, connection) = connected.map_err(|e| ConnectError::Failed(with_sources(&e)))?;
         let canceler = Canceler { token: client.cancel_token(), socket, server_name, tls };
-        check_attributes(RawConnection { client, connection, canceler, slot }, required).await
+        check_attributes(RawConnection { client, connection, canceler, slot, selection: 0 }, required).await
     }
 }
 

@@ -5,6 +5,7 @@
 //! being fenced is on an earlier timeline than the standby that was promoted.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -20,6 +21,8 @@ const MAX_ROUNDS: usize = 3;
 #[derive(Default)]
 pub(super) struct HostSelection {
     state: Mutex<State>,
+    /// How often another host than the last one was selected.
+    number: AtomicU64,
     /// One call at a time tries all hosts; the others wait for its result.
     turn: tokio::sync::Mutex<()>,
 }
@@ -50,6 +53,11 @@ impl HostSelection {
         self.state().selected
     }
 
+    /// The number of the selection: connections with another one lead to a host that was selected earlier.
+    pub(super) fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
     /// Connects to the selected host, or to another suitable one if it fails.
     ///
     /// # Errors
@@ -57,10 +65,12 @@ impl HostSelection {
     pub(super) async fn connect(&self, hosts: &Hosts, slots: &ConnectionSlots) -> Result<RawConnection, String> {
         let mut failure = String::new();
         for _ in 0..MAX_ROUNDS {
+            // Read before the selected host: a connection that a selection overtakes is not used again.
+            let number = self.number();
             let rounds = self.state().rounds;
             if let Some(selected) = self.selected() {
                 match self.connect_to_selected(hosts, slots, selected).await {
-                    Ok(connection) => return Ok(connection),
+                    Ok(connection) => return Ok(RawConnection { selection: number, ..connection }),
                     Err(error) => failure = format!("{}: {error}", hosts.describe(selected)),
                 }
             }
@@ -134,8 +144,9 @@ impl HostSelection {
                 if let Some(last) = state.last.replace(endpoint).filter(|last| *last != endpoint) {
                     let (host, former) = (hosts.describe(endpoint), hosts.describe(last));
                     tracing::info!("PostgreSQL: new connections go to {host} instead of {former}");
+                    self.number.fetch_add(1, Ordering::AcqRel);
                 }
-                Ok(connected.connection)
+                Ok(RawConnection { selection: self.number(), ..connected.connection })
             }
             None => {
                 let describe =

@@ -73,6 +73,12 @@ impl PostgresServer {
         PostgresConnection::start(connection).await
     }
 
+    /// Whether no other host has been selected since `connection` was made. If one has, the connection leads to a
+    /// former primary, which may still accept writes.
+    pub(super) fn is_selected(&self, connection: &PostgresConnection) -> bool {
+        connection.selection() == self.selection.number()
+    }
+
     /// Connects to the only host, or to the selected one of several, in one of `slots`. The caller sets the timeout.
     ///
     /// # Errors
