@@ -192,6 +192,15 @@ async fn the_audit_log_takes_one_connection_while_a_standby_is_dead() {
     watch.assert_within(1, 1);
 }
 
+/// A connection, and the schema of the tables of `app`.
+async fn connect_as_superuser(server: &Postgres) -> (tokio_postgres::Client, String) {
+    let (client, connection) = tokio_postgres::connect(&server.default_database_url(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let table = "SELECT schemaname FROM pg_tables WHERE tablename = 'users' AND tableowner = 'app'";
+    let schema = client.query_one(table, &[]).await.unwrap().get(0);
+    (client, schema)
+}
+
 /// A transaction that locks the table `users` against reads and writes until it is dropped.
 struct TableLock {
     _client: tokio_postgres::Client,
@@ -199,10 +208,7 @@ struct TableLock {
 
 impl TableLock {
     async fn take(server: &Postgres) -> Self {
-        let (client, connection) = tokio_postgres::connect(&server.default_database_url(), NoTls).await.unwrap();
-        tokio::spawn(connection);
-        let table = "SELECT schemaname FROM pg_tables WHERE tablename = 'users' AND tableowner = 'app'";
-        let schema: String = client.query_one(table, &[]).await.unwrap().get(0);
+        let (client, schema) = connect_as_superuser(server).await;
         client.batch_execute(&format!("BEGIN; LOCK TABLE {schema}.users IN ACCESS EXCLUSIVE MODE")).await.unwrap();
         Self { _client: client }
     }
@@ -266,6 +272,39 @@ async fn dropped_calls_are_canceled_and_take_no_further_connections() {
     drop(lock);
     assert_recovers(&users).await;
     watch.assert_within(2, Database::DEFAULT_CONNECTIONS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn an_overloaded_pool_cancels_few_of_the_calls_that_it_serves() {
+    let server = small_server();
+    let (_database, users) = database_of_app(&server).await;
+    let (client, schema) = connect_as_superuser(&server).await;
+    let slow_inserts = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS \
+                        'BEGIN PERFORM pg_sleep(0.05); RETURN NEW; END'; \
+                        CREATE TRIGGER slow BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION wait()";
+    client.batch_execute(&format!("SET search_path = {schema}; {slow_inserts}")).await.unwrap();
+    let deadline = Instant::now() + FAULT;
+    // More calls than the pool serves in the time that they wait, spread over that time.
+    let tasks = (0..400).map(|task| {
+        let users = Arc::clone(&users);
+        async move {
+            tokio::time::sleep(Duration::from_millis(3) * task).await;
+            let (mut succeeded, mut canceled) = (0, 0);
+            for n in 0.. {
+                match users.add(&user_named(&format!("new{task}x{n}"))).await {
+                    _ if Instant::now() >= deadline => break,
+                    Ok(_) => succeeded += 1,
+                    Err(error) if error.to_string().contains("canceled") => canceled += 1,
+                    Err(_) => {}
+                }
+            }
+            (succeeded, canceled)
+        }
+    });
+    let counts: Vec<(i32, i32)> = all_at_once(tasks).await;
+    let (succeeded, canceled) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+    assert!(succeeded > 20 * canceled, "{succeeded} succeeded, {canceled} were canceled");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Pool of PostgreSQL connections, each used by one call at a time.
 
-use deadpool::managed::{BuildError, Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
+use std::time::Duration;
+
+use deadpool::Runtime;
+use deadpool::managed::{BuildError, Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult};
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::AsyncPgConnection;
 use stele_core::{Error, Result};
@@ -8,6 +11,10 @@ use stele_core::{Error, Result};
 use super::connection::{ConnectionControl, PostgresConnection};
 use super::slots::ConnectionSlots;
 use crate::users::postgres::{CheckedConnectError, PostgresServer};
+
+/// How long a call waits for its turn: less than its whole time. The calls that an overloaded pool serves have waited
+/// almost this long; without time left for their statements, most would be canceled, and each cost a connection.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A pool. Idle connections are kept, and replaced when the server has closed them.
 pub(in crate::users) struct ConnectionPool(Pool<ConnectionManager>);
@@ -44,18 +51,23 @@ impl ConnectionPool {
     /// A pool of at most `size` connections at each host, for as many calls at a time.
     ///
     /// # Errors
-    /// None in practice: the pool is given no timeouts, which need a runtime.
+    /// None in practice: the pool is given the runtime for its timeout.
     pub(super) fn new(server: PostgresServer, size: usize) -> std::result::Result<Self, BuildError> {
         let manager = ConnectionManager { server, slots: ConnectionSlots::new(size) };
-        Pool::builder(manager).max_size(size).build().map(Self)
+        let builder = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1);
+        builder.wait_timeout(Some(QUEUE_TIMEOUT)).build().map(Self)
     }
 
     /// Checks out the connection that was idle the longest, or a new one. The caller sets the timeout.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if it cannot connect.
+    /// [`Error::Unavailable`] if all connections are in use for a second, or it cannot connect.
     pub(super) async fn checkout(&self) -> Result<PooledConnection> {
-        self.0.get().await.map(|object| PooledConnection(Some(object))).map_err(Error::unavailable)
+        self.0.get().await.map(|object| PooledConnection(Some(object))).map_err(|error| match error {
+            PoolError::Timeout(_) => Error::unavailable("all pooled connections are in use"),
+            PoolError::Backend(error) => Error::unavailable(error),
+            error => Error::unavailable(error),
+        })
     }
 
     /// Closes the idle connections, which lead to the same unreachable server, or to its former address.
