@@ -32,11 +32,14 @@ impl SqlAuditLogStore {
 }
 
 /// Inserts a batch of any size with one statement: each parameter is the array of one column's values.
+///
+/// A row whose id exists is only locked, which is written to the WAL. A statement that writes nothing would not wait for
+/// a synchronous standby, and the row may be from a commit that no standby has confirmed.
 const APPEND_SQL: &str = "INSERT INTO audit (at, source, seq, act, proof, purpose, result, times, dialect, app, \
                       subject_kind, subject, address, request, operator, first_at, origins) \
                       SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
                       $17) \
-                      ON CONFLICT DO NOTHING";
+                      ON CONFLICT (at, source, seq) DO UPDATE SET seq = audit.seq WHERE false";
 
 /// A row of the table `audit`, with the columns in the order of the table.
 #[derive(Queryable)]

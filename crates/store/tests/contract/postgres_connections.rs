@@ -192,6 +192,25 @@ async fn the_audit_log_takes_one_connection_while_a_standby_is_dead() {
     watch.assert_within(1, 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn a_repeated_audit_log_entry_waits_for_the_standby_as_the_first_time() {
+    let server = small_server();
+    let audit_log = empty_database_of_app(&server).await.audit_log();
+    set_synchronous_standby(&server, "nosuch");
+    let (started, mut seq) = (Instant::now(), 0);
+    // The first entries may be written before the server has read its settings.
+    while audit_log.append(&[audit_entry(1, seq)]).await.is_ok() {
+        assert!(started.elapsed() < secs(5));
+        seq += 1;
+    }
+    audit_log.append(&[audit_entry(1, seq)]).await.unwrap_err();
+    set_synchronous_standby(&server, "");
+    while let Err(error) = audit_log.append(&[audit_entry(1, seq)]).await {
+        assert!(started.elapsed() < secs(15), "{error}");
+    }
+}
+
 /// A connection, and the schema of the tables of `app`.
 async fn connect_as_superuser(server: &Postgres) -> (tokio_postgres::Client, String) {
     let (client, connection) = tokio_postgres::connect(&server.default_database_url(), NoTls).await.unwrap();
