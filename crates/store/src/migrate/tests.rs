@@ -80,7 +80,8 @@ fn is_additive(words: &[&str], created: &HashSet<&str>) -> bool {
         ["CREATE", "TABLE", ..] => !contains("REFERENCES"),
         ["CREATE", "INDEX", ..] => true,
         ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..] | ["INSERT", "INTO", table, ..] => created.contains(table),
-        ["ALTER", "TABLE", _, "ADD", "COLUMN", ..] => {
+        // One column: a comma may begin another action of the statement.
+        ["ALTER", "TABLE", _, "ADD", "COLUMN", ..] if !contains(",") => {
             let rejects_rows = ["UNIQUE", "CHECK", "REFERENCES", "GENERATED", "PRIMARY"].into_iter().any(contains);
             !rejects_rows && (!contains("NOT NULL") || contains("DEFAULT"))
         }
@@ -110,6 +111,9 @@ fn statements_that_only_add_are_recognized() {
         "ALTER TABLE users ADD CONSTRAINT c CHECK (memo <> '')",
         "ALTER TABLE users ADD COLUMN a TEXT NOT NULL",
         "ALTER TABLE users ADD COLUMN a TEXT UNIQUE",
+        "ALTER TABLE users ADD COLUMN a TEXT, DROP COLUMN memo",
+        "ALTER TABLE users ADD COLUMN a TEXT, ALTER COLUMN memo TYPE VARCHAR(10)",
+        "ALTER TABLE users ADD COLUMN a TEXT NOT NULL, ADD COLUMN b TEXT DEFAULT ''",
         "CREATE UNIQUE INDEX i ON users (memo)",
         "CREATE TABLE t (n BIGINT REFERENCES users (number))",
         "CREATE TRIGGER t AFTER INSERT ON users BEGIN SELECT 1",
