@@ -217,6 +217,19 @@ async fn an_instance_starts_while_a_master_hangs() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn the_only_server_of_the_url_may_fail() {
+    let cluster = RedisCluster::start(3, 1);
+    let url = format!("redis+cluster://127.0.0.1:{}", cluster.master(0).port());
+    let state = redis_state(&url, BIRTH).await;
+    tokio::task::block_in_place(|| cluster.fail_over(0));
+    for account in 0..ACCOUNTS {
+        let login = Login::new(account, 1, NOW);
+        assert_eq!(present_when_available(&login, &state, NOW).await, AttemptOutcome::Recorded);
+    }
+}
+
 /// An address whose counters are not on the master of this number.
 async fn origin_of_another_master(cluster: &RedisCluster, state: &RedisStateStore, master: usize) -> Origin {
     for n in 0.. {

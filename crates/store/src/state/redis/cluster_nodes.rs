@@ -5,7 +5,7 @@
 //! for commands to all masters. Here a node that does not respond delays only its own calls, and only a call that a
 //! node has redirected, and so not executed, is sent again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
@@ -111,14 +111,24 @@ impl ClusterNodes {
         if let Some(connection) = &*entry {
             return Ok(connection.clone());
         }
+        let client = Client::open(self.connection_info(node))?;
+        let connection = client.get_multiplexed_async_connection_with_config(&self.0.config).await?;
+        Ok(entry.insert(connection).clone())
+    }
+
+    /// How to connect to each master.
+    pub(super) fn connection_infos(&self) -> Vec<ConnectionInfo> {
+        let masters: HashSet<_> = self.masters().iter().flatten().cloned().collect();
+        masters.iter().map(|master| self.connection_info(master)).collect()
+    }
+
+    fn connection_info(&self, node: &NodeAddress) -> ConnectionInfo {
         let (host, port) = (node.0.clone(), node.1);
         let address = match self.0.template.addr() {
             ConnectionAddr::TcpTls { .. } => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
             _ => ConnectionAddr::Tcp(host, port),
         };
-        let client = Client::open(self.0.template.clone().set_addr(address))?;
-        let connection = client.get_multiplexed_async_connection_with_config(&self.0.config).await?;
-        Ok(entry.insert(connection).clone())
+        self.0.template.clone().set_addr(address)
     }
 
     fn forget_connection(&self, node: &NodeAddress) {

@@ -1,6 +1,7 @@
 //! Redis client for a single server, sentinels or a cluster.
 
 use std::fmt;
+use std::sync::{Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
@@ -27,9 +28,10 @@ enum TopologyClient {
     SingleServer(Client),
     Sentinel(Mutex<SentinelClient>),
     Cluster {
-        client: ClusterClient,
-        /// A server of the URL, with login and TLS.
-        server: Box<ConnectionInfo>,
+        /// The servers of the URL, with login and TLS.
+        servers: Vec<ConnectionInfo>,
+        /// The masters of the last connection: the servers of the URL may have failed or been replaced since.
+        masters: StdMutex<Vec<ConnectionInfo>>,
     },
 }
 
@@ -65,11 +67,9 @@ impl RedisClient {
             }
             Topology::Cluster => {
                 let servers = connection_infos(url, &redis_login)?;
-                let server = Box::new(servers[0].clone());
-                let builder = ClusterClientBuilder::new(servers).tcp_settings(tcp_settings());
-                let builder =
-                    builder.connection_timeout(SERVER_CONNECT_TIMEOUT).retries(MAX_CLUSTER_RETRIES).max_retry_wait(100);
-                TopologyClient::Cluster { client: builder.build()?, server }
+                // An invalid server is reported now.
+                cluster_client(servers.clone())?;
+                TopologyClient::Cluster { servers, masters: StdMutex::default() }
             }
         };
         Ok(Self { client, display_url: url.to_string() })
@@ -88,9 +88,15 @@ impl RedisClient {
             TopologyClient::Sentinel(client) => {
                 DriverConnection::SingleServer(client.lock().await.get_async_connection_with_config(&config).await?)
             }
-            TopologyClient::Cluster { client, server } => {
-                let mut all_masters = client.get_async_connection().await?;
-                let nodes = ClusterNodes::connect(ConnectionInfo::clone(server), config, &mut all_masters).await?;
+            TopologyClient::Cluster { servers, masters } => {
+                let masters = || masters.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut seeds = servers.clone();
+                seeds.extend(
+                    masters().iter().filter(|master| servers.iter().all(|s| s.addr() != master.addr())).cloned(),
+                );
+                let mut all_masters = cluster_client(seeds)?.get_async_connection().await?;
+                let nodes = ClusterNodes::connect(servers[0].clone(), config, &mut all_masters).await?;
+                *masters() = nodes.connection_infos();
                 DriverConnection::Cluster { all_masters, nodes }
             }
         })
@@ -101,6 +107,12 @@ impl fmt::Display for RedisClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.display_url)
     }
+}
+
+/// The client that reads the slots of a cluster from one of `seeds`.
+fn cluster_client(seeds: Vec<ConnectionInfo>) -> RedisResult<ClusterClient> {
+    let builder = ClusterClientBuilder::new(seeds).tcp_settings(tcp_settings());
+    builder.connection_timeout(SERVER_CONNECT_TIMEOUT).retries(MAX_CLUSTER_RETRIES).max_retry_wait(100).build()
 }
 
 /// The address and login of each server of a URL.
