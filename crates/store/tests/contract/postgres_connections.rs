@@ -335,14 +335,17 @@ fn many_runtimes_share_the_connections_for_reads() {
     let (_database, users) = main.block_on(database_of_app(&server));
     let watch = ConnectionWatch::start(&server);
     let deadline = Instant::now() + secs(2);
+    // A runtime that ends takes along the connections that it drives.
+    let all_have_read = Arc::new(tokio::sync::Barrier::new(12));
     let threads: Vec<_> = (0..12)
         .map(|_| {
-            let users = Arc::clone(&users);
+            let (users, all_have_read) = (Arc::clone(&users), Arc::clone(&all_have_read));
             std::thread::spawn(move || {
                 new_runtime().block_on(async {
                     while Instant::now() < deadline {
                         assert!(users.find_by_identifier("alice").await.unwrap().is_some());
                     }
+                    all_have_read.wait().await;
                 });
             })
         })

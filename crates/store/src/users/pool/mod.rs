@@ -27,6 +27,10 @@ pub(super) const ADMIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Timeout of a read on the shared connections.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_millis(1_500);
 
+/// How often a read is repeated on another connection: a server that restarts closes all of them, and worker threads
+/// that end take along those that they drive.
+pub(super) const MAX_LOST_CONNECTIONS: usize = 8;
+
 /// The connections to the configured backend.
 pub(super) enum BackendConnections {
     Postgres(Box<PostgresConnections>),
@@ -115,7 +119,7 @@ macro_rules! query {
 
 /// Reads at most one row of type `$row` with `$query`, which must own its values or borrow from values that can be
 /// moved. On PostgreSQL it uses the shared connections. When a connection turns out to be lost, the read is repeated on
-/// another one, at most [`CONNECTIONS_PER_RUNTIME`](super::shared_connections::CONNECTIONS_PER_RUNTIME) times.
+/// another one, at most [`MAX_LOST_CONNECTIONS`] times.
 macro_rules! read {
     ($db:expr, $row:ty, $query:expr) => {
         match &*$db {
@@ -133,7 +137,7 @@ macro_rules! read {
         }
     };
     (@postgres $postgres:ident, $deadline:expr, $row:ty, $query:expr) => {{
-        use $crate::users::shared_connections::{self, CONNECTIONS_PER_RUNTIME};
+        use $crate::users::shared_connections;
         let shared = &$postgres.shared;
         let call = tokio::time::timeout_at($deadline, async {
             let mut lost_connections = 0;
@@ -147,7 +151,7 @@ macro_rules! read {
                 }
                 shared.discard(&connection);
                 lost_connections += 1;
-                if lost_connections > CONNECTIONS_PER_RUNTIME {
+                if lost_connections > $crate::users::pool::MAX_LOST_CONNECTIONS {
                     break outcome.map_err($crate::error::map_database_error);
                 }
             }
