@@ -92,11 +92,13 @@ async fn verify_and_change(
     // the password or the user's status.
     let new_credential = credential::create(deps, account.user.id, password.as_digest()).await?;
     let (token, epoch) = (Token::generate(deps.random.as_ref()), deps.random.new_epoch());
-    if !deps.users.change_credential(account.user.id, account.epoch, epoch, &new_credential).await? {
-        return Err(Error::WrongPassword);
-    }
+    // Before the change, so that a request that fails because the state store does has changed nothing. Until the
+    // change is made, no account has this epoch, and the session is invalid.
     let session = new_session(deps, caller, account.user.id, epoch);
     let opened_session = NewSession { key: token.key(), session, max_per_user: deps.policy.sessions_per_user };
     deps.state.open_session(&opened_session).await?;
+    if !deps.users.change_credential(account.user.id, account.epoch, epoch, &new_credential).await? {
+        return Err(Error::WrongPassword);
+    }
     Ok(AuthenticatedSession { user: account.user, token, session: opened_session.session })
 }
