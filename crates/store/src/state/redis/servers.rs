@@ -30,7 +30,8 @@ enum TopologyClient {
     Cluster {
         /// The servers of the URL, with login and TLS.
         servers: Vec<ConnectionInfo>,
-        /// The masters of the last connection: the servers of the URL may have failed or been replaced since.
+        /// The masters of the last connection, used if all servers of the URL have failed. Not before, since the
+        /// address of a former master may belong to another cluster by then.
         masters: StdMutex<Vec<ConnectionInfo>>,
     },
 }
@@ -90,11 +91,11 @@ impl RedisClient {
             }
             TopologyClient::Cluster { servers, masters } => {
                 let masters = || masters.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut seeds = servers.clone();
-                seeds.extend(
-                    masters().iter().filter(|master| servers.iter().all(|s| s.addr() != master.addr())).cloned(),
-                );
-                let mut all_masters = cluster_client(seeds)?.get_async_connection().await?;
+                let known = masters().clone();
+                let mut all_masters = match cluster_client(servers.clone())?.get_async_connection().await {
+                    Err(_) if !known.is_empty() => cluster_client(known)?.get_async_connection().await?,
+                    result => result?,
+                };
                 let nodes = ClusterNodes::connect(servers[0].clone(), config, &mut all_masters).await?;
                 *masters() = nodes.connection_infos();
                 DriverConnection::Cluster { all_masters, nodes }
