@@ -96,8 +96,8 @@ impl AccountBuckets {
     }
 
     /// Checks one bucket of each server that buckets were last seen on, and records the births of the server's other
-    /// buckets if it was emptied or replaced. A server that hangs does not delay the others. Returns whether all servers
-    /// responded.
+    /// buckets if it was emptied or replaced. A server that hangs does not delay the others. Returns whether all
+    /// servers responded.
     ///
     /// # Errors
     /// The last error, if no server responded.
