@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use diesel::result::Error as DbError;
 use diesel::{ConnectionResult, QueryResult};
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 use stele_core::{Error, Result};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::OnceCell;
@@ -109,8 +109,16 @@ pub(super) fn connection_of(connection: &SharedConnection) -> Result<&AsyncPgCon
         .ok_or_else(|| Error::internal("a shared connection is not connected"))
 }
 
-/// Whether a read failed because its connection is lost. Every database error counts as a lost connection: a read
-/// violates no constraint.
-pub(super) fn is_connection_lost<T>(outcome: &QueryResult<T>) -> bool {
+/// Whether the server answers on a connection, so that an error was its answer to the read, which it would repeat.
+pub(super) async fn answers(connection: &SharedConnection) -> bool {
+    match connection_of(connection) {
+        Ok(mut connection) => connection.batch_execute("").await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// Whether a read may have failed because its connection is lost, or unusable. Every database error may mean that: a
+/// read violates no constraint.
+pub(super) fn may_be_lost<T>(outcome: &QueryResult<T>) -> bool {
     matches!(outcome, Err(DbError::DatabaseError(..) | DbError::BrokenTransactionManager))
 }

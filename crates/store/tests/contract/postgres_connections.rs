@@ -355,3 +355,24 @@ fn many_runtimes_share_the_connections_for_reads() {
     }
     watch.assert_within(4, Database::DEFAULT_CONNECTIONS);
 }
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn a_read_that_the_server_rejects_is_not_repeated_on_other_connections() {
+    let server = small_server();
+    let (_database, users) = database_of_app(&server).await;
+    let (client, schema) = connect_as_superuser(&server).await;
+    for _ in 0..4 {
+        users.find_by_identifier("alice").await.unwrap().unwrap();
+    }
+    server.execute("ALTER SYSTEM SET log_connections = on");
+    server.execute("SELECT pg_reload_conf()");
+    client.batch_execute(&format!("REVOKE SELECT ON {schema}.users FROM app")).await.unwrap();
+    for _ in 0..4 {
+        users.find_by_identifier("alice").await.unwrap_err();
+    }
+    let connections = server.log().matches("connection authorized: user=app").count();
+    assert!(connections <= 4, "{connections} connections for four reads");
+    client.batch_execute(&format!("GRANT SELECT ON {schema}.users TO app")).await.unwrap();
+    users.find_by_identifier("alice").await.unwrap().unwrap();
+}

@@ -146,12 +146,13 @@ macro_rules! read {
                 let mut conn = shared_connections::connection_of(&connection)?;
                 let row = diesel_async::RunQueryDsl::get_result::<$row>($query, &mut conn).await;
                 let outcome = diesel::OptionalExtension::optional(row);
-                if !shared_connections::is_connection_lost(&outcome) {
+                if !shared_connections::may_be_lost(&outcome) {
                     break outcome.map_err($crate::error::map_database_error);
                 }
                 shared.discard(&connection);
                 lost_connections += 1;
-                if lost_connections > $crate::users::pool::MAX_LOST_CONNECTIONS {
+                let is_last = lost_connections > $crate::users::pool::MAX_LOST_CONNECTIONS;
+                if is_last || shared_connections::answers(&connection).await {
                     break outcome.map_err($crate::error::map_database_error);
                 }
             }
