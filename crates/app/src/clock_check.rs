@@ -88,10 +88,13 @@ impl ClockCheck {
                     self.compare_clocks().await;
                 }
             };
-            // A store that does not respond in time fails the readiness check by its ping.
             let _ = timeout(FIRST_CHECK_TIMEOUT, first_check).await;
         }
-        self.last_check().not_ready_reason.clone().map_or(Ok(()), Err)
+        let last = self.last_check();
+        if !last.is_done {
+            return Err("the clocks of the stores' servers have not been read yet".to_owned());
+        }
+        last.not_ready_reason.clone().map_or(Ok(()), Err)
     }
 
     /// The offsets worth a warning that the last check found, each with the remedy.

@@ -23,7 +23,7 @@ use stele_testservers as servers;
 use zeroize::Zeroizing;
 
 use crate::environment::{ManualClock, RecordingDelivery, SeededRandom, SentCode};
-use crate::fault_injection::{FaultInjector, StoreCallObserver, StoreState};
+use crate::fault_injection::{FaultInjector, ResponseDelivery, StoreCallObserver, StoreState};
 use crate::request_cost::RequestCost;
 
 /// The initial time of every lab: 2026-01-01T08:00:00Z.
@@ -133,6 +133,14 @@ impl TestLab {
     /// Replaces the observer of store calls.
     pub fn set_store_observer(&self, observer: Option<StoreCallObserver>) {
         self.fault_injector.set_observer(observer);
+    }
+
+    /// From now on, the responses to the stores' calls of this `operation` are lost: the call is executed, and the caller
+    /// gets an error.
+    pub fn lose_responses_to(&self, operation: &'static str) {
+        self.set_store_observer(Some(Arc::new(move |called, _| {
+            if called == operation { ResponseDelivery::Lost } else { ResponseDelivery::Delivered }
+        })));
     }
 
     /// Runs an operation; returns the operation's result and cost. No other requests may run at the same time.

@@ -1,6 +1,5 @@
 //! Server errors: reported without their cause, in the dialect's format, and never as a wrong password.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use stele_core::Error;
@@ -8,7 +7,7 @@ use stele_core::hasher::Usage;
 use stele_core::password::RawPassword;
 use stele_core::verifier::PresentedSecret;
 use stele_testkit::conformance::DialectUnderTest as _;
-use stele_testkit::{MessageCode as _, ResponseDelivery, STORES, StoreState};
+use stele_testkit::{MessageCode as _, STORES, StoreState};
 
 use crate::test_service::{BAD_TOKEN, LOGGED_OUT, PROOF_REPLAYED, TestService};
 
@@ -101,10 +100,7 @@ async fn a_password_change_whose_session_cannot_be_opened_changes_nothing() {
     let mark = service.lab.user("mark").add().await;
     let live = service.login("mark", "123456").await.token();
     service.advance_clock(1);
-    service.lab.set_store_observer(Some(Arc::new(|operation, _| match operation {
-        "open_session" => ResponseDelivery::Lost,
-        _ => ResponseDelivery::Delivered,
-    })));
+    service.lab.lose_responses_to("open_session");
     let response = service.pwdreset(mark.id.to_string(), "123456", "654321").await;
     service.assert_fails_with(&response, &Error::unavailable(""));
     service.lab.set_store_observer(None);

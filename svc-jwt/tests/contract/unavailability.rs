@@ -93,3 +93,15 @@ async fn a_full_hashing_queue_returns_503_and_counts_no_attempt() {
     assert_eq!(service.call_with_token("POST", "updatePassword", &token, FORM).await.message(), "更新密码成功");
     service.login("a", "123456").await;
 }
+
+#[tokio::test]
+async fn a_changed_password_is_answered_as_success_even_if_the_session_is_lost() {
+    let service = TestService::new().await;
+    service.lab.user("a").phone("13800138000").add().await;
+    let token = service.login("a", "123456").await;
+    service.lab.lose_responses_to("restamp_session");
+    let response = service.call_with_token("POST", "updatePassword", &token, "account=a&password=new123").await;
+    assert_eq!(response.message(), "更新密码成功");
+    service.lab.set_store_observer(None);
+    service.login("a", "new123").await;
+}

@@ -131,3 +131,16 @@ async fn a_full_hashing_queue_consumes_no_code() {
     service.service = idle;
     assert_eq!(service.call_as_melink("/auth/register", &register).await.error_code(), 0);
 }
+
+#[actix_web::test]
+async fn a_registration_without_a_session_adds_no_user() {
+    let service = TestService::new().await;
+    let code = service.request_code_for("melink", PHONE, 1).await;
+    let register = json!({ "login_name": PHONE, "password": "123456", "captcha": code });
+    service.lab.lose_responses_to("open_session");
+    let response = service.call_as_melink("/auth/register", &register).await;
+    assert_unavailable(&service, &response, ResponseForm::Encrypted);
+    service.lab.set_store_observer(None);
+    // The code was not used up.
+    assert_eq!(service.call_as_melink("/auth/register", &register).await.error_code(), 0);
+}

@@ -50,17 +50,19 @@ async fn create_account(deps: &Dependencies, request: RegisterRequest<'_>, audit
     if existing.is_some() {
         return Err(Error::IdentifierTaken);
     }
+    let new = new_user(deps, to, password, caller).await?;
+    if !caller.app.is_empty() {
+        // Opened before the user is added, so that a failure of the state store adds no user: until then, the session's
+        // user does not exist.
+        let session = login::new_session(deps, caller, new.id, 0);
+        let key = TokenKey::app_bound(caller.dialect, &caller.app, new.id);
+        deps.state.open_session(&NewSession { key, session, max_per_user: deps.policy.sessions_per_user }).await?;
+    }
     // The code is consumed only when nothing but the database can fail, so that a request that is answered `Busy` does
     // not use up the code.
-    let new = new_user(deps, to, password, caller).await?;
     check_code::verify_code(deps, caller, &attempt, &keys, code, OnCodeMatch::Consume).await?;
     let user = deps.users.add(&new).await?.ok_or(Error::IdentifierTaken)?;
     audit.set_subject(user.id);
-    if !caller.app.is_empty() {
-        let session = login::new_session(deps, caller, user.id, 0);
-        let key = TokenKey::app_bound(caller.dialect, &caller.app, user.id);
-        deps.state.open_session(&NewSession { key, session, max_per_user: deps.policy.sessions_per_user }).await?;
-    }
     Ok(user)
 }
 

@@ -58,7 +58,10 @@ async fn authorize_and_set(
         return Err(Error::NotAuthenticated);
     }
     if let SetPasswordAuthorization::RecentLogin(token) = authorization {
-        deps.state.set_session_epoch(&token.key(), epoch).await?;
+        // The password is changed. Without this call the session has ended with the others of the user.
+        if let Err(error) = deps.state.set_session_epoch(&token.key(), epoch).await {
+            tracing::warn!(cause = %error, "the session that changed the password has ended; the user must log in again");
+        }
     }
     Ok(())
 }
