@@ -1,8 +1,8 @@
 //! Check of the servers' `maxmemory-policy`: an eviction would drop used proofs (replay protection) and rate limits.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo, SingleNodeRoutingInfo};
@@ -14,9 +14,16 @@ use super::driver_connection::DriverConnection;
 /// Timeout of one check.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(1_500);
 
+/// Time between two log lines about a policy that cannot be read. Each worker thread reads it after each reconnect.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The last known `maxmemory-policy` of the servers.
 #[derive(Default)]
-pub(super) struct EvictionPolicy(Mutex<LastReading>);
+pub(super) struct EvictionPolicy {
+    last_reading: Mutex<LastReading>,
+    /// When it was last logged that the policy cannot be read.
+    failure_logged: Mutex<Option<Instant>>,
+}
 
 #[derive(Default)]
 enum LastReading {
@@ -30,7 +37,7 @@ enum LastReading {
 impl EvictionPolicy {
     /// The defect, if any, as a message with the remedy.
     pub(super) fn defect(&self) -> Option<String> {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.last_reading() {
             LastReading::Unknown => {
                 let defect = "Redis's maxmemory-policy could not be read yet: allow INFO on every master, and \
                               CLUSTER INFO on a cluster; every master must be reachable";
@@ -42,7 +49,7 @@ impl EvictionPolicy {
 
     /// Whether the policies have been read.
     pub(super) fn has_been_read(&self) -> bool {
-        !matches!(&*self.0.lock().unwrap_or_else(PoisonError::into_inner), LastReading::Unknown)
+        !matches!(&*self.last_reading(), LastReading::Unknown)
     }
 
     /// Reads the policy of every master of the connection, with `INFO`, because servers may forbid `CONFIG`. A failure
@@ -50,10 +57,10 @@ impl EvictionPolicy {
     pub(super) async fn refresh(&self, connection: &mut DriverConnection) {
         let defect = match timeout(CHECK_TIMEOUT, read_policies(connection)).await {
             Ok(Ok(policies)) => policies.into_iter().find_map(|(node, policy)| policy_defect(&node, &policy)),
-            Ok(Err(error)) => return tracing::warn!(%error, "state store: cannot read maxmemory-policy"),
-            Err(_) => return tracing::warn!("state store: cannot read maxmemory-policy: timeout"),
+            Ok(Err(error)) => return self.log_failure(&error.to_string()),
+            Err(_) => return self.log_failure("timeout"),
         };
-        let mut last_reading = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last_reading = self.last_reading();
         match (&defect, &*last_reading) {
             (Some(defect), LastReading::Read(Some(previous))) if defect == previous => {}
             (Some(defect), _) => {
@@ -63,6 +70,19 @@ impl EvictionPolicy {
             (None, _) => {}
         }
         *last_reading = LastReading::Read(defect);
+    }
+
+    /// Logs a failure to read the policy, at most once in [`LOG_INTERVAL`].
+    fn log_failure(&self, cause: &str) {
+        let mut logged = self.failure_logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
+            *logged = Some(Instant::now());
+            tracing::warn!(cause, "state store: cannot read maxmemory-policy");
+        }
+    }
+
+    fn last_reading(&self) -> MutexGuard<'_, LastReading> {
+        self.last_reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
