@@ -109,14 +109,8 @@ pub async fn open_with_delivery(
 pub struct ContextBuilder {
     /// The dependencies of the use cases.
     pub dependencies: Dependencies,
-    settings: Settings,
-    schema_state: SchemaState,
-    trusted_proxies: TrustedProxies,
-    keys: Arc<KeyRing>,
-    verifiers: Arc<dyn VerifierStore>,
-    audit_log: Arc<AuditLogWriter>,
-    metrics: Metrics,
-    domain_metrics: DomainMetrics,
+    /// Adds everything else to the use cases.
+    complete: Box<dyn FnOnce(UseCases) -> Context + Send>,
 }
 
 impl Context {
@@ -167,35 +161,8 @@ impl ContextBuilder {
             mac: keys.mac(),
             policy: Arc::new(policy),
         };
-        Ok(Self {
-            dependencies,
-            settings,
-            schema_state,
-            trusted_proxies,
-            keys,
-            verifiers,
-            audit_log,
-            metrics,
-            domain_metrics,
-        })
-    }
-
-    /// Builds the use cases.
-    pub fn build(self) -> Context {
-        let Self {
-            dependencies,
-            settings,
-            schema_state,
-            trusted_proxies,
-            keys,
-            verifiers,
-            audit_log,
-            metrics,
-            domain_metrics,
-        } = self;
-        let (use_cases, drain) = (UseCases::new(dependencies), Drain::default());
-        let clock_check = Arc::new(ClockCheck::new(use_cases.clone(), &metrics));
-        Context {
+        let complete = move |use_cases: UseCases| Context {
+            clock_check: Arc::new(ClockCheck::new(use_cases.clone(), &metrics)),
             use_cases,
             settings,
             schema_state,
@@ -203,11 +170,16 @@ impl ContextBuilder {
             keys,
             verifiers,
             audit_log,
-            clock_check,
-            drain,
+            drain: Drain::default(),
             metrics,
             domain_metrics,
-        }
+        };
+        Ok(Self { dependencies, complete: Box::new(complete) })
+    }
+
+    /// Builds the use cases.
+    pub fn build(self) -> Context {
+        (self.complete)(UseCases::new(self.dependencies))
     }
 }
 

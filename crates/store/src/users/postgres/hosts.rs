@@ -83,11 +83,6 @@ impl Hosts {
         Ok(Self { hosts: (0..count).map(host).collect(), template: without_hosts(config), required, tls })
     }
 
-    /// The limit of an attempt if there are other hosts to try.
-    pub(super) fn attempt_limit(&self) -> Duration {
-        self.template.get_connect_timeout().map_or(ATTEMPT_LIMIT, |timeout| ATTEMPT_LIMIT.min(*timeout))
-    }
-
     /// The only address of the only host; `None` if there are several.
     pub(super) async fn only_endpoint(&self) -> Result<Option<Endpoint>, String> {
         if self.hosts.len() > 1 {
@@ -158,7 +153,7 @@ impl Hosts {
         self.attempt(endpoint, self.required.unwrap_or(TargetSessionAttrs::Any), limit).run(slot).await
     }
 
-    /// Connects to one of several addresses within [`Self::attempt_limit`], after a slot became free within the same time.
+    /// Connects to one of several addresses within [`ATTEMPT_LIMIT`], after a slot became free within the same time.
     /// By default the server must accept writes.
     pub(super) async fn connect_to(
         &self,
@@ -166,9 +161,8 @@ impl Hosts {
         slots: &ConnectionSlots,
     ) -> Result<Connected, ConnectError> {
         let required = self.required.unwrap_or(TargetSessionAttrs::ReadWrite);
-        let limit = self.attempt_limit();
-        let slot = tokio::time::timeout(limit, self.acquire_slot(endpoint, slots)).await;
-        self.attempt(endpoint, required, limit).run(slot.map_err(|_| ConnectError::NoFreeSlot)??).await
+        let slot = tokio::time::timeout(ATTEMPT_LIMIT, self.acquire_slot(endpoint, slots)).await;
+        self.attempt(endpoint, required, ATTEMPT_LIMIT).run(slot.map_err(|_| ConnectError::NoFreeSlot)??).await
     }
 
     fn attempt(&self, endpoint: Endpoint, required: TargetSessionAttrs, limit: Duration) -> ConnectionAttempt {
