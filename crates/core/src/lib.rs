@@ -7,7 +7,7 @@
 //!   hashing with argon2id), [`mac`] (keyed hashes)
 //! - records of salted logins: [`salted_logins`]
 //! - rules: [`policy`] (every limit and lifetime that can be configured), [`rate_limit`] and [`rate_limit_key`] (rate
-//!   limits, account lockout and backoff), [`countries`] (protection against SMS pumping)
+//!   limits, account lockout and backoff), [`countries`] (protection against SMS pumping), [`common_passwords`]
 //! - auditing: [`event`] (audit events), [`audit_log`] (their stored form)
 //! - [`ports`]: the traits that stores, delivery and audit sinks implement; [`Dependencies`] bundles them with keys and
 //!   rules
@@ -20,6 +20,7 @@ pub mod app;
 pub mod audit_log;
 pub mod client_timestamp;
 pub mod code;
+pub mod common_passwords;
 pub mod countries;
 mod dependencies;
 mod error;
