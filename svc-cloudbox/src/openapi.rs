@@ -100,6 +100,7 @@ pub(crate) fn pwdreset() -> OperationDescription<Cloudbox> {
         .required_body(&PWDRESET_REQUEST)
         .success_bodies([&SUCCESS_BODY, &ERROR_BODY])
         .error_examples(proof_errors())
+        .error_examples([Error::CommonPassword])
         .rate_limited()
 }
 

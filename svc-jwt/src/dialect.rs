@@ -33,6 +33,7 @@ impl Dialect for Jwt {
             Error::Disabled => "用户已被禁用",
             Error::ChallengeRequired | Error::ChallengeFailed => "请输入验证码",
             Error::WrongCode => "验证码错误",
+            Error::CommonPassword => "密码过于常见，请换一个",
             // Endpoints that take a token have their own texts for these: see `token_error_response`.
             Error::NotAuthenticated | Error::NotAllowed | Error::TicketRefused => "登录已失效",
             // Not reachable: this dialect has no salted proofs and no registration.

@@ -135,6 +135,7 @@ pub(crate) fn update_password() -> OperationDescription<Jwt> {
     OperationDescription::new("updatePassword", "更新密码", text)
         .required_body(&UPDATE_PASSWORD_REQUEST)
         .success_bodies([&SUCCESS_BODY])
+        .error_examples([Error::CommonPassword])
         .error_example("NotAuthenticated", wire::error_response(StatusCode::UNAUTHORIZED, "更新密码失败"))
         .rate_limited()
         .security_schemes(&[BEARER_SCHEME, TOKEN_SCHEME])

@@ -46,6 +46,7 @@ pub(crate) fn rejection_response(rejection: &RequestRejection) -> (StatusCode, I
 pub(crate) fn error_response(error: &Error) -> (StatusCode, InnerResponse) {
     let response = match error {
         Error::Invalid("phone") => return (StatusCode::OK, InnerResponse::error(40004, "电话号码错误")),
+        Error::CommonPassword => InnerResponse::error(40000, "密码过于常见，请换一个"),
         Error::Invalid(field) => InnerResponse::error(40000, format!("参数错误: {field}")),
         Error::IdentifierTaken => InnerResponse::error(40001, "用户名已存在"),
         Error::WrongCode => InnerResponse::error(40002, "验证码错误"),

@@ -119,7 +119,7 @@ fn encrypted_operation(
 const INVALID_PHONE: Error = Error::Invalid("phone");
 
 pub(crate) fn register() -> OperationDescription<Mefp> {
-    let errors = [INVALID_PHONE, Error::WrongCode, Error::IdentifierTaken];
+    let errors = [INVALID_PHONE, Error::CommonPassword, Error::WrongCode, Error::IdentifierTaken];
     encrypted_operation(
         "register",
         "注册",
@@ -146,7 +146,7 @@ pub(crate) fn captcha() -> OperationDescription<Mefp> {
 }
 
 pub(crate) fn forgot() -> OperationDescription<Mefp> {
-    let errors = [INVALID_PHONE, Error::WrongCode, Error::UnknownUser];
+    let errors = [INVALID_PHONE, Error::CommonPassword, Error::WrongCode, Error::UnknownUser];
     encrypted_operation(
         "forgot",
         "找回密码",

@@ -64,6 +64,7 @@ impl Dialect for Portal {
 fn code_and_message(error: &Error) -> (&'static str, Cow<'static, str>) {
     let (code, text) = match error {
         Error::Invalid(field) => return ("400", Cow::Owned(FieldError::Invalid(Cow::Borrowed(field)).to_string())),
+        Error::CommonPassword => ("400", "密码过于常见，请换一个"),
         Error::UnknownUser => (UNKNOWN_USER, "没有此用户"),
         // The API document has no code for a disabled user; clients handle this one.
         Error::WrongPassword | Error::Disabled => (WRONG_PASSWORD, "密码错误"),

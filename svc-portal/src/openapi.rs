@@ -104,7 +104,7 @@ pub(crate) fn register() -> OperationDescription<Portal> {
     )
     .required_body(&NEW_PASSWORD_REQUEST)
     .success_bodies([&ACCOUNT_BODY, &ERROR_BODY])
-    .error_examples([Error::WrongCode, Error::IdentifierTaken])
+    .error_examples([Error::CommonPassword, Error::WrongCode, Error::IdentifierTaken])
     .rate_limited()
 }
 
@@ -136,7 +136,7 @@ pub(crate) fn resetpwd() -> OperationDescription<Portal> {
     OperationDescription::new("resetpwd", "重置密码接口", text)
         .required_body(&NEW_PASSWORD_REQUEST)
         .success_bodies([&ACCOUNT_BODY, &ERROR_BODY])
-        .error_examples([Error::WrongCode, Error::UnknownUser])
+        .error_examples([Error::CommonPassword, Error::WrongCode, Error::UnknownUser])
         .rate_limited()
 }
 

@@ -94,5 +94,7 @@ pub(crate) fn login_user() -> OperationDescription<Tms> {
 pub(crate) fn pwdreset() -> OperationDescription<Tms> {
     let text = "Change the password by proving the old one, with a valid token of the user or of an administrator. \
                 该方法需携带用户本人或管理员的 token；成功后该用户在所有方言中的其他会话都结束。";
-    with_proof_errors(OperationDescription::new("pwdreset", "修改密码", text)).required_body(&PWDRESET_REQUEST)
+    with_proof_errors(OperationDescription::new("pwdreset", "修改密码", text))
+        .error_examples([Error::CommonPassword])
+        .required_body(&PWDRESET_REQUEST)
 }

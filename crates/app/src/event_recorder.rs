@@ -42,6 +42,13 @@ impl EventSink for EventRecorder {
         }
     }
 
+    /// The log names no user: it must not show whose account is easy to guess.
+    fn common_password_set(&self, event: &Event) {
+        self.metrics.record_common_password_set(event);
+        let dialect = event.entry_point.as_ref().map(|entry_point| entry_point.dialect);
+        tracing::warn!(dialect, act = event.action.as_str(), "a common password was set (STELE_PASSWORD_LIST)");
+    }
+
     fn record(&self, mut event: Event) {
         event.client = request_context::current_client().and_then(|client| {
             Some(RequestSource { address: client.address, request_id: RequestId::parse(client.request_id)? })

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use stele_core::common_passwords::CommonPasswordPolicy;
 use stele_core::countries::Countries;
 use stele_core::policy::{LoginLimits, Policy, SendQuotas};
 use stele_core::rate_limit::{Penalty, Quota};
@@ -30,6 +31,14 @@ stele_service::settings! {
     SESSIONS_PER_USER: u32 = with_derived_default(|| Policy::default().sessions_per_user).range(1, 1_000_000);
     /// minimum length of a new password in characters
     PASSWORD_MIN: usize = with_derived_default(|| Policy::default().min_password_length).range(1, 128);
+    /// what happens to a new password that is on the list of common passwords: refuse; warn: accept and count; off: no
+    /// check; imported and old passwords are never checked; `stele passwords load` adds a list of the operator
+    PASSWORD_LIST: CommonPasswordPolicy = parsed_with_derived_default(
+        CommonPasswordPolicy::parse,
+        "refuse, warn or off",
+        CommonPasswordPolicy::default,
+        CommonPasswordPolicy::to_string,
+    );
     /// store sealed digests, which the salted logins of cloudbox and TMS need (`stele challenge off` disables them at
     /// once)
     SALTED: bool = with_derived_default(|| Policy::default().salted_logins_enabled);
@@ -117,6 +126,7 @@ pub fn build_policy(settings: &Settings) -> Result<Policy, ConfigError> {
         session_ttl: settings.get(&SESSION_TTL)?,
         sessions_per_user: settings.get(&SESSIONS_PER_USER)?,
         min_password_length: settings.get(&PASSWORD_MIN)?,
+        common_passwords: settings.get(&PASSWORD_LIST)?,
         salted_logins_enabled: settings.get(&SALTED)?,
         code_ttl: settings.get(&CODE_TTL)?,
         sms_countries: settings.get(&SMS_COUNTRIES)?,

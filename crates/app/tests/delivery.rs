@@ -48,7 +48,7 @@ async fn a_missing_delivery_channel_reveals_no_account_and_uses_no_quota() {
     ]);
     stele_app::provision(&settings, &[], &OsRandom).await.unwrap();
     let use_cases = stele_app::open(settings, Environment::default()).await.unwrap().use_cases;
-    let password = NewPassword::from_administrator(&RawPassword::new("123456".to_owned())).unwrap();
+    let password = NewPassword::from_administrator(&RawPassword::new("a-password".to_owned())).unwrap();
     let add_mark = AddUserRequest {
         name: Username::parse("mark").unwrap(),
         phone: None,

@@ -32,6 +32,8 @@ pub enum Error {
     /// The verification code is wrong, expired, invalidated by wrong guesses or by a change of password, or was never
     /// sent.
     WrongCode,
+    /// The new password is on a list of common passwords, which the policy refuses.
+    CommonPassword,
     /// A user with this identifier exists, or an app or client token with this name.
     IdentifierTaken,
     /// The session token, client token or reset token is missing, unknown, expired or revoked, or not valid for this
@@ -115,6 +117,9 @@ impl fmt::Display for Error {
             Self::ChallengeRequired => f.write_str("a challenge is required"),
             Self::ChallengeFailed => f.write_str("the challenge was answered wrongly"),
             Self::WrongCode => f.write_str("wrong verification code"),
+            Self::CommonPassword => {
+                f.write_str("this password is on a list of common passwords, which are guessed first; choose another")
+            }
             Self::IdentifierTaken => f.write_str("this name, phone or e-mail address is taken"),
             Self::NotAuthenticated => f.write_str("the token is missing, expired or revoked"),
             Self::NotAllowed => f.write_str("the token does not permit this"),

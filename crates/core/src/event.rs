@@ -166,6 +166,10 @@ pub enum Action {
     AddUser,
     /// Set a user's password (administrator).
     ProvisionPassword,
+    /// Add passwords to the operator's list of common passwords (administrator).
+    LoadPasswords,
+    /// Empty the operator's list of common passwords (administrator).
+    ClearPasswords,
     /// Disable a user (administrator).
     Disable,
     /// Enable a user (administrator).
@@ -252,6 +256,7 @@ pub enum Outcome {
     ChallengeRequired,
     ChallengeFailed,
     WrongCode,
+    CommonPassword,
     #[strum(serialize = "taken")]
     IdentifierTaken,
     NotAuthenticated,
@@ -286,6 +291,7 @@ impl Outcome {
             Error::ChallengeRequired => Self::ChallengeRequired,
             Error::ChallengeFailed => Self::ChallengeFailed,
             Error::WrongCode => Self::WrongCode,
+            Error::CommonPassword => Self::CommonPassword,
             Error::IdentifierTaken => Self::IdentifierTaken,
             Error::NotAuthenticated => Self::NotAuthenticated,
             Error::NotAllowed => Self::NotAllowed,

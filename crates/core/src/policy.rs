@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::common_passwords::CommonPasswordPolicy;
 use crate::countries::Countries;
 use crate::rate_limit::{FailureLimit, Penalty, Quota};
 use crate::time::Timestamp;
@@ -28,6 +29,8 @@ pub struct Policy {
     pub sessions_per_user: u32,
     /// The minimum length of a password that a user chooses, in characters.
     pub min_password_length: usize,
+    /// What happens to a new password that is on a list of common passwords.
+    pub common_passwords: CommonPasswordPolicy,
     /// Whether the configuration enables salted logins, for which digests are sealed.
     pub salted_logins_enabled: bool,
     /// How long a code is valid.
@@ -103,6 +106,7 @@ impl Default for Policy {
             session_ttl: 12 * HOUR,
             sessions_per_user: 10_000,
             min_password_length: 6,
+            common_passwords: CommonPasswordPolicy::default(),
             salted_logins_enabled: true,
             code_ttl: HOUR,
             max_code_attempts: 5,

@@ -13,6 +13,7 @@ mod codes;
 mod delivery;
 mod keys;
 mod login_attempt;
+mod password_list;
 mod server_clock;
 mod state_store;
 mod user_store;
@@ -29,6 +30,7 @@ pub use login_attempt::{
     AttemptOutcome, LoginAttempt, OriginTrustChange, ProofResult, RateLimitDecision, RepeatPermit, SuccessEffects,
     UsedProof,
 };
+pub use password_list::PasswordListStore;
 pub use server_clock::ServerClock;
 pub use state_store::StateStore;
 pub use user_store::UserStore;

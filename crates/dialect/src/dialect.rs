@@ -60,7 +60,7 @@ impl RequestRejection {
 /// The HTTP status of a domain error, the same in every dialect: 200 for errors that the body reports by its code.
 pub fn status_for_error(error: &Error) -> StatusCode {
     match error {
-        Error::Invalid(_) => StatusCode::BAD_REQUEST,
+        Error::Invalid(_) | Error::CommonPassword => StatusCode::BAD_REQUEST,
         Error::NotAuthenticated | Error::NotAllowed => StatusCode::UNAUTHORIZED,
         Error::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
         Error::Busy { .. } | Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

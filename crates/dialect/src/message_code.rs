@@ -164,6 +164,7 @@ fn code_and_message(error: &Error) -> (&'static str, Cow<'static, str>) {
         Error::Invalid(field) => return (BAD_PARAMETER, Cow::Owned(format!("参数错误: {field}"))),
         // The documents have no code for an unknown user; a distinct one would permit user enumeration.
         Error::UnknownUser | Error::WrongPassword => (WRONG_CREDENTIALS, "用户名或密码错误"),
+        Error::CommonPassword => (BAD_PARAMETER, "密码过于常见，请换一个"),
         Error::Stale => (PROOF_STALE, "时间戳已过期"),
         Error::Replayed => (PROOF_REPLAYED, "请求已被使用"),
         Error::NotAuthenticated | Error::NotAllowed => (BAD_TOKEN, "登录凭证缺失或已失效"),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use stele_core::app::{App, ClientToken};
+use stele_core::common_passwords::ListedPasswordKey;
 use stele_core::ports::{
     AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
     QuotaUse, RateLimitDecision, ServerClock, StateStore, UsedProof, UserStore,
@@ -190,6 +191,9 @@ impl UserStore for FaultInjectingUserStore {
     }
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>> {
         self.recorder.record_call("list", self.store_if_up()?.list(after, limit)).await
+    }
+    async fn is_password_listed(&self, key: ListedPasswordKey) -> Result<bool> {
+        self.recorder.record_call("listed_password", self.store_if_up()?.is_password_listed(key)).await
     }
     async fn find_app(&self, name: &str) -> Result<Option<App>> {
         self.recorder.record_call("app", self.apps.get(&self.store)?.find_app(name)).await

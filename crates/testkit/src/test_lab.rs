@@ -47,7 +47,8 @@ pub const STORES: [(&str, SetStoreState); 2] =
     [("users", TestLab::set_user_store), ("state", TestLab::set_state_store)];
 
 impl TestLab {
-    /// A lab with default settings and cheap password hashes, on embedded stores. If `STELE_TEST_STORES` is `servers`,
+    /// A lab with default settings and cheap password hashes, which accepts common passwords, as the samples of the API
+    /// documents have them (`123456`), on embedded stores. If `STELE_TEST_STORES` is `servers`,
     /// the lab is on PostgreSQL and Redis.
     pub async fn new() -> Self {
         Self::with_settings(&[]).await
@@ -65,6 +66,7 @@ impl TestLab {
                 ("STELE_DATA", folder.path().to_str().unwrap().to_owned()),
                 ("STELE_HASH_COST", "64,1,1,weak".to_owned()),
                 ("STELE_WORKERS", "1".to_owned()),
+                ("STELE_PASSWORD_LIST", "off".to_owned()),
             ])
             .with_values(if servers::server_stores_requested() {
                 servers::store_settings().to_vec()

@@ -3,8 +3,11 @@
 use serde_json::{Value, json};
 use stele_app::Service;
 use stele_core::session::Token;
+use stele_core::user::User;
 use stele_testkit::conformance::salted::{INVALID_VALUES, login_at, salted_digest};
-use stele_testkit::conformance::{DialectUnderTest, PasswordGuess, SaltedDialect, SessionDialect};
+use stele_testkit::conformance::{
+    DialectUnderTest, NewPasswordDialect, PASSWORD, PasswordGuess, SaltedDialect, SessionDialect,
+};
 use stele_testkit::{MessageCode as _, RequestCost, TestApp, TestLab, TestResponse, impl_deref_to_test_app, md5_hex};
 
 pub(crate) const LOGIN: &str = "/api/v1/cloudbox/smarttms/auth/authsalt";
@@ -54,6 +57,27 @@ impl SaltedDialect for TestService {}
 impl SessionDialect for TestService {
     fn session_token(&self, response: &TestResponse) -> Token {
         Token::parse(&response.token()).unwrap()
+    }
+}
+
+impl NewPasswordDialect for TestService {
+    /// The user's id, and the time of the proof.
+    type Authorization = (String, i64);
+
+    async fn authorize_new_password(&self, user: &User) -> Self::Authorization {
+        (user.id.to_string(), self.now())
+    }
+
+    async fn set_new_password(&self, (user, at): &Self::Authorization, password: &str) -> TestResponse {
+        let proof = salted_digest(PASSWORD, *at);
+        let body = json!({
+            "user_id": user, "orig_password": proof, "new_password": md5_hex(password), "timestamp": at,
+        });
+        self.post(PWDRESET, &body).await
+    }
+
+    fn is_password_set(response: &TestResponse) -> bool {
+        Self::is_accepted(response)
     }
 }
 

@@ -44,6 +44,12 @@ async fn password_reset_matches_the_golden_transcript() {
 }
 
 #[tokio::test]
+async fn a_common_password_matches_the_golden_transcript() {
+    let lab = TestLab::with_settings(&[("STELE_PASSWORD_LIST", "refuse")]).await;
+    assert_golden(&start_with_fixed_key(&lab).await, "tests/golden/common_password.http").await;
+}
+
+#[tokio::test]
 async fn rejections_match_the_golden_transcript() {
     assert_golden(&start_with_fixed_key(&TestLab::new().await).await, "tests/golden/refusals.http").await;
 }

@@ -26,7 +26,8 @@ use reqwest::RequestBuilder;
 use serde_json::Value;
 use stele_app::Service;
 use stele_core::session::Token;
-use stele_testkit::conformance::{CodeDialect, DialectUnderTest, PasswordGuess, SessionDialect};
+use stele_core::user::User;
+use stele_testkit::conformance::{CodeDialect, DialectUnderTest, NewPasswordDialect, PasswordGuess, SessionDialect};
 use stele_testkit::{RequestCost, TestApp, TestLab, TestResponse, conformance, impl_deref_to_test_app};
 use svc_jwt::SERVICE;
 
@@ -37,7 +38,7 @@ struct TestService {
 
 impl_deref_to_test_app!(TestService);
 
-conformance!(TestService, sessions, codes);
+conformance!(TestService, sessions, codes, new_passwords);
 
 impl DialectUnderTest for TestService {
     const SERVICE: Service = SERVICE;
@@ -115,6 +116,23 @@ impl CodeDialect for TestService {
 
     fn is_success(response: &TestResponse) -> bool {
         response.status == 200 && response.json()["code"] == 0
+    }
+}
+
+impl NewPasswordDialect for TestService {
+    /// A reset token.
+    type Authorization = String;
+
+    async fn authorize_new_password(&self, _: &User) -> String {
+        self.reset_token(conformance::PHONE, conformance::PHONE).await
+    }
+
+    async fn set_new_password(&self, token: &String, password: &str) -> TestResponse {
+        self.update_password(token, conformance::PHONE, password).await
+    }
+
+    fn is_password_set(response: &TestResponse) -> bool {
+        response.message() == "更新密码成功"
     }
 }
 

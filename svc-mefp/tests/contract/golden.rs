@@ -7,8 +7,8 @@ use stele_testkit::{assert_golden, matches_schema};
 
 use crate::test_service::{TestService, decrypt};
 
-async fn assert_transcript(name: &str) {
-    let service = TestService::new().await;
+async fn assert_transcript(name: &str, settings: &[(&str, &str)]) {
+    let service = TestService::with_settings(settings).await;
     service.lab.user("mark").phone("13612345678").password("hna123").add().await;
     let path = format!("tests/golden/{name}.http");
     assert_golden(&service.service, &path).await;
@@ -41,10 +41,15 @@ fn decrypt_line(line: &str) -> Option<String> {
 
 #[actix_web::test]
 async fn login_matches_the_golden_transcript() {
-    assert_transcript("login").await;
+    assert_transcript("login", &[]).await;
 }
 
 #[actix_web::test]
 async fn register_matches_the_golden_transcript() {
-    assert_transcript("register").await;
+    assert_transcript("register", &[]).await;
+}
+
+#[actix_web::test]
+async fn a_common_password_matches_the_golden_transcript() {
+    assert_transcript("common_password", &[("STELE_PASSWORD_LIST", "refuse")]).await;
 }

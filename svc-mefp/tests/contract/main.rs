@@ -15,4 +15,4 @@ mod unavailability;
 mod vectors;
 mod verification_codes;
 
-stele_testkit::conformance!(test_service::TestService, codes);
+stele_testkit::conformance!(test_service::TestService, codes, new_passwords);

@@ -7,9 +7,12 @@ use cbc::cipher::block_padding::NoPadding;
 use cbc::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
 use serde_json::{Value, json};
 use stele_app::Service;
+use stele_core::user::User;
 use stele_testkit::conformance::input::documented_calls;
-use stele_testkit::conformance::{Call, CodeDialect, DialectUnderTest, PasswordGuess, Settings, WRONG_PASSWORD};
-use stele_testkit::{RequestCost, TestApp, TestLab, TestResponse, impl_deref_to_test_app};
+use stele_testkit::conformance::{
+    Call, CodeDialect, DialectUnderTest, NewPasswordDialect, PasswordGuess, Settings, WRONG_PASSWORD,
+};
+use stele_testkit::{RequestCost, TestApp, TestLab, TestResponse, conformance, impl_deref_to_test_app};
 use svc_mefp::SERVICE;
 
 /// `mefp_secret`.
@@ -118,6 +121,24 @@ impl CodeDialect for TestService {
     }
 
     fn is_success(response: &TestResponse) -> bool {
+        Self::is_accepted(response)
+    }
+}
+
+impl NewPasswordDialect for TestService {
+    /// A code.
+    type Authorization = String;
+
+    async fn authorize_new_password(&self, _: &User) -> String {
+        self.request_code_for("melink", conformance::PHONE, 2).await
+    }
+
+    async fn set_new_password(&self, code: &String, password: &str) -> TestResponse {
+        let inner = json!({ "login_name": conformance::PHONE, "new_password": password, "captcha": code });
+        self.call_as_melink("/auth/forgot", &inner).await
+    }
+
+    fn is_password_set(response: &TestResponse) -> bool {
         Self::is_accepted(response)
     }
 }

@@ -18,6 +18,12 @@ async fn account_calls_match_the_golden_transcript() {
 }
 
 #[tokio::test]
+async fn a_common_password_matches_the_golden_transcript() {
+    let lab = TestLab::with_settings(&[("STELE_PASSWORD_LIST", "refuse")]).await;
+    assert_golden(&lab.start_service(SERVICE).await, "tests/golden/common_password.http").await;
+}
+
+#[tokio::test]
 async fn rejections_match_the_golden_transcript() {
     assert_golden(&TestLab::new().await.start_service(SERVICE).await, "tests/golden/refusals.http").await;
 }

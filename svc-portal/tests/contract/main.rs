@@ -14,4 +14,4 @@ mod test_service;
 mod unavailability;
 mod verification_codes;
 
-stele_testkit::conformance!(test_service::TestService, sessions, codes);
+stele_testkit::conformance!(test_service::TestService, sessions, codes, new_passwords);

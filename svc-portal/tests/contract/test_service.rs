@@ -7,9 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use stele_app::Service;
 use stele_core::session::Token;
+use stele_core::user::User;
 use stele_testkit::conformance::input::encode_urlencoded;
-use stele_testkit::conformance::{CodeDialect, DialectUnderTest, PasswordGuess, SessionDialect, Settings};
-use stele_testkit::{RequestCost, TestApp, TestLab, impl_deref_to_test_app};
+use stele_testkit::conformance::{
+    CodeDialect, DialectUnderTest, NewPasswordDialect, PasswordGuess, SessionDialect, Settings,
+};
+use stele_testkit::{RequestCost, TestApp, TestLab, conformance, impl_deref_to_test_app};
 
 /// The phone of most tests.
 pub(crate) const PHONE: &str = "13800138000";
@@ -93,6 +96,23 @@ impl CodeDialect for TestService {
     }
 
     fn is_success(response: &stele_testkit::TestResponse) -> bool {
+        Self::is_accepted(response)
+    }
+}
+
+impl NewPasswordDialect for TestService {
+    type Authorization = String;
+
+    async fn authorize_new_password(&self, _: &User) -> String {
+        self.request_code_for(conformance::PHONE).await
+    }
+
+    async fn set_new_password(&self, code: &String, password: &str) -> stele_testkit::TestResponse {
+        let form = [("username", conformance::PHONE), ("password", &to_base64(password)), ("code", &to_base64(code))];
+        self.form(DEFAULT_ADDRESS, "/i/resetpwd", &form).await
+    }
+
+    fn is_password_set(response: &stele_testkit::TestResponse) -> bool {
         Self::is_accepted(response)
     }
 }

@@ -7,8 +7,11 @@ use stele_core::proof::{Proof, SaltedProof};
 use stele_core::session::Token;
 use stele_core::usecase::RequestInfo;
 use stele_core::usecase::login::{self, AllowedUsers, Challenge, SessionTransport};
+use stele_core::user::User;
 use stele_testkit::conformance::salted::{INVALID_VALUES, salted_digest};
-use stele_testkit::conformance::{DialectUnderTest, PasswordGuess, SaltedDialect, SessionDialect, Settings};
+use stele_testkit::conformance::{
+    DialectUnderTest, NewPasswordDialect, PASSWORD, PHONE, PasswordGuess, SaltedDialect, SessionDialect, Settings,
+};
 use stele_testkit::{MessageCode as _, RequestCost, TestApp, TestLab, TestResponse, impl_deref_to_test_app, md5_hex};
 
 pub(crate) const ADMIN_LOGIN: &str = "/container/api/v1/cloudbox/tms/auth/adminauthsalt";
@@ -67,6 +70,29 @@ impl SaltedDialect for TestService {
 impl SessionDialect for TestService {
     fn session_token(&self, response: &TestResponse) -> Token {
         Token::parse(&response.token()).unwrap()
+    }
+}
+
+impl NewPasswordDialect for TestService {
+    /// The user's id and session token, and the time of the proof.
+    type Authorization = (String, String, i64);
+
+    async fn authorize_new_password(&self, user: &User) -> Self::Authorization {
+        let token = self.login(PHONE, PASSWORD).await.token();
+        self.advance_clock(1);
+        (user.id.to_string(), token, self.now())
+    }
+
+    async fn set_new_password(&self, (user, token, at): &Self::Authorization, password: &str) -> TestResponse {
+        let proof = salted_digest(PASSWORD, *at);
+        let body = json!({
+            "user_id": user, "orig_password": proof, "new_password": md5_hex(password), "timestamp": at,
+        });
+        self.post_with_token(PWDRESET, token, &body).await
+    }
+
+    fn is_password_set(response: &TestResponse) -> bool {
+        Self::is_accepted(response)
     }
 }
 

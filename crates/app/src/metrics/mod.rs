@@ -18,6 +18,9 @@ pub(crate) use store_metrics::StoreMetrics;
 
 /// Value of the label `limit` for the deployment's send quota (`STELE_SEND_TOTAL`).
 const SEND_TOTAL: &str = "send_total";
+/// Values of the label `result` for new passwords that are on a list of common passwords.
+const REFUSED: &str = "refused";
+const ACCEPTED: &str = "accepted";
 
 /// Counters of the domain. Clones share them.
 #[derive(Clone, Default)]
@@ -26,6 +29,7 @@ pub struct DomainMetrics {
     events: Family<Labels<3>, Counter>,
     sessions: Family<Labels<1>, Counter>,
     limits: Family<Labels<2>, Counter>,
+    common_passwords: Family<Labels<2>, Counter>,
 }
 
 impl DomainMetrics {
@@ -37,6 +41,8 @@ impl DomainMetrics {
         metrics.register("stele_events", help, domain.events.clone());
         metrics.register("stele_sessions_opened", "Sessions opened", domain.sessions.clone());
         metrics.register("stele_limits_hit", "Requests rejected by a rate limit", domain.limits.clone());
+        let help = "New passwords on a list of common passwords, refused or accepted";
+        metrics.register("stele_common_passwords", help, domain.common_passwords.clone());
         metrics.register_collector(Box::new(HasherCollector(hasher)));
         domain
     }
@@ -52,12 +58,15 @@ impl DomainMetrics {
             drop(self.limits.get_or_create(&[("dialect", dialect), ("limit", limit.as_str())]));
         }
         drop(self.limits.get_or_create(&[("dialect", dialect), ("limit", SEND_TOTAL)]));
+        for result in [REFUSED, ACCEPTED] {
+            drop(self.common_passwords.get_or_create(&[("dialect", dialect), ("result", result)]));
+        }
         drop(self.sessions.get_or_create(&[("dialect", dialect)]));
     }
 
     /// Counts an event, and the login, session or exceeded rate limit that it reports.
     pub fn record(&self, event: &Event) {
-        let dialect = event.entry_point.as_ref().map_or("none", |entry_point| entry_point.dialect);
+        let dialect = dialect_label(event);
         let (action, outcome) = (event.action, event.outcome);
         self.events
             .get_or_create(&[("dialect", dialect), ("event", action.as_str()), ("result", outcome.as_str())])
@@ -70,6 +79,7 @@ impl DomainMetrics {
             (_, Outcome::RateLimited) => {
                 self.limits.get_or_create(&[("dialect", dialect), ("limit", action.rate_limit_kind().as_str())]).inc();
             }
+            (_, Outcome::CommonPassword) => self.count_common_password(event, REFUSED),
             (Action::Login(_) | Action::ChangePassword(_), Outcome::Done) => {
                 self.sessions.get_or_create(&[("dialect", dialect)]).inc();
             }
@@ -81,10 +91,24 @@ impl DomainMetrics {
         }
     }
 
+    /// Counts a common password that was set, because the policy accepts it (`STELE_PASSWORD_LIST=warn`).
+    pub fn record_common_password_set(&self, event: &Event) {
+        self.count_common_password(event, ACCEPTED);
+    }
+
+    fn count_common_password(&self, event: &Event, result: &'static str) {
+        self.common_passwords.get_or_create(&[("dialect", dialect_label(event)), ("result", result)]).inc();
+    }
+
     /// Counts a code that was not sent because of the deployment's quota (`STELE_SEND_TOTAL`).
     pub fn record_send_total_reached(&self, dialect: &'static str) {
         self.limits.get_or_create(&[("dialect", dialect), ("limit", SEND_TOTAL)]).inc();
     }
+}
+
+/// Value of the label `dialect`: `none` for an administrator's command.
+fn dialect_label(event: &Event) -> &'static str {
+    event.entry_point.as_ref().map_or("none", |entry_point| entry_point.dialect)
 }
 
 fn login_labels(dialect: &'static str, proof: ProofKind, outcome: Outcome) -> Labels<3> {

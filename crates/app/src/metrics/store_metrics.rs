@@ -15,6 +15,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use stele_core::app::{App, ClientToken};
+use stele_core::common_passwords::ListedPasswordKey;
 use stele_core::ports::{
     AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
     QuotaUse, RateLimitDecision, ServerClock, StateStore, UsedProof, UserStore,
@@ -157,6 +158,7 @@ operations!(UserOperations, "users":
     upgrade_credential = "upgrade_credential",
     set_status = "set_status",
     list = "list",
+    is_password_listed = "listed_password",
     find_app = "app",
     add_app = "add_app",
     find_client_token = "client_token",
@@ -233,6 +235,10 @@ impl UserStore for InstrumentedStore<dyn UserStore, UserOperations> {
 
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>> {
         call!(self, list(after, limit))
+    }
+
+    async fn is_password_listed(&self, key: ListedPasswordKey) -> Result<bool> {
+        call!(self, is_password_listed(key))
     }
 
     async fn find_app(&self, name: &str) -> Result<Option<App>> {

@@ -37,6 +37,10 @@ pub trait EventSink: Send + Sync {
     /// Reports that a send in `dialect` was rejected because the total quota of `max` messages per window is exhausted,
     /// by an attack or because the quota is too low. The audit event of the send follows by [`EventSink::record`].
     fn total_send_quota_reached(&self, _at: Timestamp, _dialect: DialectName, _max: u32) {}
+
+    /// Reports that the use case of this event set a common password, which the policy accepts. The event follows by
+    /// [`EventSink::record`].
+    fn common_password_set(&self, _event: &Event) {}
 }
 
 /// Discards all events.

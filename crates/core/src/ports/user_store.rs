@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::{ServerClock, UsedProof};
 use crate::Result;
 use crate::app::{App, ClientToken};
+use crate::common_passwords::ListedPasswordKey;
 use crate::time::Timestamp;
 use crate::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
 
@@ -36,6 +37,11 @@ pub trait UserStore: Send + Sync {
 
     /// Up to `limit` users with numbers above `after`, in the order of these numbers.
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>>;
+
+    /// Whether a password is in the operator's list of common passwords ([`PasswordListStore`]): one indexed read.
+    ///
+    /// [`PasswordListStore`]: super::PasswordListStore
+    async fn is_password_listed(&self, key: ListedPasswordKey) -> Result<bool>;
 
     /// The app of this name.
     async fn find_app(&self, name: &str) -> Result<Option<App>>;

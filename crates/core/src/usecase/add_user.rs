@@ -2,6 +2,7 @@
 
 use super::audit_scope::AuditScope;
 use super::credential;
+use super::new_password::check_new_password;
 use crate::event::Action;
 use crate::identifier::{Email, Phone, Username};
 use crate::password::NewPassword;
@@ -44,13 +45,14 @@ impl std::fmt::Debug for ProvidedSecret {
 }
 
 impl UseCases {
-    /// Adds a user.
+    /// Adds a user. An imported hash is not checked against the lists of common passwords.
     ///
     /// # Errors
-    /// `Invalid` for a profile field with an invisible character; `IdentifierTaken`; `Busy`, `Unavailable`, `Internal`.
+    /// `CommonPassword`; `Invalid` for a profile field with an invisible character; `IdentifierTaken`; `Busy`,
+    /// `Unavailable`, `Internal`.
     pub async fn add_user(&self, request: AddUserRequest) -> Result<User> {
         let mut audit = AuditScope::start_for_administrator(&self.deps, Action::AddUser);
-        let outcome = create_user(&self.deps, request).await;
+        let outcome = create_user(&self.deps, request, &mut audit).await;
         if let Ok(user) = &outcome {
             audit.set_subject(user.id);
         }
@@ -58,14 +60,18 @@ impl UseCases {
     }
 }
 
-async fn create_user(deps: &Dependencies, request: AddUserRequest) -> Result<User> {
+async fn create_user(deps: &Dependencies, request: AddUserRequest, audit: &mut AuditScope<'_>) -> Result<User> {
     let AddUserRequest { name, phone, email, role, profile, secret } = request;
     if let Some(field) = profile.field_with_invisible_character() {
         return Err(Error::Invalid(field));
     }
     let id = UserId::from_random(deps.random.bits128());
     let credential = match secret {
-        ProvidedSecret::Password(password) => credential::create(deps, id, password.as_digest()).await?,
+        ProvidedSecret::Password(password) => {
+            check_new_password(deps, &password, audit).await?;
+            credential::create(deps, id, password.as_digest()).await?
+        }
+        // Users keep the passwords that they bring along: the check is for new passwords only.
         ProvidedSecret::Hash(hash) => credential::import(deps, id, hash).await?,
     };
     let new = NewUser {

@@ -1,4 +1,5 @@
-//! Administration of a whole database: key rotation, salted logins, migration of imported hashes, the audit log.
+//! Administration of a whole database: key rotation, salted logins, migration of imported hashes, the operator's list
+//! of common passwords, the audit log.
 //!
 //! [`Administration`] itself holds no key, so its commands can run when a key is lost. Resealing is given the keys that
 //! it needs.
@@ -7,14 +8,18 @@ use std::sync::Arc;
 
 use super::disable_salted_logins::disable_salted_logins;
 use super::lookup::find_user;
+use super::new_password::{PasswordList, find_in_lists};
 use super::reseal::{self, ResealJob, ResealReport};
 use super::wrap_hashes::{WrapJob, WrapReport, wrap_hashes};
 use crate::Result;
 use crate::audit_log::{AuditLogEntry, AuditLogEntryId, AuditLogFilter, AuditLogOrder};
+use crate::common_passwords::ListedPasswordKey;
 use crate::event::{Action, Event, Outcome, Subject};
 use crate::hasher::Hasher;
+use crate::password::PasswordDigest;
 use crate::ports::{
-    AuditLogStore, EventSink, KeyRecord, KeyRetirement, KeyStore, KeyUsage, SaltedLoginUsage, UserStore, VerifierStore,
+    AuditLogStore, EventSink, KeyRecord, KeyRetirement, KeyStore, KeyUsage, PasswordListStore, SaltedLoginUsage,
+    UserStore, VerifierStore,
 };
 use crate::random::Random;
 use crate::seal::Sealer;
@@ -29,6 +34,8 @@ pub struct AdministrationDependencies {
     pub keys: Arc<dyn KeyStore>,
     /// The store of verifiers.
     pub verifiers: Arc<dyn VerifierStore>,
+    /// The store of the operator's list of common passwords.
+    pub password_list: Arc<dyn PasswordListStore>,
     /// The store of the audit log.
     pub audit_log: Arc<dyn AuditLogStore>,
     /// The sink of audit events.
@@ -146,6 +153,26 @@ impl Administration {
         let (verifiers, random) = (self.deps.verifiers.as_ref(), self.deps.random.as_ref());
         let job = WrapJob { verifiers, hasher, random, clock: self.deps.clock.as_ref(), concurrency };
         wrap_hashes(&job, progress).await
+    }
+
+    /// The list of common passwords on which the password with this digest is; `None` if it is on neither.
+    pub async fn find_in_password_lists(&self, digest: &PasswordDigest) -> Result<Option<PasswordList>> {
+        find_in_lists(self.deps.users.as_ref(), digest).await
+    }
+
+    /// Adds up to 2,000 passwords to the operator's list of common passwords. Returns how many were not in it yet.
+    pub async fn add_listed_passwords(&self, keys: &[ListedPasswordKey]) -> Result<u64> {
+        self.deps.password_list.add_listed_passwords(keys).await
+    }
+
+    /// How many passwords are in the operator's list.
+    pub async fn count_listed_passwords(&self) -> Result<u64> {
+        self.deps.password_list.count_listed_passwords().await
+    }
+
+    /// Removes up to `limit` passwords from the operator's list. Returns how many were removed.
+    pub async fn remove_listed_passwords(&self, limit: u32) -> Result<u64> {
+        self.deps.password_list.remove_listed_passwords(limit).await
     }
 
     fn reseal_job<'a>(&'a self, sealer: &'a Sealer) -> ResealJob<'a> {

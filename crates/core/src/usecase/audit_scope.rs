@@ -14,6 +14,7 @@ pub(super) struct AuditScope<'a> {
     action: Action,
     entry_point: Option<EntryPoint>,
     subject: Option<Subject>,
+    has_common_password: bool,
     is_finished: bool,
 }
 
@@ -22,18 +23,32 @@ impl<'a> AuditScope<'a> {
     pub(super) fn start(deps: &'a Dependencies, action: Action, caller: &RequestInfo) -> Self {
         let entry_point =
             EntryPoint { dialect: caller.dialect, app: caller.app.clone(), origin: Some(caller.origin.clone()) };
-        Self { deps, action, entry_point: Some(entry_point), subject: None, is_finished: false }
+        Self {
+            deps,
+            action,
+            entry_point: Some(entry_point),
+            subject: None,
+            has_common_password: false,
+            is_finished: false,
+        }
     }
 
     /// Starts the scope of a use case that a client requests in `dialect` and that no rate limit counts.
     pub(super) fn start_without_rate_limit(deps: &'a Dependencies, action: Action, dialect: DialectName) -> Self {
         let entry_point = EntryPoint { dialect, app: String::new(), origin: None };
-        Self { deps, action, entry_point: Some(entry_point), subject: None, is_finished: false }
+        Self {
+            deps,
+            action,
+            entry_point: Some(entry_point),
+            subject: None,
+            has_common_password: false,
+            is_finished: false,
+        }
     }
 
     /// Starts the scope of a use case that an administrator requests.
     pub(super) fn start_for_administrator(deps: &'a Dependencies, action: Action) -> Self {
-        Self { deps, action, entry_point: None, subject: None, is_finished: false }
+        Self { deps, action, entry_point: None, subject: None, has_common_password: false, is_finished: false }
     }
 
     /// Sets the user or record that the event concerns, once it is known.
@@ -53,6 +68,11 @@ impl<'a> AuditScope<'a> {
         self.action = action;
     }
 
+    /// Notes that the new password is a common one, which is reported if the use case succeeds.
+    pub(super) fn set_common_password(&mut self) {
+        self.has_common_password = true;
+    }
+
     /// Records the outcome of `result`, and returns `result`.
     pub(super) fn finish<T>(mut self, result: Result<T>) -> Result<T> {
         self.record(Outcome::from_result(&result));
@@ -68,7 +88,11 @@ impl<'a> AuditScope<'a> {
         self.is_finished = true;
         let (at, action) = (self.deps.now(), self.action);
         let (subject, entry_point) = (self.subject.take(), self.entry_point.take());
-        self.deps.events.record(Event { at, action, outcome, subject, entry_point, client: None });
+        let event = Event { at, action, outcome, subject, entry_point, client: None };
+        if self.has_common_password && outcome == Outcome::Done {
+            self.deps.events.common_password_set(&event);
+        }
+        self.deps.events.record(event);
     }
 }
 

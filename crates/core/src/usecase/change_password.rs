@@ -3,6 +3,7 @@
 use super::audit_scope::AuditScope;
 use super::authenticate::authenticate;
 use super::login::{AllowedUsers, AuthenticatedSession, new_session};
+use super::new_password::check_new_password;
 use super::proof_verification::{LimitCheck, ProofRequest, RepeatPolicy, verify_proof};
 use super::{RequestInfo, credential};
 use crate::event::Action;
@@ -39,9 +40,9 @@ impl UseCases {
     /// Changes a password, revokes every session, ticket and code of the user, and opens a new session.
     ///
     /// # Errors
-    /// `NotAuthenticated` if the token is invalid; `NotAllowed` if it is the token of another user who is not an
-    /// administrator; the errors of [`UseCases::login`] for the proof of the old password; `WrongPassword` also if the
-    /// password was changed meanwhile; `Busy`, `Unavailable`, `Internal`.
+    /// `CommonPassword`; `NotAuthenticated` if the token is invalid; `NotAllowed` if it is the token of another user
+    /// who is not an administrator; the errors of [`UseCases::login`] for the proof of the old password; `WrongPassword`
+    /// also if the password was changed meanwhile; `Busy`, `Unavailable`, `Internal`.
     pub async fn change_password(&self, request: ChangePasswordRequest<'_>) -> Result<AuthenticatedSession> {
         let mut audit = AuditScope::start(&self.deps, Action::ChangePassword(request.proof.kind()), request.caller);
         let outcome = verify_and_change(&self.deps, request, &mut audit).await;
@@ -55,6 +56,7 @@ async fn verify_and_change(
     audit: &mut AuditScope<'_>,
 ) -> Result<AuthenticatedSession> {
     let ChangePasswordRequest { authorization, proof, password, caller } = request;
+    check_new_password(deps, &password, audit).await?;
     let (user, token) = match authorization {
         PasswordChangeAuthorization::ProofOnly(id) => (UserRef::Id(id), None),
         PasswordChangeAuthorization::WithToken(user, token) => (user, Some(token)),

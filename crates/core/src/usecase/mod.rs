@@ -17,9 +17,10 @@
 //! | [`maintenance`], [`server_clocks`] | every service |
 //!
 //! Shared parts: [`authenticate`] (finds the user of a session token), `proof_verification` (passwords, rate limits,
-//! replay protection), `credential` (verifiers, rehash on login), `audit_scope` (one audit event per use case),
-//! `clock_offset` (logs wrong clocks of clients). Parts of [`administration`]: [`reseal`] (key rotation),
-//! [`wrap_hashes`] (migration of imported hashes), `disable_salted_logins`.
+//! replay protection), [`new_password`] (lists of common passwords), `credential` (verifiers, rehash on login),
+//! `audit_scope` (one audit event per use case), `clock_offset` (logs wrong clocks of clients). Parts of
+//! [`administration`]: [`reseal`] (key rotation), [`wrap_hashes`] (migration of imported hashes),
+//! `disable_salted_logins`.
 
 pub mod add_app;
 pub mod add_user;
@@ -39,6 +40,7 @@ pub mod login;
 pub mod logout;
 pub mod lookup;
 pub mod maintenance;
+pub mod new_password;
 mod proof_verification;
 pub mod provision_password;
 pub mod register;

@@ -2,6 +2,7 @@
 
 use super::audit_scope::AuditScope;
 use super::credential;
+use super::new_password::check_new_password;
 use crate::event::Action;
 use crate::password::NewPassword;
 use crate::user::UserRef;
@@ -15,7 +16,7 @@ impl UseCases {
     /// the user come first each time.
     ///
     /// # Errors
-    /// `UnknownUser`; `Busy`, `Unavailable`, `Internal`.
+    /// `CommonPassword`, `UnknownUser`; `Busy`, `Unavailable`, `Internal`.
     pub async fn provision_password(&self, user: UserRef, password: &NewPassword) -> Result<()> {
         let mut audit = AuditScope::start_for_administrator(&self.deps, Action::ProvisionPassword);
         let outcome = set_with_retry(&self.deps, user, password, &mut audit).await;
@@ -29,6 +30,7 @@ async fn set_with_retry(
     password: &NewPassword,
     audit: &mut AuditScope<'_>,
 ) -> Result<()> {
+    check_new_password(deps, password, audit).await?;
     for _ in 0..MAX_ATTEMPTS {
         let account = deps.users.find_by_ref(user).await?.ok_or(Error::UnknownUser)?;
         audit.set_subject(account.user.id);

@@ -2,6 +2,7 @@
 
 use super::audit_scope::AuditScope;
 use super::check_code;
+use super::new_password::check_new_password;
 use super::{RequestInfo, credential, login};
 use crate::code::{Code, CodeKey, CodePurpose};
 use crate::event::Action;
@@ -32,7 +33,7 @@ impl UseCases {
     /// cannot learn whether an identifier is taken (user enumeration).
     ///
     /// # Errors
-    /// `WrongCode`, `IdentifierTaken`, `RateLimited`; `Busy`, `Unavailable`, `Internal`.
+    /// `CommonPassword`, `WrongCode`, `IdentifierTaken`, `RateLimited`; `Busy`, `Unavailable`, `Internal`.
     pub async fn register(&self, request: RegisterRequest<'_>) -> Result<User> {
         let mut audit = AuditScope::start(&self.deps, Action::Register, request.caller);
         let outcome = create_account(&self.deps, request, &mut audit).await;
@@ -42,6 +43,7 @@ impl UseCases {
 
 async fn create_account(deps: &Dependencies, request: RegisterRequest<'_>, audit: &mut AuditScope<'_>) -> Result<User> {
     let RegisterRequest { to, purpose, code, password, caller } = request;
+    check_new_password(deps, password, audit).await?;
     let existing = deps.users.find_by_identifier(to.key()).await?;
     audit.set_account(existing.as_ref());
     let attempt = caller.login_attempt(deps, existing.as_ref(), to.key());

@@ -2,6 +2,7 @@
 
 use super::audit_scope::AuditScope;
 use super::check_code;
+use super::new_password::check_new_password;
 use super::{RequestInfo, credential};
 use crate::code::{Code, CodeKey, CodePurpose};
 use crate::event::Action;
@@ -31,7 +32,7 @@ impl UseCases {
     /// verified before `UnknownUser` or `Disabled` is returned, so that a client without a code cannot enumerate users.
     ///
     /// # Errors
-    /// `WrongCode`, `UnknownUser`, `Disabled`, `RateLimited`; `Busy`, `Unavailable`, `Internal`.
+    /// `CommonPassword`, `WrongCode`, `UnknownUser`, `Disabled`, `RateLimited`; `Busy`, `Unavailable`, `Internal`.
     pub async fn reset_password(&self, request: ResetPasswordRequest<'_>) -> Result<User> {
         let mut audit = AuditScope::start(&self.deps, Action::ResetPassword, request.caller);
         let outcome = verify_and_reset(&self.deps, request, &mut audit).await;
@@ -45,6 +46,7 @@ async fn verify_and_reset(
     audit: &mut AuditScope<'_>,
 ) -> Result<User> {
     let ResetPasswordRequest { to, purpose, code, password, caller } = request;
+    check_new_password(deps, password, audit).await?;
     let account = deps.users.find_by_identifier(to.key()).await?;
     audit.set_account(account.as_ref());
     let attempt = caller.login_attempt(deps, account.as_ref(), to.key());

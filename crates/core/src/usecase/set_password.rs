@@ -1,6 +1,7 @@
 //! Setting a new password without the old one, by a reset token or a recent login (JWT document, 更新密码).
 
 use super::audit_scope::AuditScope;
+use super::new_password::check_new_password;
 use super::{RequestInfo, authenticate::authenticate, credential};
 use crate::event::Action;
 use crate::identifier::Identifier;
@@ -25,7 +26,7 @@ impl UseCases {
     ///
     /// # Errors
     /// `NotAuthenticated` for every fault of the account or the token, so that the response reveals nothing
-    /// (user enumeration); `Busy`, `Unavailable`, `Internal`.
+    /// (user enumeration); `CommonPassword`, `Busy`, `Unavailable`, `Internal`.
     pub async fn set_password(
         &self,
         caller: &RequestInfo,
@@ -47,6 +48,7 @@ async fn authorize_and_set(
     authorization: &SetPasswordAuthorization,
     audit: &mut AuditScope<'_>,
 ) -> Result<()> {
+    check_new_password(deps, password, audit).await?;
     let parsed = Identifier::parse(account);
     let found = deps.users.find_by_identifier(parsed.as_ref().map_or("", Identifier::key)).await?;
     audit.set_account(found.as_ref());

@@ -285,6 +285,7 @@ fn example_name(error: &Error) -> &'static str {
         Error::ChallengeRequired => "ChallengeRequired",
         Error::ChallengeFailed => "ChallengeFailed",
         Error::WrongCode => "WrongCode",
+        Error::CommonPassword => "CommonPassword",
         Error::IdentifierTaken => "IdentifierTaken",
         Error::TicketRefused => "TicketRefused",
         Error::NotAuthenticated => "NotAuthenticated",

@@ -2,6 +2,7 @@
 
 mod audit_log_store;
 mod key_store;
+mod password_list_store;
 mod pool;
 mod postgres;
 mod rows;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use diesel::connection::{Connection, SimpleConnection};
 use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
-use stele_core::ports::{AuditLogStore, KeyStore, UserStore, VerifierStore};
+use stele_core::ports::{AuditLogStore, KeyStore, PasswordListStore, UserStore, VerifierStore};
 
 use crate::migrate::{self, SchemaState};
 use crate::sqlite::{self, Durability};
@@ -127,6 +128,11 @@ impl Database {
 
     /// The store of imported password hashes that are not yet wrapped in argon2id.
     pub fn verifiers(&self) -> Arc<dyn VerifierStore> {
+        Arc::new(SqlStore::new(Arc::clone(&self.db)))
+    }
+
+    /// The operator's list of common passwords.
+    pub fn password_list(&self) -> Arc<dyn PasswordListStore> {
         Arc::new(SqlStore::new(Arc::clone(&self.db)))
     }
 

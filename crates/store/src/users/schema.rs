@@ -82,6 +82,12 @@ diesel::table! {
 }
 
 diesel::table! {
+    listed_passwords (key) {
+        key -> BigInt,
+    }
+}
+
+diesel::table! {
     audit (at, source, seq) {
         at -> BigInt,
         source -> BigInt,

@@ -8,6 +8,7 @@ use diesel::dsl::{case_when, exists, not, sql};
 use diesel::sql_types::{BigInt, Binary, Nullable};
 use diesel::{ExpressionMethods, IntoSql, QueryDsl, QueryResult, SelectableHelper};
 use stele_core::app::{App, ClientToken};
+use stele_core::common_passwords::ListedPasswordKey;
 use stele_core::ports::{ServerClock, UsedProof, UserStore};
 use stele_core::time::Timestamp;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
@@ -15,7 +16,7 @@ use stele_core::{Error, Result};
 
 use super::pool::{BackendConnections, POSTGRES_TIMEOUTS, SLOW_QUERY_TIMEOUTS, change, found_change, query, read};
 use super::rows::{AppRow, ClientTokenRow, CredentialRow, UserRow, encode_sealed_digest};
-use super::schema::{apps, client_tokens, facts, identifiers, used_proofs, users};
+use super::schema::{apps, client_tokens, facts, identifiers, listed_passwords, used_proofs, users};
 use crate::error::{is_unique_violation, map_database_error};
 
 /// User store, key store and verifier store on one database.
@@ -256,6 +257,12 @@ impl UserStore for SqlStore {
         });
         let users = rows.map_err(map_database_error)?.into_iter().map(|(number, row)| row.into_user(number));
         users.collect::<QueryResult<_>>().map_err(map_database_error)
+    }
+
+    async fn is_password_listed(&self, key: ListedPasswordKey) -> Result<bool> {
+        let key = key.to_i64();
+        let row = read!(self.db, i64, listed_passwords::table.find(key).select(listed_passwords::key));
+        Ok(row?.is_some())
     }
 
     async fn find_app(&self, name: &str) -> Result<Option<App>> {

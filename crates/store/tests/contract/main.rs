@@ -21,6 +21,8 @@ mod newer_schema;
 #[cfg(test)]
 mod opening;
 #[cfg(test)]
+mod password_list;
+#[cfg(test)]
 mod pgbouncer;
 #[cfg(test)]
 mod postgres_connections;

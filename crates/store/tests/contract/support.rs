@@ -13,7 +13,7 @@ use stele_core::origin::Origin;
 use stele_core::policy::LoginLimits;
 use stele_core::ports::{
     AuditLogStore, CodeVerification, CodeVerificationResult, KeyRecord, KeyStore, LoginAttempt, NewCode, OnCodeMatch,
-    OriginTrustChange, ProofResult, StateStore, SuccessEffects, UsedProof, UserStore, VerifierStore,
+    OriginTrustChange, PasswordListStore, ProofResult, StateStore, SuccessEffects, UsedProof, UserStore, VerifierStore,
 };
 use stele_core::random::{OsRandom, Random as _};
 use stele_core::seal::SealedSecret;
@@ -64,6 +64,7 @@ pub(crate) struct UserBackend {
     pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) audit_log: Arc<dyn AuditLogStore>,
     pub(crate) verifiers: Arc<dyn VerifierStore>,
+    pub(crate) password_list: Arc<dyn PasswordListStore>,
     _home: Option<TempDir>,
 }
 
@@ -88,7 +89,8 @@ pub(crate) async fn user_backend(name: &'static str, database: &Database, home: 
         assert!(keys.add_key(&key_record(&format!("seal-{key}"))).await.unwrap());
     }
     let (users, audit_log, verifiers) = (database.users(), database.audit_log(), database.verifiers());
-    UserBackend { name, users, keys, audit_log, verifiers, _home: home }
+    let password_list = database.password_list();
+    UserBackend { name, users, keys, audit_log, verifiers, password_list, _home: home }
 }
 
 /// A record of a registered key.

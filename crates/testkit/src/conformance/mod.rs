@@ -5,13 +5,15 @@
 //! [`empty_fields`], [`login`], [`rate_limits`], [`unavailability`], [`input`], [`http`], [`mod@status_200`] and
 //! [`openapi`]. [`sessions`] is for dialects with session tokens ([`SessionDialect`]); [`salted`], [`salted_text`] and
 //! [`login_retries`] are for dialects with salted proofs ([`SaltedDialect`]); [`codes`] is for dialects that send codes
-//! ([`CodeDialect`]). `suite` lists all tests. The expected responses are rendered by the dialect itself;
-//! `tests/golden/errors.txt` and the golden transcripts pin that these are the documented bytes.
+//! ([`CodeDialect`]); [`common_passwords`] is for dialects that set new passwords ([`NewPasswordDialect`]). `suite`
+//! lists all tests. The expected responses are rendered by the dialect itself; `tests/golden/errors.txt` and the golden
+//! transcripts pin that these are the documented bytes.
 
 #![expect(missing_docs, reason = "the test's name states the behaviour")]
 
 pub mod bodies;
 pub mod codes;
+pub mod common_passwords;
 pub mod empty_fields;
 pub mod http;
 pub mod input;
@@ -228,6 +230,22 @@ pub trait CodeDialect: DialectUnderTest {
 
     /// Whether the response reports success.
     fn is_success(response: &TestResponse) -> bool;
+}
+
+/// A dialect whose clients set new passwords.
+#[expect(async_fn_in_trait, reason = "called by tests alone, each on one thread")]
+pub trait NewPasswordDialect: DialectUnderTest {
+    /// What a client needs for setting a new password of a user, such as a code or a proof of the old password.
+    type Authorization;
+
+    /// Obtains the authorization to set a new password of the test user, whose password is [`PASSWORD`].
+    async fn authorize_new_password(&self, user: &User) -> Self::Authorization;
+
+    /// Sets a new password of the test user.
+    async fn set_new_password(&self, authorization: &Self::Authorization, password: &str) -> TestResponse;
+
+    /// Whether the response reports success.
+    fn is_password_set(response: &TestResponse) -> bool;
 }
 
 /// Implements `Deref` to [`TestApp`](crate::TestApp), and conversion into it, for a type with a field `app`.

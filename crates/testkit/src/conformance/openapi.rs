@@ -144,7 +144,7 @@ fn render_all_errors(service: Service) -> String {
     lines
 }
 
-fn all_errors() -> [Error; 18] {
+fn all_errors() -> [Error; 19] {
     let retry_after = Duration::from_millis(1_001);
     let all = [
         Error::Invalid("password"),
@@ -157,6 +157,7 @@ fn all_errors() -> [Error; 18] {
         Error::ChallengeRequired,
         Error::ChallengeFailed,
         Error::WrongCode,
+        Error::CommonPassword,
         Error::IdentifierTaken,
         Error::NotAuthenticated,
         Error::NotAllowed,
@@ -172,6 +173,7 @@ fn all_errors() -> [Error; 18] {
             Error::Invalid(_) | Error::UnknownUser | Error::WrongPassword | Error::Stale | Error::Replayed => {}
             Error::Disabled | Error::ChallengeRequired | Error::ChallengeFailed | Error::WrongCode => {}
             Error::IdentifierTaken | Error::NotAuthenticated | Error::NotAllowed | Error::TicketRefused => {}
+            Error::CommonPassword => {}
             Error::RateLimited { .. } | Error::Busy { .. } | Error::Unavailable(_) | Error::Internal(_) => {}
         }
     }

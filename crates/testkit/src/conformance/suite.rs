@@ -6,8 +6,8 @@ pub fn run(test: impl Future<Output = ()>) {
     runtime.worker_threads(2).enable_all().build().unwrap().block_on(test);
 }
 
-/// Generates the tests of the suite for a dialect: `conformance!(App)`, followed by `sessions`, `salted` or `codes` for
-/// the groups that do not apply to every dialect.
+/// Generates the tests of the suite for a dialect: `conformance!(App)`, followed by `sessions`, `salted`, `codes` or
+/// `new_passwords` for the groups that do not apply to every dialect.
 #[macro_export]
 macro_rules! conformance {
     ($dialect:ty $(, $more:ident)*) => {
@@ -103,6 +103,14 @@ macro_rules! conformance {
             salted::stale_and_used_proofs_are_not_counted,
             salted::checks_run_in_the_documented_order,
             salted::a_lost_sealing_key_is_a_server_error
+        }
+    };
+    (@new_passwords $dialect:ty) => {
+        $crate::conformance_tests! { $dialect:
+            common_passwords::a_common_password_is_refused_and_uses_nothing_up,
+            common_passwords::a_common_password_is_refused_before_any_other_check,
+            common_passwords::a_common_password_is_accepted_and_counted_if_the_policy_is_warn,
+            common_passwords::an_old_common_password_is_accepted
         }
     };
     (@codes $dialect:ty) => {
