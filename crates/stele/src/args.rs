@@ -2,6 +2,7 @@
 
 mod audit;
 mod keys;
+mod passwords;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ use zeroize::Zeroizing;
 
 pub use self::audit::{AuditOptions, When};
 pub use self::keys::{ChallengeCommand, KeysCommand};
+pub use self::passwords::PasswordsCommand;
 use crate::services;
 
 /// One user base behind five login dialects.
@@ -65,6 +67,9 @@ pub enum Command {
     /// Disable salted logins (cloudbox, TMS), or enable them again
     #[command(subcommand)]
     Challenge(ChallengeCommand),
+    /// Add common passwords to the list that new ones are checked against (STELE_PASSWORD_LIST), and check a password
+    #[command(subcommand)]
+    Passwords(PasswordsCommand),
     /// Read the audit log
     Audit(Box<AuditOptions>),
     /// Create missing keys, migrate the database to the current schema, and wrap hashes that earlier versions imported

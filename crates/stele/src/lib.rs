@@ -12,7 +12,7 @@ use stele_service::{cli, telemetry};
 
 use crate::args::Command;
 use crate::commands::up::CertificateSource;
-use crate::commands::{CommandError, admin, app, audit, challenge, check, keys, token, up, user};
+use crate::commands::{CommandError, admin, app, audit, challenge, check, keys, passwords, token, up, user};
 
 /// Runs the command that the command line names. Exit code 0: success; 1: the operation was refused (no such user, …)
 /// or failed; 2: the command line, a setting, a key, a file or a port is invalid or unavailable.
@@ -46,6 +46,7 @@ pub fn run() -> ExitCode {
                 }
                 Command::Keys(command) => keys::run(&settings, command).await,
                 Command::Challenge(command) => challenge::run(&settings, command).await,
+                Command::Passwords(command) => passwords::run(&settings, command).await,
                 Command::Audit(command) => audit::run(&settings, *command).await,
                 Command::Migrate => admin::migrate(settings).await,
                 Command::Check => check::run(settings).await,

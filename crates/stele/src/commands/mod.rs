@@ -7,6 +7,7 @@ pub(crate) mod challenge;
 pub(crate) mod check;
 mod demo;
 pub(crate) mod keys;
+pub(crate) mod passwords;
 mod progress;
 pub(crate) mod token;
 pub(crate) mod up;

@@ -70,7 +70,7 @@ fn users_are_added_shown_and_listed() {
     let id = installation.add_user("Mark", "a-password", &["--phone", "+8613800138000", "--email", "Mark@Example.com"]);
     let profile =
         ["--role", "admin", "--real-name", "马克", "--gender", "男", "--org-id", "7", "--memo", "m", "--nickname", "n"];
-    let other_id = installation.add_user("other", "x", &profile);
+    let other_id = installation.add_user("other", "x-password", &profile);
     for user in ["mark", "MARK", &id, &id.replace('-', ""), "100001", "+8613800138000", "mark@example.COM"] {
         let shown: Value =
             serde_json::from_str(&installation.run(&["user", "show", user]).assert_success().stdout).unwrap();
@@ -123,11 +123,11 @@ async fn commands_run_concurrently_with_a_server() {
         client.login(dialect, &person, "a-password").await.assert_success();
     }
     installation
-        .run_with(&["user", "passwd", "mark", "--password-stdin"], "another\r\nnot this line\n")
+        .run_with(&["user", "passwd", "mark", "--password-stdin"], "another-one\r\nnot this line\n")
         .assert_success();
     for dialect in DialectKind::ALL {
         assert!(!client.login(dialect, &person, "a-password").await.is_success(), "{dialect:?}");
-        client.login(dialect, &person, "another").await.assert_success();
+        client.login(dialect, &person, "another-one").await.assert_success();
     }
     let readiness = client.send(reqwest::Method::GET, "/readyz", &[], String::new()).await;
     assert_eq!(readiness.status, 200, "{readiness:?}");

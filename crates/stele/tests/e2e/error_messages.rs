@@ -191,6 +191,7 @@ fn invalid_settings_are_named_in_the_error() {
         ("STELE_SESSIONS_PER_USER", "0"),
         ("STELE_SESSIONS_PER_USER", "1000001"),
         ("STELE_PASSWORD_MIN", "0"),
+        ("STELE_PASSWORD_LIST", "on"),
         ("STELE_SALTED", "perhaps"),
         ("STELE_CODE_TTL", "soon"),
         ("STELE_LIMIT_ACCOUNT", "-5"),

@@ -274,7 +274,7 @@ async fn salted_logins_are_disabled_and_enabled_in_running_servers() {
     client.login(DialectKind::Cloudbox, &person, "a-password").await.assert_is(200, "1002");
     // While salted logins are disabled, neither a login with the password nor a new password stores a digest.
     client.login(DialectKind::Jwt, &person, "a-password").await.assert_success();
-    installation.run_with(&["user", "passwd", "other", "--password-stdin"], "another").assert_success();
+    installation.run_with(&["user", "passwd", "other", "--password-stdin"], "another-one").assert_success();
     installation.add_user("third", "a-password", &[]);
     let second_output: Value =
         serde_json::from_str(disable_challenge(&installation).assert_success().stdout.lines().next().unwrap()).unwrap();

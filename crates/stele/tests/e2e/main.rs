@@ -27,6 +27,7 @@ mod metrics;
 mod migrate;
 mod missing_keys;
 mod password_change;
+mod password_lists;
 mod rate_limits;
 mod secret_leaks;
 mod separate_programs;

@@ -212,7 +212,7 @@ async fn a_one_hour_clock_step_revives_no_credential_and_locks_no_user() {
     // A starting process deletes what has expired.
     test.restart();
     test.assert_all_dialects_log_in().await;
-    test.fixture.installation.add_user("eve", "another", &[]);
+    test.fixture.installation.add_user("eve", "another-one", &[]);
     test.lock_account("eve").await;
 
     test.step_clock(-HOUR);

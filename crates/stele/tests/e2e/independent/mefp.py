@@ -61,7 +61,7 @@ class App:
 
 def mefp(wire):
     melink, wlfz = App(wire, "melink"), App(wire, "wlfz")
-    phone, password = "15068880258", "123456"
+    phone, password = "15068880258", "7264091"
     user = {"login_name": phone}
 
     def captcha(usage, app=melink, to=phone):
@@ -101,12 +101,12 @@ def mefp(wire):
     melink.call("/auth/token", {**user, "app_to": "unknown"}, failed(40006))
     melink.call("/auth/token", {"login_name": "15068880259", "app_to": "wlfz"}, failed(40006))
 
-    melink.call("/auth/forgot", {**user, "new_password": "654321", "captcha": "12"}, failed(40002))
+    melink.call("/auth/forgot", {**user, "new_password": "secret-2", "captcha": "12"}, failed(40002))
     code = captcha(2)
-    melink.call("/auth/forgot", {**user, "new_password": "654321", "captcha": code}, DONE)
-    melink.call("/auth/forgot", {**user, "new_password": "654321", "captcha": code}, failed(40002))
+    melink.call("/auth/forgot", {**user, "new_password": "secret-2", "captcha": code}, DONE)
+    melink.call("/auth/forgot", {**user, "new_password": "secret-2", "captcha": code}, failed(40002))
     melink.call("/auth/login", {**user, "password": password}, failed(40003))
-    melink.call("/auth/login", {**user, "password": "654321"}, DONE)
+    melink.call("/auth/login", {**user, "password": "secret-2"}, DONE)
 
     # Every envelope that cannot be decrypted gets the same response, byte for byte.
     plain = {"result": 0, "errors": {"code": 40000, "message": "请求无法解密"}}

@@ -78,7 +78,7 @@ def cloudbox(wire):
     # Cloudbox does not accept the user's number as an id: the right proof is treated as an unknown user's.
     for number in (person["number"], int(person["number"])):
         at = wire.timestamp()
-        body = {"user_id": number, "orig_password": salted(secret, at), "new_password": md5("x"), "timestamp": at}
+        body = {"user_id": number, "orig_password": salted(secret, at), "new_password": md5("x-password"), "timestamp": at}
         wire.expect(wire.post("json", RESET, body), failed("1002", wrong["message"]))
     wire.expect(wire.post("json", LOGIN, proof()), failed("1002"))
     wire.expect(wire.post("json", LOGIN, proof(secret)), succeeded(user))
