@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 use crate::error::{Error, Result};
 use crate::password::PasswordDigest;
 use crate::random::Random;
-use crate::verifier::{self, Argon2Cost, HashMemory, PresentedSecret, WeakHash};
+use crate::verifier::{self, Argon2Cost, HashMemory, PendingHash, PresentedSecret, WeakHash};
 pub use worker_pool::Usage;
 use worker_pool::WorkerPool;
 
@@ -123,6 +123,21 @@ impl Hasher {
                 shared.pad_to_current_cost(0, memory);
                 false
             }
+        };
+        self.run_job(memory_kib, task).await
+    }
+
+    /// Whether `secret` matches an imported hash that is not wrapped in argon2id yet. The work is that of
+    /// [`Hasher::verify`].
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if the queue is full; `Internal` if hashing fails.
+    pub async fn verify_pending(&self, pending: PendingHash, secret: PresentedSecret) -> Result<bool> {
+        let (work, memory_kib) = pending.verification_cost(&secret);
+        let task = move |shared: &Shared, memory: &mut HashMemory| {
+            let is_match = pending.verify(&secret, memory);
+            shared.pad_to_current_cost(work, memory);
+            is_match
         };
         self.run_job(memory_kib, task).await
     }

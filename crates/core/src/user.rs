@@ -172,7 +172,7 @@ pub struct Credential {
     /// The verifier of raw and digest proofs (see [`crate::verifier`]).
     pub verifier: String,
     /// The sealed digest `D`, against which salted proofs are verified; `None` if salted logins are disabled, and for
-    /// imported hashes before their first use.
+    /// imported hashes before their first use. While an imported hash waits for argon2id, its sealed bytes.
     pub sealed: Option<SealedSecret>,
 }
 

@@ -6,12 +6,16 @@
 //!   [`Argon2Cost::OWASP_MINIMUMS`];
 //! - `{wrapped}SPEC|$argon2id$…`: argon2id over a cheaper hash of the password, which `SPEC` describes (see
 //!   `imported`);
-//! - `{raw}…`: an imported hash of any cost, stored unwrapped by an earlier version (see [`parse_unwrapped`]).
+//! - `{raw}…`: an imported hash of any cost, stored unwrapped by an earlier version (see [`parse_unwrapped`]);
+//! - `{pending}SPEC`: an imported hash that is not wrapped yet: its bytes are sealed (see [`PendingHash`]). Without a
+//!   `SPEC` they are `D`;
+//! - `{none}`: no password yet. It matches nothing.
 //!
 //! After an imported hash has verified a password once, our own hash replaces it (rehash on login).
 
 mod cost;
 mod imported;
+mod pending;
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -19,7 +23,9 @@ use subtle::ConstantTimeEq as _;
 
 use crate::password::{PasswordDigest, RawPassword};
 pub use cost::Argon2Cost;
-pub use imported::{ImportedHash, WeakHash, parse_imported, parse_unwrapped};
+pub use imported::{ImportedHash, InvalidHash, WeakHash, parse_imported, parse_unwrapped};
+pub(crate) use pending::has_sealed_digest;
+pub use pending::{PendingHash, is_pending};
 
 /// The secret that a client presents for verification.
 #[derive(Clone, Debug)]
@@ -78,6 +84,9 @@ const UNWRAPPED_PREFIX: &str = "{raw}";
 const PHC_PREFIX: &str = "{phc}";
 /// Prefix of argon2id over an imported hash, with the spec of how to compute the imported hash.
 const WRAPPED_PREFIX: &str = "{wrapped}";
+
+/// The verifier of a user who has no password yet.
+pub const NO_PASSWORD: &str = "{none}";
 
 /// A stored verifier, parsed.
 enum StoredVerifier<'a> {

@@ -190,7 +190,7 @@ fn a_plain_md5_is_the_digest_and_an_empty_salt_is_rejected() {
     assert_eq!(read.hex().to_vec(), digest.to_lowercase().into_bytes());
     for kind in ["md5ps", "md5sp"] {
         let unsalted = format!("${kind}$${digest}");
-        assert!(parse_imported(&unsalted).unwrap_err().contains("its 32 hex digits alone"), "{unsalted}");
+        assert!(parse_imported(&unsalted).unwrap_err().to_string().contains("its 32 hex digits alone"), "{unsalted}");
         // Earlier versions accepted these and stored them unwrapped.
         let Some(ImportedHash::Digest(unwrapped)) = parse_unwrapped(&format!("{UNWRAPPED_PREFIX}{unsalted}")) else {
             panic!("an md5 without salt is D")

@@ -3,8 +3,8 @@
 use crate::password::PasswordDigest;
 use crate::seal::SealedSecret;
 use crate::user::{Account, Credential, UserId};
-use crate::verifier::{self, ImportedHash, PresentedSecret};
-use crate::{Dependencies, Result};
+use crate::verifier::{self, ImportedHash, PendingHash, PresentedSecret};
+use crate::{Dependencies, Error, Result};
 
 /// The context for which a user's digest is sealed (additional data).
 pub(crate) fn seal_context(user: UserId) -> Vec<u8> {
@@ -25,6 +25,17 @@ pub(super) async fn import(deps: &Dependencies, user: UserId, hash: ImportedHash
         ImportedHash::Weak(weak) => deps.hasher.wrap(weak, deps.random.bits128()).await?,
     };
     Ok(Credential { verifier, sealed: None })
+}
+
+/// Unseals the imported hash of an account whose hash is not wrapped in argon2id yet.
+///
+/// # Errors
+/// `Internal` if its key is missing or wrong, or the row is damaged.
+pub(super) async fn open_pending(deps: &Dependencies, account: &Account) -> Result<PendingHash> {
+    let damaged = || Error::internal("an imported hash that waits for argon2id is damaged");
+    let Credential { verifier, sealed } = &account.credential;
+    let secret = deps.open(&seal_context(account.user.id), sealed.as_ref().ok_or_else(damaged)?).await?;
+    PendingHash::from_stored(verifier, secret).ok_or_else(damaged)
 }
 
 /// Rehash on login: replaces an outdated credential of a user who has just proved `secret`. A credential is outdated if

@@ -18,7 +18,7 @@ use crate::proof::{Proof, ProofKind, SaltedProof};
 use crate::session::DialectName;
 use crate::time::Timestamp;
 use crate::user::Account;
-use crate::verifier::PresentedSecret;
+use crate::verifier::{self, PresentedSecret};
 use crate::{Dependencies, Error, Result};
 
 /// How long a proof is remembered after it has become stale. If the clock is set back by up to this much, an old proof
@@ -257,8 +257,10 @@ async fn match_credential(deps: &Dependencies, account: Option<&Account>, proof:
         Proof::Salted(_) => return Ok(ProofMatch::NoMatch),
         Proof::SaltedOrDigest(digest_proof) => PresentedSecret::Digest(PasswordDigest::from_bytes(digest_proof.digest)),
     };
-    let stored = account.map(|account| account.credential.verifier.clone());
-    let verified = deps.hasher.verify(stored, secret).await?;
+    let verified = match account.filter(|account| verifier::is_pending(&account.credential.verifier)) {
+        Some(account) => deps.hasher.verify_pending(credential::open_pending(deps, account).await?, secret).await?,
+        None => deps.hasher.verify(account.map(|account| account.credential.verifier.clone()), secret).await?,
+    };
     // An empty password costs a hash and never matches, even an imported hash of the empty password.
     let is_empty = matches!(proof, Proof::Raw(raw) if raw.is_empty());
     Ok(if verified && !is_empty { ProofMatch::PasswordHash } else { ProofMatch::NoMatch })
@@ -267,8 +269,9 @@ async fn match_credential(deps: &Dependencies, account: Option<&Account>, proof:
 /// Whether a salted proof matches the account's sealed digest. Without an account or a sealed digest, returns `false`
 /// after the same work.
 pub(super) async fn verify_salted(deps: &Dependencies, account: Option<&Account>, salted: SaltedProof) -> Result<bool> {
-    let sealed =
-        account.filter(|_| deps.salted_logins_enabled()).and_then(|a| Some((a, a.credential.sealed.as_ref()?)));
+    let sealed = account
+        .filter(|account| deps.salted_logins_enabled() && verifier::has_sealed_digest(&account.credential.verifier))
+        .and_then(|account| Some((account, account.credential.sealed.as_ref()?)));
     let opened = match sealed {
         // A missing or wrong key is an internal error and not a wrong password, because the password may be correct.
         Some((account, sealed)) => deps.open(&credential::seal_context(account.user.id), sealed).await?,

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::{Argon2Cost, HashMemory, PHC_PREFIX, UNWRAPPED_PREFIX};
 use crate::hex;
-use crate::password::PasswordDigest;
+use crate::password::{PasswordDigest, RawPassword};
 
 /// The highest cost of an imported bcrypt hash (base-2 logarithm of its rounds).
 const MAX_BCRYPT_COST: u32 = 14;
@@ -25,8 +25,34 @@ const BCRYPT_PREFIX_LENGTH: usize = 29;
 /// The longest salt of an imported md5, in bytes.
 const MAX_SALT_BYTES: usize = 256;
 
-const TOO_COSTLY: &str =
-    "this hash asks for more memory or time than is allowed; set a new password for the user instead";
+/// Why a hash cannot be imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidHash {
+    /// The text has none of the forms that can be imported.
+    #[error(
+        "not a hash that can be imported: argon2 (PHC), bcrypt, $md5ps$SALT$HASH, $md5sp$SALT$HASH, or the 32 hex digits \
+         of an md5 without salt"
+    )]
+    UnknownForm,
+    /// A salted md5 has an empty salt, so it is the plain md5 of the password.
+    #[error(
+        "the salt is empty, so this is the plain md5 of the password; give its 32 hex digits alone, without $md5ps$ or \
+         $md5sp$"
+    )]
+    EmptySalt,
+    /// An argon2 hash is damaged.
+    #[error("this argon2 hash cannot be read; give the complete PHC string")]
+    DamagedArgon2,
+    /// A bcrypt hash is damaged.
+    #[error("this bcrypt hash cannot be read; give the complete string of 60 characters")]
+    DamagedBcrypt,
+    /// A bcrypt hash is of a kind that is not verified correctly.
+    #[error("this kind of bcrypt hash cannot be imported; give a hash that starts with $2a$, $2b$ or $2y$")]
+    UnknownBcrypt,
+    /// Verifying the hash could exhaust the machine (denial of service).
+    #[error("this hash asks for more memory or time than is allowed; set a new password for the user instead")]
+    TooCostly,
+}
 
 /// A hash from another system, classified by the form in which it may be stored. Never printed.
 pub enum ImportedHash {
@@ -56,8 +82,25 @@ impl std::fmt::Debug for WeakHash {
     }
 }
 
+impl ImportedHash {
+    /// What the hash says, for a keyed hash of it: how it is computed, and its bytes.
+    pub(crate) fn content(&self) -> (&str, Zeroizing<Vec<u8>>) {
+        match self {
+            Self::Digest(digest) => ("", Zeroizing::new(digest.expose().to_vec())),
+            Self::Strong(verifier) => ("strong", Zeroizing::new(verifier.clone().into_bytes())),
+            Self::Weak(weak) => (&weak.inner_spec, weak.output.clone()),
+        }
+    }
+
+    /// Whether this is the md5 of the empty password, which no login accepts.
+    pub fn is_of_empty_password(&self) -> bool {
+        let empty = RawPassword::new(String::new()).digest();
+        matches!(self, Self::Digest(digest) if digest.expose() == empty.expose())
+    }
+}
+
 impl WeakHash {
-    fn new(inner_spec: String, output: impl Into<Vec<u8>>) -> Self {
+    pub(super) fn new(inner_spec: String, output: impl Into<Vec<u8>>) -> Self {
         Self { inner_spec, output: Zeroizing::new(output.into()) }
     }
 
@@ -75,9 +118,8 @@ impl WeakHash {
 /// Parses an imported hash.
 ///
 /// # Errors
-/// A sentence for the administrator: the form is unknown or damaged, the salt is empty, or the hash is too costly to
-/// verify.
-pub fn parse_imported(text: &str) -> Result<ImportedHash, &'static str> {
+/// [`InvalidHash`] if the form is unknown or damaged, the salt is empty, or the hash is too costly to verify.
+pub fn parse_imported(text: &str) -> Result<ImportedHash, InvalidHash> {
     let text = text.trim();
     if let Some(digest) = PasswordDigest::from_hex(text) {
         return Ok(ImportedHash::Digest(digest));
@@ -88,11 +130,8 @@ pub fn parse_imported(text: &str) -> Result<ImportedHash, &'static str> {
     if text.starts_with("$2") {
         return import_bcrypt(text);
     }
-    let unknown_form = "not a hash that can be imported: argon2 (PHC), bcrypt, $md5ps$SALT$HASH, $md5sp$SALT$HASH, or the \
-                   32 hex digits of an md5 without salt";
-    match SaltedMd5::parse(text).ok_or(unknown_form)? {
-        md5 if md5.salt.is_empty() => Err("the salt is empty, so this is the plain md5 of the password; give its 32 \
-                                           hex digits alone, without $md5ps$ or $md5sp$"),
+    match SaltedMd5::parse(text).ok_or(InvalidHash::UnknownForm)? {
+        md5 if md5.salt.is_empty() => Err(InvalidHash::EmptySalt),
         md5 => Ok(ImportedHash::Weak(md5.to_weak_hash())),
     }
 }
@@ -109,11 +148,11 @@ pub fn parse_unwrapped(stored: &str) -> Option<ImportedHash> {
     }
 }
 
-fn import_argon2(text: &str) -> Result<ImportedHash, &'static str> {
-    let unreadable = "this argon2 hash cannot be read; give the complete PHC string";
+fn import_argon2(text: &str) -> Result<ImportedHash, InvalidHash> {
+    let unreadable = InvalidHash::DamagedArgon2;
     let cost = super::phc_cost(text).ok_or(unreadable)?;
     if !cost.is_within_limits() {
-        return Err(TOO_COSTLY);
+        return Err(InvalidHash::TooCostly);
     }
     // At the same cost, argon2i, argon2d and older versions resist brute force less than argon2id.
     if cost.is_strong() && text.starts_with("$argon2id$v=19$") {
@@ -125,14 +164,13 @@ fn import_argon2(text: &str) -> Result<ImportedHash, &'static str> {
     Ok(ImportedHash::Weak(WeakHash::new(format!("{spec}${}", output.len()), output.as_ref())))
 }
 
-fn import_bcrypt(text: &str) -> Result<ImportedHash, &'static str> {
-    let parts: bcrypt::HashParts =
-        text.parse().map_err(|_| "this bcrypt hash cannot be read; give the complete string of 60 characters")?;
+fn import_bcrypt(text: &str) -> Result<ImportedHash, InvalidHash> {
+    let parts: bcrypt::HashParts = text.parse().map_err(|_| InvalidHash::DamagedBcrypt)?;
     if !matches!(&text[..4], "$2a$" | "$2b$" | "$2y$") {
-        return Err("this kind of bcrypt hash cannot be imported; give a hash that starts with $2a$, $2b$ or $2y$");
+        return Err(InvalidHash::UnknownBcrypt);
     }
     if parts.get_cost() > MAX_BCRYPT_COST {
-        return Err(TOO_COSTLY);
+        return Err(InvalidHash::TooCostly);
     }
     let (spec, output) = text.split_at(BCRYPT_PREFIX_LENGTH);
     Ok(ImportedHash::Weak(WeakHash::new(spec.to_owned(), output)))
