@@ -1,10 +1,11 @@
-//! Real PostgreSQL, PgBouncer, HAProxy and Redis servers for tests. Private servers run on free ports of loopback in
-//! temporary folders, and stop when the value is dropped or, at the latest, when the test process ends. On a shared
+//! Real PostgreSQL, PgBouncer, MariaDB, HAProxy and Redis servers for tests. Private servers run on free ports of
+//! loopback in temporary folders, and stop when the value is dropped or, at the latest, when the test process ends. On a shared
 //! server, each test gets a schema or key prefix that no other test uses.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test's set-up may panic")]
 
 mod haproxy;
+mod mariadb;
 mod pgbouncer;
 mod postgres;
 mod process;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use stele_core::random::{OsRandom, Random as _};
 
 pub use haproxy::Haproxy;
+pub use mariadb::Mariadb;
 pub use pgbouncer::Pgbouncer;
 pub use postgres::{Postgres, execute};
 pub use proxy::Proxy;

@@ -1,0 +1,89 @@
+//! A private MariaDB server for a test: a database from which users are imported.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+
+use super::eventually;
+use super::process::{ManagedServer, ServerUser, find_program, free_port};
+
+/// A MariaDB server on a free port of loopback that stops when dropped. Its user `root` has no password.
+#[derive(Debug)]
+pub struct Mariadb {
+    port: u16,
+    server: Mutex<ManagedServer>,
+}
+
+impl Mariadb {
+    /// Whether MariaDB is installed.
+    pub fn is_installed() -> bool {
+        program("mariadbd").is_some() && program("mariadb-install-db").is_some()
+    }
+
+    /// Creates a data folder and starts a server on it.
+    pub fn start() -> Self {
+        // Another process may take the port before the server binds it.
+        (0..10).find_map(|_| Self::try_start(free_port())).expect("mariadbd starts")
+    }
+
+    fn try_start(port: u16) -> Option<Self> {
+        let process = ManagedServer::new(ServerUser::unless_root("mysql"), "KILL");
+        let data = format!("--datadir={}", process.path("data").display());
+        let mut install = process.command(require_program("mariadb-install-db"));
+        install.args(["--no-defaults", &data, "--auth-root-authentication-method=normal", "--skip-test-db"]);
+        let output = install.output().unwrap();
+        assert!(output.status.success(), "mariadb-install-db: {}", String::from_utf8_lossy(&output.stderr));
+        let server = Self { port, server: Mutex::new(process) };
+        server.launch().then_some(server)
+    }
+
+    /// Starts the process; returns whether the server accepts connections.
+    fn launch(&self) -> bool {
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let path_option = |name: &str, file: &str| format!("--{name}={}", server.path(file).display());
+        let args = [
+            "--no-defaults".to_owned(),
+            path_option("datadir", "data"),
+            path_option("socket", "socket"),
+            path_option("pid-file", "pid"),
+            format!("--port={}", self.port),
+            "--bind-address=127.0.0.1".to_owned(),
+            // For tests a commit need not reach the disk.
+            "--innodb-flush-log-at-trx-commit=0".to_owned(),
+            "--innodb-buffer-pool-size=64M".to_owned(),
+        ];
+        server.start(&require_program("mariadbd"), &args);
+        let is_ready = || server.log().contains("ready for connections");
+        eventually(|| is_ready() || server.port_was_taken()) && is_ready()
+    }
+
+    /// Kills the server (SIGKILL).
+    pub fn kill(&self) {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).stop_with("KILL");
+    }
+
+    /// The URL of the database `mysql` or another one, for the user `root`.
+    pub fn url(&self, database: &str) -> String {
+        format!("mysql://root@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Executes SQL statements.
+    pub fn execute(&self, sql: &str) {
+        let port = format!("--port={}", self.port);
+        let mut client = std::process::Command::new(require_program("mariadb"));
+        client.args(["--no-defaults", "--host=127.0.0.1", &port, "--user=root", "--default-character-set=utf8mb4"]);
+        let mut client = client.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        client.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+        let output = client.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+fn require_program(name: &str) -> PathBuf {
+    program(name).unwrap_or_else(|| panic!("{name}: install Debian's package mariadb-server"))
+}
+
+fn program(name: &str) -> Option<PathBuf> {
+    find_program(name, &["/usr/sbin".into(), "/usr/bin".into()])
+}
