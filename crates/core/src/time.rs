@@ -99,6 +99,11 @@ impl Offset {
     /// China Standard Time, `+08:00`.
     pub const CHINA: Self = Self(::time::macros::offset!(+8));
 
+    /// The offset in seconds, positive to the east of Greenwich.
+    pub const fn whole_seconds(self) -> i32 {
+        self.0.whole_seconds()
+    }
+
     /// Parses `Z` or `±HH:MM`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         if text == "Z" {

@@ -66,6 +66,8 @@ impl Field {
 pub enum Refusal {
     /// The record has more or fewer fields than the header.
     WrongFieldCount,
+    /// The record repeats the header, as in files that were joined.
+    RepeatedHeader,
     /// The record is longer than the limit.
     RecordTooLong,
     /// The record is not an object, or is not valid JSON.
@@ -107,12 +109,13 @@ pub enum Refusal {
 }
 
 /// The code of each refusal without a field, and its sentence.
-const PLAIN: [(Refusal, &str, &str); 13] = [
+const PLAIN: [(Refusal, &str, &str); 14] = [
     (
         Refusal::WrongFieldCount,
         "wrong_field_count",
         "the number of fields is not that of the header; quote fields that contain the delimiter",
     ),
+    (Refusal::RepeatedHeader, "repeated_header", "the record is the header once more; nothing is lost"),
     (Refusal::RecordTooLong, "record_too_long", "the record is longer than 1 MiB; look for a quote that is not closed"),
     (Refusal::NotAnObject, "not_an_object", "the line is not a JSON object; write one object a line"),
     (Refusal::NoOldId, "no_old_id", "the old id is empty; give the row an id, or map id to another column"),
