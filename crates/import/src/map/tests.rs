@@ -1,0 +1,113 @@
+use super::*;
+
+/// The map of the documentation.
+const DOCUMENTED: &str = r#"
+format = "csv"
+dialect = "cloudbox"
+merge = "none"
+[columns]
+id = "user_id"
+username = "user_name"
+phone = "mobile"
+registered_at = { column = "created", format = "%Y-%m-%d %H:%M:%S", zone = "+08:00" }
+disabled = { column = "status", when = ["0", "locked"] }
+role = { column = "is_admin", admin = ["1"] }
+group = { value = "rentuser" }
+[secret]
+column = "password"
+kind = "md5"
+"#;
+
+#[test]
+fn the_documented_map_is_read() {
+    let map = ImportMap::parse(DOCUMENTED).unwrap();
+    assert_eq!((map.format, map.merge, map.secret_kind()), (Format::Csv, MergeRule::None, SecretKind::Md5));
+    assert_eq!(map.dialect.as_deref(), Some("cloudbox"));
+    assert_eq!(map.wanted_columns(), ["user_id", "user_name", "mobile", "created", "status", "is_admin", "password"]);
+    assert_eq!(map.columns.group, Some(TextColumn::Value("rentuser".to_owned())));
+}
+
+#[test]
+fn a_map_without_a_secret_imports_users_without_passwords() {
+    let map = ImportMap::parse("format = \"jsonl\"\n[columns]\nphone = \"p\"").unwrap();
+    assert_eq!((map.secret_kind(), map.wanted_columns()), (SecretKind::None, vec!["p"]));
+    let map =
+        ImportMap::parse("\u{feff}format = \"jsonl\"\n[columns]\nphone = \"p\"\n[secret]\nkind = \"none\"").unwrap();
+    assert_eq!(map.secret_kind(), SecretKind::None);
+}
+
+/// A map that is complete but for one line.
+fn parse_with(line: &str, columns: &str, secret: &str) -> Result<ImportMap, MapError> {
+    ImportMap::parse(&format!("format = \"csv\"\n{line}\n[columns]\nid = \"id\"\n{columns}\n[secret]\n{secret}"))
+}
+
+#[test]
+fn faults_name_the_key_and_the_remedy() {
+    let md5 = "column = \"p\"\nkind = \"md5\"";
+    for (line, columns, secret, key, remedy) in [
+        ("merge = \"name\"", "phone = \"p\"", md5, "merge", "\"username\""),
+        ("merge = \"email\"", "phone = \"p\"", md5, "merge", "name its column"),
+        ("encoding = \"klingon\"", "phone = \"p\"", md5, "encoding", "gb18030"),
+        ("delimiter = \"ab\"", "phone = \"p\"", md5, "delimiter", "\";\""),
+        ("query = \"SELECT 1\"", "phone = \"p\"", md5, "query", "remove it"),
+        ("colour = \"red\"", "phone = \"p\"", md5, "colour", "expected one of"),
+        ("", "", md5, "[columns]", "username, phone and email"),
+        ("", "phone = \"\"", md5, "phone", "remove the key"),
+        ("", "phone = 1", md5, "phone", "string"),
+        ("", "phone = \"p\"\nmobile = \"m\"", md5, "mobile", "expected one of"),
+        ("", "phone = \"p\"\ngroup = { values = \"x\" }", md5, "values", "expected `column` or `value`"),
+        ("", "phone = \"p\"\ngroup = {}", md5, "group", "needs either column or value"),
+        ("", "phone = \"p\"\ngroup = 7", md5, "group", "the name of a column"),
+        ("", "phone = \"p\"\ndisabled = \"status\"", md5, "disabled", "when = "),
+        ("", "phone = \"p\"\nrole = { value = \"root\" }", md5, "role", "\"admin\" or \"user\""),
+        ("", "phone = \"p\"\nrole = { column = \"r\" }", md5, "role", "column and admin"),
+        (
+            "",
+            "phone = \"p\"\nregistered_at = { column = \"c\", format = \"%Y\" }",
+            md5,
+            "registered_at",
+            "zone is missing",
+        ),
+        (
+            "",
+            "phone = \"p\"\nregistered_at = { column = \"c\", format = \"%Y\", zone = \"CST\" }",
+            md5,
+            "registered_at",
+            "\"+08:00\"",
+        ),
+        ("", "phone = \"p\"", "kind = \"md5\"", "secret.column", "name the column"),
+        ("", "phone = \"p\"", "column = \"p\"\nkind = \"sha3\"", "kind", "expected one of"),
+        ("", "phone = \"p\"", "column = \"p\"\nkind = \"md5\"\nsalt = \"s\"", "secret.salt", "md5ps"),
+        ("", "phone = \"p\"", "column = \"p\"\nkind = \"none\"", "secret.column", "remove one"),
+        (
+            "",
+            "phone = \"p\"",
+            "column = \"p\"\nkind = \"md5\"\nempty = \"skip\"",
+            "empty",
+            "expected `refuse` or `none`",
+        ),
+    ] {
+        let error = parse_with(line, columns, secret).unwrap_err().to_string();
+        assert!(error.contains(key) && error.contains(remedy), "{line}|{columns}|{secret}: {error}");
+    }
+}
+
+#[test]
+fn a_database_needs_one_select() {
+    let parse = |format: &str, query: &str| {
+        ImportMap::parse(&format!("format = \"{format}\"\n{query}\n[columns]\nphone = \"p\""))
+    };
+    let map = parse("mysql", "query = \" SELECT p FROM t ; \"").unwrap();
+    assert_eq!(map.query, "SELECT p FROM t");
+    assert!(parse("postgres", "query = \"with x as (select 1 as p) select p from x\"").is_ok());
+    for (format, query) in [
+        ("mysql", ""),
+        ("sqlite", "query = \"DELETE FROM t\""),
+        ("postgres", "query = \"SELECT 1; DROP TABLE t\""),
+        ("postgres", "query = \"選択する\""),
+        ("mysql", "query = \"SELECT 1\"\nencoding = \"gbk\""),
+        ("mysql", "query = \"SELECT 1\"\ndelimiter = \";\""),
+    ] {
+        assert!(parse(format, query).is_err(), "{format} {query}");
+    }
+}

@@ -1,0 +1,192 @@
+//! CSV files. Lines end with CR LF, LF or CR. Fields are quoted as RFC 4180 says.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+use encoding_rs::UTF_8;
+use stele_core::import::Refusal;
+use zeroize::Zeroize as _;
+
+use super::decode::DecodedFile;
+use super::{Source, SourceError, locate_columns};
+use crate::map::ImportMap;
+use crate::record::{Cell, MAX_RECORD_BYTES, Record};
+
+/// The most columns of a record. Further ones are not read.
+const MAX_COLUMNS: usize = 4_096;
+/// The size of the input buffer, in bytes.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+pub(super) struct CsvSource {
+    records: RecordReader,
+    /// Where the wanted columns are.
+    wanted: Vec<usize>,
+    header: Vec<Vec<u8>>,
+    position: u64,
+}
+
+impl CsvSource {
+    pub(super) fn open(path: PathBuf, map: &ImportMap) -> Result<Self, SourceError> {
+        let mut records = RecordReader::open(path, map.encoding, map.delimiter)?;
+        let header = records.read_header()?;
+        let columns: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
+        let wanted = locate_columns(map, &columns)?;
+        Ok(Self { records, wanted, header, position: 0 })
+    }
+
+    fn read_record(&mut self) -> Result<Option<Record>, SourceError> {
+        let Some((line, is_too_long)) = self.records.read()? else { return Ok(None) };
+        self.position += 1;
+        let fields = self.records.fields();
+        let cells = if is_too_long {
+            Err(Refusal::RecordTooLong)
+        } else if fields.len() != self.header.len() {
+            Err(Refusal::WrongFieldCount)
+        } else if fields.iter().zip(&self.header).all(|(field, name)| field == name) {
+            Err(Refusal::RepeatedHeader)
+        } else {
+            Ok(self.wanted.iter().map(|&n| Cell::from_utf8(fields[n])).collect())
+        };
+        Ok(Some(Record { position: self.position, line: Some(line), cells }))
+    }
+}
+
+#[async_trait]
+impl Source for CsvSource {
+    async fn next(&mut self, limit: usize) -> Result<Vec<Record>, SourceError> {
+        let mut batch = Vec::with_capacity(limit);
+        while batch.len() < limit
+            && let Some(record) = self.read_record()?
+        {
+            batch.push(record);
+        }
+        Ok(batch)
+    }
+
+    fn fraction_read(&self) -> Option<f64> {
+        Some(self.records.file.fraction_read())
+    }
+}
+
+/// The header of a CSV file in UTF-8. The delimiter is the one of `,`, `;`, tab and `|` that gives the most columns.
+pub(super) fn header_of(path: &Path) -> Result<Vec<String>, SourceError> {
+    let mut best = Vec::new();
+    for delimiter in *b",;\t|" {
+        let header = RecordReader::open(path.to_owned(), UTF_8, delimiter)?.read_header()?;
+        if header.len() > best.len() {
+            best = header;
+        }
+    }
+    Ok(best.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect())
+}
+
+/// Reads one record at a time into memory of a fixed size.
+struct RecordReader {
+    path: PathBuf,
+    file: DecodedFile,
+    parser: Reader,
+    input: Vec<u8>,
+    /// The part of `input` that is not parsed yet.
+    pending: std::ops::Range<usize>,
+    is_at_end: bool,
+    lines: LineCounter,
+    /// The fields of the current record, one after another, and where each ends.
+    output: Vec<u8>,
+    ends: Vec<usize>,
+    field_count: usize,
+}
+
+impl RecordReader {
+    fn open(path: PathBuf, encoding: &'static encoding_rs::Encoding, delimiter: u8) -> Result<Self, SourceError> {
+        let file = DecodedFile::open(&path, encoding)
+            .map_err(|cause| SourceError::Unreadable { path: path.clone(), cause })?;
+        let parser = ReaderBuilder::new().delimiter(delimiter).build();
+        let (input, output, ends) = (vec![0; BUFFER_BYTES], vec![0; BUFFER_BYTES], vec![0; MAX_COLUMNS]);
+        let lines = LineCounter::default();
+        Ok(Self { path, file, parser, input, pending: 0..0, is_at_end: false, lines, output, ends, field_count: 0 })
+    }
+
+    fn read_header(&mut self) -> Result<Vec<Vec<u8>>, SourceError> {
+        match self.read()? {
+            Some((_, false)) => Ok(self.fields().into_iter().map(<[u8]>::to_vec).collect()),
+            _ => Err(SourceError::NoHeader(self.path.clone())),
+        }
+    }
+
+    /// Reads the next record; `None` at the end. Returns the line on which it starts, and whether it is too long, in
+    /// which case its fields are lost.
+    fn read(&mut self) -> Result<Option<(u64, bool)>, SourceError> {
+        let (mut written, mut ended, mut is_too_long) = (0, 0, false);
+        let line = self.lines.current();
+        loop {
+            if self.pending.is_empty() && !self.is_at_end {
+                let read = self.file.read(&mut self.input);
+                let read = read.map_err(|cause| SourceError::Unreadable { path: self.path.clone(), cause })?;
+                (self.pending, self.is_at_end) = (0..read, read == 0);
+            }
+            let input = &self.input[self.pending.clone()];
+            let (result, consumed, out, ends) =
+                self.parser.read_record(input, &mut self.output[written..], &mut self.ends[ended..]);
+            self.lines.count(&input[..consumed]);
+            self.pending.start += consumed;
+            written += out;
+            ended += ends;
+            match result {
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull if self.output.len() < MAX_RECORD_BYTES => {
+                    self.grow_output();
+                }
+                // The rest of the record is passed over.
+                ReadRecordResult::OutputFull => (written, is_too_long) = (0, true),
+                ReadRecordResult::OutputEndsFull => (ended, is_too_long) = (0, true),
+                ReadRecordResult::Record => {
+                    self.field_count = if is_too_long { 0 } else { ended };
+                    return Ok(Some((line, is_too_long)));
+                }
+                ReadRecordResult::End => return Ok(None),
+            }
+        }
+    }
+
+    fn grow_output(&mut self) {
+        let mut larger = vec![0; (2 * self.output.len()).min(MAX_RECORD_BYTES)];
+        larger[..self.output.len()].copy_from_slice(&self.output);
+        self.output.zeroize();
+        self.output = larger;
+    }
+
+    fn fields(&self) -> Vec<&[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends[..self.field_count]).map(|(start, &end)| &self.output[start..end]).collect()
+    }
+}
+
+/// Counts lines that end with CR LF, LF or CR. The parser counts only LF, and that of a CR LF to the next record.
+#[derive(Default)]
+struct LineCounter {
+    ended: u64,
+    is_after_cr: bool,
+}
+
+impl LineCounter {
+    /// The number of the line that starts or continues here, from 1.
+    fn current(&self) -> u64 {
+        1 + self.ended + u64::from(self.is_after_cr)
+    }
+
+    fn count(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.ended += u64::from(byte == b'\n' || self.is_after_cr);
+            self.is_after_cr = byte == b'\r';
+        }
+    }
+}
+
+impl Drop for RecordReader {
+    fn drop(&mut self) {
+        self.output.zeroize();
+        self.input.zeroize();
+    }
+}

@@ -1,0 +1,89 @@
+//! SQLite files, opened read-only. A thread of its own reads the rows.
+
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags, Row};
+use tokio::sync::mpsc;
+
+use super::{Source, SourceError, locate_columns};
+use crate::map::ImportMap;
+use crate::record::{Cell, Record};
+
+/// How many rows the thread reads ahead.
+const ROWS_AHEAD: usize = 1_000;
+
+type ReadRow = Result<Vec<Cell>, SourceError>;
+
+pub(super) struct SqliteSource {
+    row_rx: mpsc::Receiver<ReadRow>,
+    position: u64,
+    _reader: JoinHandle<()>,
+}
+
+impl SqliteSource {
+    pub(super) fn open(path: PathBuf, map: &ImportMap) -> Result<Self, SourceError> {
+        // SQLite's own message for a missing file does not name it.
+        std::fs::File::open(&path).map_err(|cause| SourceError::Unreadable { path: path.clone(), cause })?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(&path, flags).map_err(|e| database_error(&path, &e))?;
+        let wanted = {
+            let statement = conn.prepare(&map.query).map_err(|e| database_error(&path, &e))?;
+            let columns: Vec<_> = statement.column_names().into_iter().map(str::to_owned).collect();
+            locate_columns(map, &columns)?
+        };
+        let (row_tx, row_rx) = mpsc::channel(ROWS_AHEAD);
+        let query = map.query.clone();
+        let read = move || {
+            if let Err(error) = read_rows(&conn, &query, &wanted, &row_tx) {
+                // Fails if the import has stopped.
+                let _ = row_tx.blocking_send(Err(database_error(&path, &error)));
+            }
+        };
+        let reader = std::thread::Builder::new().name("stele-import-sqlite".to_owned()).spawn(read);
+        let reader = reader.map_err(|cause| SourceError::Location(format!("cannot start a thread: {cause}")))?;
+        Ok(Self { row_rx, position: 0, _reader: reader })
+    }
+}
+
+/// Sends all rows. Stops early if the receiver is gone.
+fn read_rows(conn: &Connection, query: &str, wanted: &[usize], row_tx: &mpsc::Sender<ReadRow>) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare(query)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let cells = wanted.iter().map(|&n| read_cell(row, n)).collect::<rusqlite::Result<_>>()?;
+        if row_tx.blocking_send(Ok(cells)).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn read_cell(row: &Row<'_>, column: usize) -> rusqlite::Result<Cell> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Null => Cell::Null,
+        ValueRef::Integer(number) => Cell::text(number.to_string()),
+        ValueRef::Real(number) => Cell::text(number.to_string()),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Cell::from_utf8(bytes),
+    })
+}
+
+fn database_error(path: &Path, error: &rusqlite::Error) -> SourceError {
+    SourceError::Database { database: path.display().to_string(), cause: error.to_string() }
+}
+
+#[async_trait]
+impl Source for SqliteSource {
+    async fn next(&mut self, limit: usize) -> Result<Vec<Record>, SourceError> {
+        let mut batch = Vec::with_capacity(limit);
+        while batch.len() < limit
+            && let Some(cells) = self.row_rx.recv().await
+        {
+            self.position += 1;
+            batch.push(Record { position: self.position, line: None, cells: Ok(cells?) });
+        }
+        Ok(batch)
+    }
+}
