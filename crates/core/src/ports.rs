@@ -11,6 +11,7 @@
 mod audit_log;
 mod codes;
 mod delivery;
+mod import_store;
 mod keys;
 mod login_attempt;
 mod password_list;
@@ -22,6 +23,10 @@ mod verifiers;
 pub use audit_log::{AuditLogStore, EventSink};
 pub use codes::{CodeVerification, CodeVerificationResult, NewCode, OnCodeMatch, QuotaExceeded, QuotaUse};
 pub use delivery::{CodeMessage, Delivery};
+pub use import_store::{
+    AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, MergedRow, PendingUser, RecordedRow,
+    SourceUser, UndoneRows,
+};
 pub use keys::{
     KeyRecord, KeyRefresher, KeyRetirement, KeyStore, KeyUsage, ResealedUser, SaltedLoginUsage, SealedUser,
     parse_key_number,

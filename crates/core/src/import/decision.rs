@@ -25,6 +25,10 @@ pub struct KnownRow {
 pub struct IdentifierOwner {
     /// The user's number.
     pub number: i64,
+    /// The user.
+    pub id: UserId,
+    /// Whether the user has a password.
+    pub has_password: bool,
     /// Whether a row of the same source has this user.
     pub is_of_source: bool,
 }
@@ -45,6 +49,10 @@ pub struct ImportLookup {
 pub struct Merger {
     /// The user's number.
     pub number: i64,
+    /// The user.
+    pub id: UserId,
+    /// Whether the user has a password, which stays. Otherwise the user gets that of the row.
+    pub has_password: bool,
     /// The canonical keys that the user gets in addition.
     pub new_keys: Vec<String>,
 }
@@ -134,28 +142,28 @@ impl<'a> Batch<'a> {
             let key = identifier.key();
             match self.lookup.owners.get(key) {
                 _ if self.keys.contains(key) => return Err(Refusal::IdentifierRepeated(field)),
-                Some(owner) if Some(owner.number) == target => {}
+                Some(owner) if target.is_some_and(|target| target.number == owner.number) => {}
                 Some(owner) if self.is_of_source(owner) => return Err(Refusal::IdentifierRepeated(field)),
                 Some(_) => return Err(Refusal::IdentifierTaken(field)),
                 None => new_keys.push(key.to_owned()),
             }
         }
-        if let Some(number) = target {
+        if let Some(&IdentifierOwner { number, id, has_password, .. }) = target {
             new_keys.sort_unstable();
             new_keys.dedup();
-            return Ok(Decision::Merge(Merger { number, new_keys }));
+            return Ok(Decision::Merge(Merger { number, id, has_password, new_keys }));
         }
         let is_uuid_taken = row.id.is_some_and(|id| self.lookup.taken_ids.contains(&id) || self.ids.contains(&id));
         if is_uuid_taken { Err(Refusal::UuidTaken) } else { Ok(Decision::Add) }
     }
 
-    /// The number of the user whom the row joins. Two rows of one source never join one user: the source's dialect could
+    /// The user whom the row joins. Two rows of one source never join one user: the source's dialect could
     /// not answer with the id that each client has stored.
-    fn merge_target(&self, row: &ImportRow) -> Option<i64> {
+    fn merge_target(&self, row: &ImportRow) -> Option<&'a IdentifierOwner> {
         let field = self.merge.field()?;
         let (_, identifier) = row.identifiers().find(|(of, _)| *of == field)?;
         let owner = self.lookup.owners.get(identifier.key())?;
-        (!self.is_of_source(owner)).then_some(owner.number)
+        (!self.is_of_source(owner)).then_some(owner)
     }
 
     fn is_of_source(&self, owner: &IdentifierOwner) -> bool {
@@ -201,7 +209,11 @@ mod tests {
     fn owned(owners: &[(&str, i64, bool)]) -> ImportLookup {
         let owners = owners
             .iter()
-            .map(|&(key, number, is_of_source)| (key.to_owned(), IdentifierOwner { number, is_of_source }))
+            .map(|&(key, number, is_of_source)| {
+                let owner =
+                    IdentifierOwner { number, id: UserId::from_bytes([9; 16]), has_password: true, is_of_source };
+                (key.to_owned(), owner)
+            })
             .collect();
         ImportLookup { owners, ..ImportLookup::default() }
     }
@@ -281,7 +293,8 @@ mod tests {
             ("13800138001", 100_003, true),
         ]);
         let joined = |keys: &[&str]| {
-            Decision::Merge(Merger { number: 100_001, new_keys: keys.iter().map(|key| (*key).to_owned()).collect() })
+            let new_keys = keys.iter().map(|key| (*key).to_owned()).collect();
+            Decision::Merge(Merger { number: 100_001, id: UserId::from_bytes([9; 16]), has_password: true, new_keys })
         };
         let decide_one = |row: ImportRow, merge| decide_all(&[(row, 1)], &lookup, merge).remove(0);
         let by_phone = |row| decide_one(row, MergeRule::Phone);

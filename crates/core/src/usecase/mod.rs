@@ -36,6 +36,8 @@ mod credential;
 mod disable_salted_logins;
 pub mod grant_reset;
 pub mod handover;
+pub mod hash_pending;
+pub mod import;
 pub mod login;
 pub mod logout;
 pub mod lookup;

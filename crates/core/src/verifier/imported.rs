@@ -55,6 +55,7 @@ pub enum InvalidHash {
 }
 
 /// A hash from another system, classified by the form in which it may be stored. Never printed.
+#[derive(Clone)]
 pub enum ImportedHash {
     /// `D` itself, the md5 of a password without salt. It is equivalent to the password.
     Digest(PasswordDigest),
@@ -65,6 +66,7 @@ pub enum ImportedHash {
 }
 
 /// A hash from which passwords can be guessed cheaply (brute force). Never printed.
+#[derive(Clone)]
 pub struct WeakHash {
     inner_spec: String,
     output: Zeroizing<Vec<u8>>,

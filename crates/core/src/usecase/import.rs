@@ -1,0 +1,263 @@
+//! Import of existing users: batches of rows are looked up, decided and written, each in one transaction with the
+//! cursor, so that an interrupted import continues, and a repeated one changes nothing.
+
+use std::time::Duration;
+
+use super::credential::seal_context;
+use crate::import::{
+    ContentHash, Decision, ImportRow, MergeRule, OutcomeCounts, Refusal, RowOutcome, SourceName, SourceRow, decide,
+};
+use crate::mac::MacKey;
+use crate::password::RawPassword;
+use crate::ports::{
+    AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, MergedRow, RecordedRow, UndoneRows,
+};
+use crate::random::Random;
+use crate::seal::Sealer;
+use crate::time::Clock;
+use crate::user::{Credential, NewUser, UserId};
+use crate::verifier::{self, HashMemory, ImportedHash, PendingHash, PresentedSecret};
+use crate::{Error, Result};
+
+/// How many rows one transaction writes.
+pub const BATCH_SIZE: usize = 500;
+
+/// How many rows one transaction of [`undo`] takes back.
+const UNDO_BATCH_SIZE: u32 = 500;
+
+/// How many times to look a batch up when users register with its identifiers meanwhile.
+const MAX_ATTEMPTS: u32 = 5;
+
+/// Whether the order of a source's rows is fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowOrder {
+    /// A file: an interrupted import continues at its cursor.
+    Fixed,
+    /// A database, whose rows may have moved: an interrupted import reads them again. Those that it has imported are
+    /// recognized.
+    Any,
+}
+
+/// The keys, store, clock and rules of an import.
+pub struct ImportJob<'a> {
+    /// The store.
+    pub store: &'a dyn ImportStore,
+    /// Seals the imported hashes.
+    pub sealer: &'a Sealer,
+    /// The key of content hashes.
+    pub mac: &'a MacKey,
+    /// The source of randomness.
+    pub random: &'a dyn Random,
+    /// The clock.
+    pub clock: &'a dyn Clock,
+    /// By which identifier rows join existing users.
+    pub merge: MergeRule,
+}
+
+/// A run in progress.
+pub struct Importer<'a> {
+    job: ImportJob<'a>,
+    run: ImportRun,
+}
+
+/// A row that can be imported.
+struct Candidate {
+    position: u64,
+    row: ImportRow,
+    content: ContentHash,
+    id: UserId,
+}
+
+impl<'a> Importer<'a> {
+    /// Starts a run, or continues the last one of this source if that was interrupted with the same fingerprint.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Internal`.
+    pub async fn start(
+        job: ImportJob<'a>,
+        source: &SourceName,
+        fingerprint: &[u8; 32],
+        order: RowOrder,
+    ) -> Result<Self> {
+        let last = job.store.find_last_run(source).await?;
+        let interrupted =
+            last.filter(|run| run.finished_at.is_none() && run.undone_at.is_none() && run.fingerprint == *fingerprint);
+        let run = match (interrupted, order) {
+            (None, _) => job.store.start_run(source, fingerprint, job.clock.now()).await?,
+            (Some(run), RowOrder::Fixed) => run,
+            (Some(run), RowOrder::Any) => {
+                job.store.rewind_run(run.id).await?;
+                ImportRun { cursor: 0, counts: OutcomeCounts::default(), ..run }
+            }
+        };
+        Ok(Self { job, run })
+    }
+
+    /// The run, with the rows that are written so far.
+    pub fn run(&self) -> &ImportRun {
+        &self.run
+    }
+
+    /// Imports the rows that follow the cursor, [`BATCH_SIZE`] at most, and returns their outcomes.
+    ///
+    /// # Errors
+    /// `Unavailable` also if another process has continued this run; `Internal`. Then nothing of the batch is written.
+    pub async fn import(&mut self, rows: Vec<SourceRow>) -> Result<Vec<RecordedRow>> {
+        let Some(next_cursor) = rows.last().map(|row| row.position) else { return Ok(Vec::new()) };
+        let mut candidates = Vec::new();
+        let mut recorded = Vec::with_capacity(rows.len());
+        for SourceRow { position, line, old_id, row } in rows {
+            // The outcome of a candidate is decided below.
+            let outcome = RowOutcome::Refuse(*row.as_ref().err().unwrap_or(&Refusal::Changed));
+            recorded.push(RecordedRow { position, line, old_id, outcome });
+            if let Ok(row) = row {
+                let content = row.content_hash(self.job.mac);
+                let id = row.id.unwrap_or_else(|| UserId::from_random(self.job.random.bits128()));
+                candidates.push(Candidate { position, row, content, id });
+            }
+        }
+        for _ in 0..MAX_ATTEMPTS {
+            let batch = self.decide_batch(&candidates, &mut recorded, next_cursor).await?;
+            match self.job.store.write_batch(&batch).await? {
+                CommitOutcome::Written => {
+                    self.run.cursor = next_cursor;
+                    self.run.counts = self.run.counts.plus(batch.counts);
+                    self.run.updated_at = batch.now;
+                    return Ok(recorded);
+                }
+                CommitOutcome::CursorMoved => {
+                    return Err(Error::unavailable(
+                        "another process continues this import; wait until it has finished",
+                    ));
+                }
+                CommitOutcome::Conflict => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+        Err(Error::unavailable("users registered with identifiers of the same rows each time; try again"))
+    }
+
+    /// Records that the end of the source is reached.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Internal`.
+    pub async fn finish(self) -> Result<ImportRun> {
+        let now = self.job.clock.now();
+        self.job.store.finish_run(self.run.id, now).await?;
+        Ok(ImportRun { finished_at: Some(now), ..self.run })
+    }
+
+    async fn decide_batch(
+        &self,
+        candidates: &[Candidate],
+        recorded: &mut [RecordedRow],
+        next_cursor: u64,
+    ) -> Result<ImportBatch> {
+        let lookup = self.job.store.lookup(&self.run.source, &query_for(candidates)).await?;
+        let rows: Vec<_> = candidates.iter().map(|c| (c.position, &c.row, c.content)).collect();
+        let decisions = decide(&rows, &lookup, self.run.id, self.job.merge);
+        let (source, now) = (self.run.source.clone(), self.job.clock.now());
+        let (run, cursor) = (self.run.id, self.run.cursor);
+        let (added, merged, rows, counts) = (Vec::new(), Vec::new(), Vec::new(), OutcomeCounts::default());
+        let mut batch = ImportBatch { run, source, cursor, next_cursor, now, added, merged, rows, counts };
+        let mut decided = candidates.iter().zip(decisions).peekable();
+        for row in recorded.iter_mut() {
+            if let Some((candidate, decision)) = decided.next_if(|(candidate, _)| candidate.position == row.position) {
+                row.outcome = match decision {
+                    Decision::Same => RowOutcome::Same,
+                    Decision::Refuse(refusal) => RowOutcome::Refuse(refusal),
+                    Decision::Recount(known) if known.was_merged => RowOutcome::Merge,
+                    Decision::Recount(_) => RowOutcome::Add,
+                    Decision::Add => {
+                        batch.added.push(self.to_added_row(candidate, candidate.id, now));
+                        RowOutcome::Add
+                    }
+                    Decision::Merge(merger) => {
+                        let row = self.to_added_row(candidate, merger.id, now);
+                        batch.merged.push(MergedRow { merger, row });
+                        RowOutcome::Merge
+                    }
+                };
+            }
+            batch.counts.count(row.outcome);
+        }
+        batch.rows = recorded.to_vec();
+        Ok(batch)
+    }
+
+    fn to_added_row(&self, candidate: &Candidate, id: UserId, now: crate::time::Timestamp) -> AddedRow {
+        let credential = self.create_credential(id, candidate.row.secret.clone());
+        let row = &candidate.row;
+        let user = NewUser {
+            id,
+            name: row.name.clone(),
+            phone: row.phone.clone(),
+            email: row.email.clone(),
+            registered_with: None,
+            registered_through: String::new(),
+            registered_at: row.registered_at.unwrap_or(now),
+            alias_id: row.alias_id.clone().unwrap_or_else(|| self.job.random.hex128()),
+            role: row.role,
+            profile: row.profile.clone(),
+            credential,
+        };
+        let old_id = row.old_id.as_str().to_owned();
+        AddedRow { user, status: row.status, old_id, content: candidate.content, position: candidate.position }
+    }
+
+    /// The credential of an imported hash. A hash that is not as strong as ours is sealed, and waits for argon2id.
+    fn create_credential(&self, user: UserId, secret: Option<ImportedHash>) -> Credential {
+        let Some(secret) = secret else {
+            return Credential { verifier: verifier::NO_PASSWORD.to_owned(), sealed: None };
+        };
+        match PendingHash::new(secret) {
+            Err(strong) => Credential { verifier: strong, sealed: None },
+            Ok(pending) => {
+                let context = seal_context(user);
+                let sealed = self.job.sealer.seal(self.job.clock.now(), &context, pending.secret(), self.job.random);
+                Credential { verifier: pending.verifier().to_owned(), sealed: Some(sealed) }
+            }
+        }
+    }
+}
+
+fn query_for(candidates: &[Candidate]) -> ImportQuery {
+    ImportQuery {
+        old_ids: candidates.iter().map(|candidate| candidate.row.old_id.as_str().to_owned()).collect(),
+        keys: candidates
+            .iter()
+            .flat_map(|candidate| candidate.row.identifiers().map(|(_, identifier)| identifier.key().to_owned()))
+            .collect(),
+        ids: candidates.iter().filter_map(|candidate| candidate.row.id).collect(),
+    }
+}
+
+/// Whether a password matches an imported hash: shows that the map names the right kind before anything is written.
+pub fn proves(secret: ImportedHash, password: &RawPassword) -> bool {
+    let (presented, memory) = (PresentedSecret::Raw(password.clone()), &mut HashMemory::default());
+    match PendingHash::new(secret) {
+        Ok(pending) => pending.verify(&presented, memory),
+        Err(strong) => verifier::verify(&strong, &presented, memory),
+    }
+}
+
+/// Takes a run back, in batches that are passed to `progress`: removes the users that it added and who have not changed
+/// since, and the old ids of its rows.
+///
+/// # Errors
+/// `Unavailable`, `Internal`. Batches completed before an error are kept; the run can be undone again.
+pub async fn undo(
+    store: &dyn ImportStore,
+    clock: &dyn Clock,
+    run: &ImportRun,
+    progress: &mut (dyn FnMut(&UndoneRows) -> Result<()> + Send),
+) -> Result<()> {
+    let mut after = 0;
+    loop {
+        let undone = store.undo_rows(run.id, after, UNDO_BATCH_SIZE).await?;
+        progress(&undone)?;
+        match undone.last_position {
+            Some(position) => after = position,
+            None => return store.mark_undone(run.id, clock.now()).await,
+        }
+    }
+}
