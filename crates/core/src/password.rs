@@ -61,7 +61,7 @@ impl PasswordDigest {
     }
 
     /// `D` as 32 lowercase hex digits: the form over which salted digests and verifiers are computed.
-    pub(crate) fn hex(&self) -> Zeroizing<[u8; 32]> {
+    pub fn hex(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(hex::encode16(&self.0))
     }
 

@@ -24,8 +24,7 @@ use subtle::ConstantTimeEq as _;
 use crate::password::{PasswordDigest, RawPassword};
 pub use cost::Argon2Cost;
 pub use imported::{ImportedHash, InvalidHash, WeakHash, parse_imported, parse_unwrapped};
-pub(crate) use pending::has_sealed_digest;
-pub use pending::{PendingHash, is_pending};
+pub use pending::{PendingHash, has_sealed_digest, is_pending};
 
 /// The secret that a client presents for verification.
 #[derive(Clone, Debug)]

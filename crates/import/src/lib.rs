@@ -10,6 +10,7 @@
 //!
 //! [`ImportRow`]: stele_core::import::ImportRow
 
+mod export;
 mod guess;
 mod map;
 mod record;
@@ -17,6 +18,7 @@ mod row_reader;
 mod secret;
 mod source;
 
+pub use export::{csv_line, export_user, exported_columns};
 pub use guess::guess_map;
 pub use map::{Format, ImportMap, MapError, SecretKind};
 pub use record::{Cell, Record};

@@ -118,7 +118,7 @@ pub struct UndoneRows {
     /// How many users were removed.
     pub removed: u64,
     /// The old ids of users who stay, because they have changed since, or another source has joined them; and of rows
-    /// that were joined to existing users, whose old id is removed.
+    /// that were joined to existing users. Such a row's old id is removed, but what it has filled in stays.
     pub kept: Vec<String>,
     /// The position of the last row of the page; `None` if there are no more.
     pub last_position: Option<u64>,

@@ -1,21 +1,26 @@
 //! Import of existing users: batches of rows are looked up, decided and written, each in one transaction with the
 //! cursor, so that an interrupted import continues, and a repeated one changes nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::credential::seal_context;
+use super::hash_pending::{HashJob, HashReport, hash_pending};
+use crate::hasher::Hasher;
 use crate::import::{
-    ContentHash, Decision, ImportRow, MergeRule, OutcomeCounts, Refusal, RowOutcome, SourceName, SourceRow, decide,
+    ContentHash, Decision, ImportRow, MergeRule, OutcomeCounts, Refusal, RowOutcome, RunId, SourceName, SourceRow,
+    decide,
 };
 use crate::mac::MacKey;
-use crate::password::RawPassword;
+use crate::password::{PasswordDigest, RawPassword};
 use crate::ports::{
-    AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, MergedRow, RecordedRow, UndoneRows,
+    AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, MergedRow, RecordedRow, SourceUser,
+    UndoneRows,
 };
 use crate::random::Random;
 use crate::seal::Sealer;
 use crate::time::Clock;
-use crate::user::{Credential, NewUser, UserId};
+use crate::user::{Account, Credential, NewUser, UserId};
 use crate::verifier::{self, HashMemory, ImportedHash, PendingHash, PresentedSecret};
 use crate::{Error, Result};
 
@@ -52,6 +57,93 @@ pub struct ImportJob<'a> {
     pub clock: &'a dyn Clock,
     /// By which identifier rows join existing users.
     pub merge: MergeRule,
+}
+
+/// The dependencies of [`Imports`].
+#[derive(Clone)]
+pub struct ImportDependencies {
+    /// The store of imports.
+    pub store: Arc<dyn ImportStore>,
+    /// Seals the imported hashes.
+    pub sealer: Arc<Sealer>,
+    /// The key of content hashes.
+    pub mac: Arc<MacKey>,
+    /// The source of randomness.
+    pub random: Arc<dyn Random>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The use cases of `stele import` and `stele export`. The methods fail with [`Error::Unavailable`] or
+/// [`Error::Internal`] unless their documentation names other errors.
+#[derive(Clone)]
+pub struct Imports {
+    deps: ImportDependencies,
+}
+
+#[expect(clippy::missing_errors_doc, reason = "the type's documentation names them for all methods")]
+impl Imports {
+    /// Use cases on these dependencies.
+    pub fn new(deps: ImportDependencies) -> Self {
+        Self { deps }
+    }
+
+    /// Starts a run of a source, or continues an interrupted one: see [`Importer::start`].
+    pub async fn start(
+        &self,
+        source: &SourceName,
+        merge: MergeRule,
+        fingerprint: &[u8; 32],
+        order: RowOrder,
+    ) -> Result<Importer<'_>> {
+        let ImportDependencies { store, sealer, mac, random, clock } = &self.deps;
+        let (store, random, clock) = (store.as_ref(), random.as_ref(), clock.as_ref());
+        Importer::start(ImportJob { store, sealer, mac, random, clock, merge }, source, fingerprint, order).await
+    }
+
+    /// The last run of a source.
+    pub async fn find_last_run(&self, source: &SourceName) -> Result<Option<ImportRun>> {
+        self.deps.store.find_last_run(source).await
+    }
+
+    /// Up to `limit` rows of a run with positions above `after`, in the order of the source.
+    pub async fn list_rows(&self, run: RunId, after: u64, limit: u32) -> Result<Vec<RecordedRow>> {
+        self.deps.store.list_rows(run, after, limit).await
+    }
+
+    /// Takes a run back: see [`undo`].
+    pub async fn undo(
+        &self,
+        run: &ImportRun,
+        progress: &mut (dyn FnMut(&UndoneRows) -> Result<()> + Send),
+    ) -> Result<()> {
+        undo(self.deps.store.as_ref(), self.deps.clock.as_ref(), run, progress).await
+    }
+
+    /// Up to `limit` users of a source whose old ids follow `after`, in the order of these ids.
+    pub async fn list_users(&self, source: &SourceName, after: &str, limit: u32) -> Result<Vec<SourceUser>> {
+        self.deps.store.list_users(source, after, limit).await
+    }
+
+    /// `D` of a user, unsealed; `None` if no `D` is sealed.
+    pub fn unseal_digest(&self, account: &Account) -> Result<Option<PasswordDigest>> {
+        let Credential { verifier, sealed } = &account.credential;
+        let Some(sealed) = sealed.as_ref().filter(|_| verifier::has_sealed_digest(verifier)) else { return Ok(None) };
+        let opened = self.deps.sealer.open(&seal_context(account.user.id), sealed).map_err(Error::internal)?;
+        let bytes = opened.as_slice().try_into().map_err(Error::internal)?;
+        Ok(Some(PasswordDigest::from_bytes(bytes)))
+    }
+
+    /// How many imported hashes wait for argon2id.
+    pub async fn count_pending_hashes(&self) -> Result<u64> {
+        self.deps.store.count_pending_hashes().await
+    }
+
+    /// Computes argon2id over every hash that waits: see [`hash_pending`].
+    pub async fn hash_pending(&self, hasher: &Hasher) -> Result<HashReport> {
+        let (store, random) = (self.deps.store.as_ref(), self.deps.random.as_ref());
+        hash_pending(&HashJob { store, sealer: &self.deps.sealer, hasher, random }).await
+    }
 }
 
 /// A run in progress.

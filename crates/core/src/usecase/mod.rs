@@ -38,6 +38,7 @@ pub mod grant_reset;
 pub mod handover;
 pub mod hash_pending;
 pub mod import;
+pub mod import_check;
 pub mod login;
 pub mod logout;
 pub mod lookup;

@@ -28,7 +28,7 @@ pub fn is_pending(stored: &str) -> bool {
 }
 
 /// Whether the sealed secret beside `stored` is `D`, against which salted proofs are verified.
-pub(crate) fn has_sealed_digest(stored: &str) -> bool {
+pub fn has_sealed_digest(stored: &str) -> bool {
     stored.strip_prefix(PENDING_PREFIX).is_none_or(str::is_empty)
 }
 

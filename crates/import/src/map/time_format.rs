@@ -66,6 +66,22 @@ impl TimeFormat {
     }
 }
 
+impl TimeFormat {
+    /// Writes a time as [`TimeFormat::read`] reads it; empty if the format cannot write one.
+    pub(crate) fn write(&self, at: Timestamp) -> String {
+        match self {
+            Self::Rfc3339 => at.to_rfc3339(Offset::UTC),
+            Self::Unix => at.as_secs().to_string(),
+            Self::UnixMillis => at.as_micros().div_euclid(1_000).to_string(),
+            Self::Fields { format, zone } => {
+                let offset = UtcOffset::from_whole_seconds(zone.whole_seconds()).unwrap_or(UtcOffset::UTC);
+                let at = OffsetDateTime::from_unix_timestamp(at.as_secs()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+                at.to_offset(offset).format(format).unwrap_or_default()
+            }
+        }
+    }
+}
+
 /// A whole number of units of `micros` microseconds. A zero fraction is ignored.
 fn parse_unix(text: &str, micros: i64) -> Option<Timestamp> {
     let whole = text.split_once('.').map_or(text, |(whole, zeros)| match zeros.bytes().all(|b| b == b'0') {
@@ -128,6 +144,17 @@ mod tests {
         assert_eq!(midnight.as_deref(), Some("2018-03-19T16:00:00.000000Z"));
         let fraction = read("%Y-%m-%d %H:%M:%S", Some("Z"), "2018-03-20 06:00:02.412827");
         assert_eq!(fraction.as_deref(), Some("2018-03-20T06:00:02.412827Z"));
+    }
+
+    #[test]
+    fn a_written_time_is_read_again() {
+        let at = Timestamp::from_secs(1_521_525_602);
+        for (format, zone) in
+            [("rfc3339", None), ("unix", None), ("unix_ms", None), ("%Y-%m-%d %H:%M:%S", Some("+08:00"))]
+        {
+            let format = TimeFormat::parse(format, zone.map(|zone| Offset::parse(zone).unwrap())).unwrap();
+            assert_eq!(format.read(&format.write(at)), Some(at), "{format:?}");
+        }
     }
 
     #[test]

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use diesel::dsl::{count, count_star, max};
+use diesel::dsl::{count, count_star, max, not, sql};
 use diesel::result::{DatabaseErrorKind, Error as DbError};
+use diesel::sql_types::Bool;
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, OptionalExtension, QueryDsl, QueryResult,
     SelectableHelper,
@@ -18,6 +19,7 @@ use stele_core::time::Timestamp;
 use stele_core::user::UserId;
 use stele_core::{Error, Result};
 
+use super::import_store::PENDING_CONDITION;
 use super::pool::{BackendConnections, SLOW_QUERY_TIMEOUTS, query, transaction};
 use super::rows::{AppRow, decode_sealed_secret};
 use super::schema::{apps, facts, keys, users};
@@ -232,14 +234,19 @@ impl KeyStore for SqlStore {
 
     async fn count_sealed_digests(&self) -> Result<u64> {
         let rows = query!(self.db, Read, SLOW_QUERY_TIMEOUTS, |conn| {
-            users::table.filter(users::seal_key_id.is_not_null()).count().get_result::<i64>(conn).await
+            let sealed =
+                users::table.filter(users::seal_key_id.is_not_null()).filter(not(sql::<Bool>(PENDING_CONDITION)));
+            sealed.count().get_result::<i64>(conn).await
         });
         to_u64(rows.map_err(map_database_error)?)
     }
 
     async fn erase_sealed_digests(&self, limit: u32) -> Result<u64> {
         let erased: QueryResult<usize> = transaction!(self.db, SLOW_QUERY_TIMEOUTS, |conn| {
-            let sealed = users::table.filter(users::seal_key_id.is_not_null()).limit(limit.into());
+            // The hash of a user that waits for argon2id is only there: background hashing erases it.
+            let sealed =
+                users::table.filter(users::seal_key_id.is_not_null()).filter(not(sql::<Bool>(PENDING_CONDITION)));
+            let sealed = sealed.limit(limit.into());
             let numbers: Vec<i64> = sealed.select(users::number).load(conn).await?;
             let no_digest = (users::seal_key_id.eq(None::<i64>), users::sealed.eq(None::<Vec<u8>>));
             diesel::update(users::table.filter(users::number.eq_any(numbers))).set(no_digest).execute(conn).await

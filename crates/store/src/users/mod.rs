@@ -1,6 +1,8 @@
 //! User store, key store and audit log: durable, in PostgreSQL or SQLite.
 
 mod audit_log_store;
+mod import_batch;
+mod import_store;
 mod key_store;
 mod password_list_store;
 mod pool;
@@ -17,7 +19,7 @@ use std::sync::Arc;
 use diesel::connection::{Connection, SimpleConnection};
 use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
-use stele_core::ports::{AuditLogStore, KeyStore, PasswordListStore, UserStore, VerifierStore};
+use stele_core::ports::{AuditLogStore, ImportStore, KeyStore, PasswordListStore, UserStore, VerifierStore};
 
 use crate::migrate::{self, SchemaState};
 use crate::sqlite::{self, Durability};
@@ -133,6 +135,11 @@ impl Database {
 
     /// The operator's list of common passwords.
     pub fn password_list(&self) -> Arc<dyn PasswordListStore> {
+        Arc::new(SqlStore::new(Arc::clone(&self.db)))
+    }
+
+    /// The store of imports of this database.
+    pub fn imports(&self) -> Arc<dyn ImportStore> {
         Arc::new(SqlStore::new(Arc::clone(&self.db)))
     }
 

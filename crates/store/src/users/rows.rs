@@ -6,7 +6,7 @@ use stele_core::app::{App, ClientToken};
 use stele_core::identifier::{Email, Phone, Username};
 use stele_core::seal::SealedSecret;
 use stele_core::time::Timestamp;
-use stele_core::user::{Account, Credential, Gender, NewUser, Profile, Role, User, UserId};
+use stele_core::user::{Account, Credential, Gender, NewUser, Profile, Role, User, UserId, UserStatus};
 
 use super::schema::{apps, client_tokens, users};
 use crate::error::corrupt_column_error;
@@ -15,27 +15,27 @@ use crate::error::corrupt_column_error;
 #[derive(Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = users)]
 pub(super) struct UserRow {
-    id: Vec<u8>,
-    name: Option<String>,
-    phone: Option<String>,
-    email: Option<String>,
-    registered_with: Option<String>,
-    registered_through: String,
-    registered_at: i64,
-    alias_id: String,
-    role: i16,
-    disabled: bool,
-    real_name: String,
-    gender: Option<String>,
-    nickname: String,
-    avatar_url: String,
-    enterprise: String,
-    group_name: String,
-    organization: String,
-    department: String,
-    description: String,
-    org_id: String,
-    memo: String,
+    pub(super) id: Vec<u8>,
+    pub(super) name: Option<String>,
+    pub(super) phone: Option<String>,
+    pub(super) email: Option<String>,
+    pub(super) registered_with: Option<String>,
+    pub(super) registered_through: String,
+    pub(super) registered_at: i64,
+    pub(super) alias_id: String,
+    pub(super) role: i16,
+    pub(super) disabled: bool,
+    pub(super) real_name: String,
+    pub(super) gender: Option<String>,
+    pub(super) nickname: String,
+    pub(super) avatar_url: String,
+    pub(super) enterprise: String,
+    pub(super) group_name: String,
+    pub(super) organization: String,
+    pub(super) department: String,
+    pub(super) description: String,
+    pub(super) org_id: String,
+    pub(super) memo: String,
 }
 
 /// The columns of `users` with the credential, the epoch, and the time of the last login by a salted proof.
@@ -104,6 +104,11 @@ impl UserRow {
 
     pub(super) fn id(&self) -> &[u8] {
         &self.id
+    }
+
+    /// This row with another status.
+    pub(super) fn with_status(self, status: UserStatus) -> Self {
+        Self { disabled: status == UserStatus::Disabled, ..self }
     }
 
     /// Whether a text field contains NUL. PostgreSQL rejects NUL. SQLite would accept it, but both backends must behave

@@ -109,6 +109,49 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    import_runs (id) {
+        id -> BigInt,
+        source -> Text,
+        fingerprint -> Binary,
+        started_at -> BigInt,
+        updated_at -> BigInt,
+        finished_at -> Nullable<BigInt>,
+        undone_at -> Nullable<BigInt>,
+        cursor -> BigInt,
+        added -> BigInt,
+        same -> BigInt,
+        merged -> BigInt,
+        refused -> BigInt,
+    }
+}
+
+diesel::table! {
+    import_rows (run, position) {
+        run -> BigInt,
+        position -> BigInt,
+        line -> Nullable<BigInt>,
+        old_id -> Text,
+        outcome -> SmallInt,
+        refusal -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    legacy_ids (source, id) {
+        source -> Text,
+        id -> Text,
+        number -> BigInt,
+        run -> BigInt,
+        position -> BigInt,
+        content -> Binary,
+        merged -> Bool,
+    }
+}
+
+diesel::joinable!(legacy_ids -> users (number));
+diesel::allow_tables_to_appear_in_same_query!(legacy_ids, users);
+diesel::allow_tables_to_appear_in_same_query!(legacy_ids, identifiers);
 diesel::joinable!(identifiers -> users (number));
 diesel::allow_tables_to_appear_in_same_query!(identifiers, users);
 diesel::allow_tables_to_appear_in_same_query!(facts, users);

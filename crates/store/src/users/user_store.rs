@@ -54,17 +54,17 @@ macro_rules! with_epoch {
     };
 }
 
-type AccountRow = (i64, UserRow, CredentialRow);
+pub(super) type AccountRow = (i64, UserRow, CredentialRow);
 
 /// Number of the decoy row, which is read for an unknown identifier, so that its lookup costs the same as for a known
 /// identifier (prevents user enumeration by a timing side channel). The row is never returned as an account.
-const DECOY_NUMBER: i64 = 0;
+pub(super) const DECOY_NUMBER: i64 = 0;
 
 diesel::define_sql_function! {
     fn coalesce(value: Nullable<BigInt>, otherwise: BigInt) -> BigInt;
 }
 
-fn account_from_row(row: Option<AccountRow>) -> Result<Option<Account>> {
+pub(super) fn account_from_row(row: Option<AccountRow>) -> Result<Option<Account>> {
     let account = row.map(|(number, user, credential)| credential.into_account(user.into_user(number)?));
     let account = account.transpose().map_err(map_database_error)?;
     Ok(account.filter(|account| account.user.number != DECOY_NUMBER))

@@ -11,6 +11,8 @@ mod cancelled_calls;
 #[cfg(test)]
 mod check_order;
 #[cfg(test)]
+mod imports;
+#[cfg(test)]
 mod key_store;
 #[cfg(test)]
 mod login_attempts;

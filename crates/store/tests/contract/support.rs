@@ -12,8 +12,9 @@ use stele_core::identifier::{Email, Phone, Username};
 use stele_core::origin::Origin;
 use stele_core::policy::LoginLimits;
 use stele_core::ports::{
-    AuditLogStore, CodeVerification, CodeVerificationResult, KeyRecord, KeyStore, LoginAttempt, NewCode, OnCodeMatch,
-    OriginTrustChange, PasswordListStore, ProofResult, StateStore, SuccessEffects, UsedProof, UserStore, VerifierStore,
+    AuditLogStore, CodeVerification, CodeVerificationResult, ImportStore, KeyRecord, KeyStore, LoginAttempt, NewCode,
+    OnCodeMatch, OriginTrustChange, PasswordListStore, ProofResult, StateStore, SuccessEffects, UsedProof, UserStore,
+    VerifierStore,
 };
 use stele_core::random::{OsRandom, Random as _};
 use stele_core::seal::SealedSecret;
@@ -65,6 +66,7 @@ pub(crate) struct UserBackend {
     pub(crate) audit_log: Arc<dyn AuditLogStore>,
     pub(crate) verifiers: Arc<dyn VerifierStore>,
     pub(crate) password_list: Arc<dyn PasswordListStore>,
+    pub(crate) imports: Arc<dyn ImportStore>,
     _home: Option<TempDir>,
 }
 
@@ -90,7 +92,8 @@ pub(crate) async fn user_backend(name: &'static str, database: &Database, home: 
     }
     let (users, audit_log, verifiers) = (database.users(), database.audit_log(), database.verifiers());
     let password_list = database.password_list();
-    UserBackend { name, users, keys, audit_log, verifiers, password_list, _home: home }
+    let imports = database.imports();
+    UserBackend { name, users, keys, audit_log, verifiers, password_list, imports, _home: home }
 }
 
 /// A record of a registered key.
