@@ -1,6 +1,9 @@
 //! Background tasks of a process: writing the audit log, key rotation, deletion of expired rows, the clock check,
 //! wrapping of imported password hashes.
 
+use std::time::Duration;
+
+use stele_core::usecase::hash_pending::HashReport;
 use stele_core::usecase::wrap_hashes::WrapReport;
 
 use crate::context::Context;
@@ -9,6 +12,22 @@ use crate::context::Context;
 pub async fn run_background_tasks(context: Context) {
     let Context { use_cases, audit_log, clock_check, .. } = context;
     tokio::join!(use_cases.run_background_tasks(), audit_log.run(), clock_check.run());
+}
+
+/// How often to look for imported hashes that wait for argon2id.
+const HASHING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Computes argon2id over imported hashes, while no login does. Every instance takes part. Runs until dropped.
+pub async fn hash_imported(context: Context) {
+    let Context { imports, hasher, .. } = context;
+    loop {
+        match imports.hash_pending(&hasher).await {
+            Ok(HashReport { rows: 0, .. }) => {}
+            Ok(HashReport { rows, unreadable }) => tracing::info!(rows, unreadable, "imported hashes are now argon2id"),
+            Err(cause) => tracing::warn!(%cause, "imported hashes could not be hashed; trying again"),
+        }
+        tokio::time::sleep(HASHING_INTERVAL).await;
+    }
 }
 
 /// Wraps imported hashes that earlier versions stored unwrapped (ADR 25), one at a time so that logins have priority.

@@ -1,11 +1,15 @@
 //! Composition root: opens keys, stores and delivery by the settings, and builds the use cases on them.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use stele_core::ports::{Delivery, VerifierStore};
+use stele_core::hasher::Hasher;
+use stele_core::ports::{Delivery, ImportStore, VerifierStore};
 use stele_core::random::{OsRandom, Random};
 use stele_core::time::{Clock, SystemClock};
 use stele_core::usecase::administration::{Administration, AdministrationDependencies};
+use stele_core::usecase::import::{ImportDependencies, Imports};
+use stele_core::usecase::import_check::CheckStore;
 use stele_core::{Dependencies, UseCases};
 use stele_delivery::DeliveryConfig;
 use stele_keys::KeyRing;
@@ -53,12 +57,16 @@ pub struct Context {
     pub keys: Arc<KeyRing>,
     /// The store of imported hashes that are not yet wrapped in argon2id.
     pub verifiers: Arc<dyn VerifierStore>,
+    /// Imports of users, for the background hashing of their passwords.
+    pub imports: Imports,
     /// Writes the audit log.
     pub audit_log: Arc<AuditLogWriter>,
     /// Compares this machine's clock with the clocks of the stores' servers.
     pub clock_check: Arc<ClockCheck>,
     /// Whether the program is draining (graceful shutdown).
     pub drain: Drain,
+    /// Password hashing.
+    pub hasher: Hasher,
     /// The metrics of this process.
     pub metrics: Metrics,
     /// Counters of logins, events, sessions and rate limits.
@@ -145,6 +153,13 @@ impl ContextBuilder {
         let domain_metrics = DomainMetrics::register(&metrics, hasher.clone());
         let audit_log_config = AuditLogConfig::from_settings(&settings)?;
         let verifiers = database.verifiers();
+        let imports = Imports::new(ImportDependencies {
+            store: database.imports(),
+            sealer: keys.sealer(),
+            mac: keys.mac(),
+            random: Arc::clone(&environment.random),
+            clock: Arc::clone(&environment.clock),
+        });
         let audit_log =
             AuditLogWriter::new(database.audit_log(), Arc::clone(&environment.clock), audit_log_config, &metrics);
         let dependencies = Dependencies {
@@ -154,7 +169,7 @@ impl ContextBuilder {
             events: Arc::new(EventRecorder::new(domain_metrics.clone(), audit_log.clone())),
             clock: environment.clock,
             random: environment.random,
-            hasher,
+            hasher: hasher.clone(),
             sealer: keys.sealer(),
             keys: keys.clone(),
             salted_logins: keys.salted_logins(),
@@ -169,8 +184,10 @@ impl ContextBuilder {
             trusted_proxies,
             keys,
             verifiers,
+            imports,
             audit_log,
             drain: Drain::default(),
+            hasher,
             metrics,
             domain_metrics,
         };
@@ -204,6 +221,37 @@ pub async fn open_administration(settings: &Settings) -> Result<(Administration,
         random: Arc::new(OsRandom),
     };
     Ok((Administration::new(dependencies), audit_log))
+}
+
+/// Opens the imports on the user store that the settings name, with the registered keys.
+///
+/// # Errors
+/// As [`crate::stores::open_usable_database`] and [`open_key_ring`].
+pub async fn open_imports(settings: &Settings) -> Result<Imports, ConfigError> {
+    let (database, _) = stores::open_usable_database(settings).await?;
+    imports_on(settings, database.imports()).await
+}
+
+/// Opens imports that read the user store that the settings name, and write only to a scratch database in `folder`,
+/// which is empty.
+///
+/// # Errors
+/// As [`open_imports`], and if the scratch database cannot be created.
+pub async fn open_import_check(settings: &Settings, folder: &Path) -> Result<Imports, ConfigError> {
+    let (database, _) = stores::open_usable_database(settings).await?;
+    let real = database.imports();
+    let to_config_error = |error: stele_store::OpenError| ConfigError::new(error.to_string());
+    let scratch =
+        stores::Database::open(&stores::DatabaseUrl::sqlite(folder.join("check.db"))).map_err(to_config_error)?;
+    scratch.migrate().await.map_err(to_config_error)?;
+    imports_on(settings, Arc::new(CheckStore::new(real, scratch.imports()))).await
+}
+
+async fn imports_on(settings: &Settings, store: Arc<dyn ImportStore>) -> Result<Imports, ConfigError> {
+    let keys = open_key_ring(settings).await?;
+    let (sealer, mac) = (keys.sealer(), keys.mac());
+    let (random, clock) = (Arc::new(OsRandom), Arc::new(SystemClock));
+    Ok(Imports::new(ImportDependencies { store, sealer, mac, random, clock }))
 }
 
 /// Opens the registered keys of a process with these settings.

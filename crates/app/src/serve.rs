@@ -54,6 +54,7 @@ async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
     let admin =
         admin::serve(admin_listener, &context.settings, build_readiness_check(&context), context.metrics.clone())?;
     actix_web::rt::spawn(admin);
+    actix_web::rt::spawn(background::hash_imported(context.clone()));
     actix_web::rt::spawn(background::run_background_tasks(context.clone()));
     actix_web::rt::spawn(signals::graceful_shutdown_on_signal(vec![server.handle()], context.drain, drain_delay));
     hashing.log_summary();

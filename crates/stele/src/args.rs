@@ -1,6 +1,7 @@
 //! Command-line arguments of `stele`: commands, options, their help texts and value parsers.
 
 mod audit;
+mod import;
 mod keys;
 mod passwords;
 
@@ -17,6 +18,7 @@ use stele_service::{AnySetting as _, ConfigError, Settings, cli, config};
 use zeroize::Zeroizing;
 
 pub use self::audit::{AuditOptions, When};
+pub use self::import::{ExportFormat, ExportOptions, ImportCommand, ImportOptions, SourceOptions};
 pub use self::keys::{ChallengeCommand, KeysCommand};
 pub use self::passwords::PasswordsCommand;
 use crate::services;
@@ -55,6 +57,11 @@ pub enum Command {
     /// Add, list, show, disable and enable users, set passwords
     #[command(subcommand)]
     User(UserCommand),
+    /// Import existing users from a file or a database: check, run, status, report, undo, map
+    #[command(subcommand)]
+    Import(Box<ImportCommand>),
+    /// Write the users of an imported source with the columns of its map
+    Export(ExportOptions),
     /// Register MeFP apps
     #[command(subcommand)]
     App(AppCommand),

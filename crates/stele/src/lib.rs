@@ -12,10 +12,16 @@ use stele_service::{cli, telemetry};
 
 use crate::args::Command;
 use crate::commands::up::CertificateSource;
-use crate::commands::{CommandError, admin, app, audit, challenge, check, keys, passwords, token, up, user};
+use crate::commands::{
+    CommandError, admin, app, audit, challenge, check, export, import, keys, passwords, token, up, user,
+};
+
+/// Exit code of an import that refused some rows.
+const EXIT_ROWS_REFUSED: u8 = 3;
 
 /// Runs the command that the command line names. Exit code 0: success; 1: the operation was refused (no such user, …)
-/// or failed; 2: the command line, a setting, a key, a file or a port is invalid or unavailable.
+/// or failed; 2: the command line, a setting, a key, a file or a port is invalid or unavailable; 3: an import refused some
+/// rows.
 pub fn run() -> ExitCode {
     let args = match args::parse_command_line() {
         Ok(args) => args,
@@ -44,6 +50,8 @@ pub fn run() -> ExitCode {
                 Command::Token(command) => {
                     admin::run_with_context(settings, async |context| token::run(context, command).await).await
                 }
+                Command::Import(command) => import::run(&settings, *command).await,
+                Command::Export(options) => export::run(&settings, options).await,
                 Command::Keys(command) => keys::run(&settings, command).await,
                 Command::Challenge(command) => challenge::run(&settings, command).await,
                 Command::Passwords(command) => passwords::run(&settings, command).await,
@@ -55,6 +63,7 @@ pub fn run() -> ExitCode {
     })();
     match result {
         Ok(()) | Err(CommandError::OutputClosed) => ExitCode::SUCCESS,
+        Err(CommandError::RowsRefused) => ExitCode::from(EXIT_ROWS_REFUSED),
         Err(CommandError::Setup(error)) => cli::exit_code(Err(error)),
         Err(CommandError::Failed(reason)) => {
             cli::print_error(&reason);

@@ -41,7 +41,7 @@ pub(crate) async fn record_action<T>(
     result: Result<T, CommandError>,
 ) -> Result<T, CommandError> {
     let outcome = match &result {
-        Ok(_) | Err(CommandError::OutputClosed) => Outcome::Done,
+        Ok(_) | Err(CommandError::OutputClosed | CommandError::RowsRefused) => Outcome::Done,
         Err(CommandError::Setup(_)) => Outcome::Invalid,
         Err(CommandError::Failed(_)) => Outcome::NotAllowed,
     };

@@ -6,6 +6,8 @@ pub(crate) mod audit;
 pub(crate) mod challenge;
 pub(crate) mod check;
 mod demo;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod keys;
 pub(crate) mod passwords;
 mod progress;
@@ -25,6 +27,8 @@ pub(crate) enum CommandError {
     Setup(ConfigError),
     /// The operation was refused or failed: exit code 1.
     Failed(String),
+    /// An import is complete, and some of its rows were refused: exit code 3.
+    RowsRefused,
     /// Standard output is a closed pipe (`| head`), so a listing stops before its last line: exit code 0.
     OutputClosed,
 }

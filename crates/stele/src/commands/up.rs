@@ -78,6 +78,7 @@ pub(crate) async fn run(settings: Settings, certificate: CertificateSource) -> R
     actix_web::rt::spawn(admin::serve(admin_listener, &context.settings, readiness_check, context.metrics.clone())?);
     actix_web::rt::spawn(background::run_background_tasks(context.clone()));
     actix_web::rt::spawn(background::wrap_earlier_hashes(context.clone()));
+    actix_web::rt::spawn(background::hash_imported(context.clone()));
 
     let gateway = actix_web::rt::spawn(server);
     let shutdown = signals::graceful_shutdown_on_signal(handles, context.drain.clone(), drain_time);

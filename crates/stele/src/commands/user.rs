@@ -37,7 +37,9 @@ pub(crate) async fn run(context: &Context, command: UserCommand) -> Result<(), C
 
 async fn add(use_cases: &UseCases, options: AddUserOptions) -> Result<(), CommandError> {
     let secret = if options.hash_stdin {
-        ProvidedSecret::Hash(verifier::parse_imported(&read_secret_from_stdin()?).map_err(|e| ConfigError::new(e.to_string()))?)
+        ProvidedSecret::Hash(
+            verifier::parse_imported(&read_secret_from_stdin()?).map_err(|e| ConfigError::new(e.to_string()))?,
+        )
     } else {
         ProvidedSecret::Password(read_password()?)
     };

@@ -20,6 +20,7 @@ mod documented_tests;
 mod error_messages;
 mod file_permissions;
 mod hashing;
+mod import;
 mod independent;
 mod key_rotation;
 mod listen_addresses;

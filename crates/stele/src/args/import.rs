@@ -1,0 +1,108 @@
+//! Options of `stele import` and `stele export`.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use stele_core::import::SourceName;
+
+/// Import existing users from a file or a database.
+#[derive(Debug, Subcommand)]
+pub enum ImportCommand {
+    /// Read every row and print what `run` would do with it; writes nothing
+    ///
+    /// Exit code 0: every row would be added, is known or would join a user; 3: some rows would be refused
+    Check {
+        /// What to read
+        #[command(flatten)]
+        from: ImportOptions,
+        /// Print one JSON object per row
+        #[arg(long)]
+        json: bool,
+    },
+    /// Import the rows. An interrupted run is continued by the same command; a repeated one changes nothing
+    ///
+    /// Exit code 0: every row was added, is known or has joined a user; 3: some rows were refused; 1: interrupted
+    Run {
+        /// What to read
+        #[command(flatten)]
+        from: ImportOptions,
+        /// Import nothing if a row would be refused
+        #[arg(long)]
+        all_or_nothing: bool,
+    },
+    /// Show the last run of a source, and how many imported hashes wait for argon2id
+    Status(SourceOptions),
+    /// Print the outcome of each row of the last run of a source
+    Report {
+        /// The source
+        #[command(flatten)]
+        source: SourceOptions,
+        /// Print one JSON object per row
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove the users that the last run of a source added and who have not changed since, and list the others
+    Undo(SourceOptions),
+    /// Propose a map
+    Map {
+        /// Propose a map from the names of the columns of this CSV or JSON Lines file
+        #[arg(long, value_name = "FROM")]
+        guess: PathBuf,
+    },
+}
+
+/// The source, the map, and the file or database.
+#[derive(Debug, ClapArgs)]
+pub struct ImportOptions {
+    /// The source
+    #[command(flatten)]
+    pub source: SourceOptions,
+    /// TOML file that says which column is which field
+    #[arg(long, value_name = "FILE")]
+    pub map: PathBuf,
+    /// First verify the password of this user, from the first line of standard input, against the row: shows that the map
+    /// names the right kind of hash. NAME is a name, phone or e-mail address
+    #[arg(long, value_name = "NAME")]
+    pub prove: Option<String>,
+    /// A CSV, JSON Lines or SQLite file, or a URL: mysql://… or postgres://…
+    pub from: String,
+}
+
+/// The name of a source.
+#[derive(Debug, ClapArgs)]
+pub struct SourceOptions {
+    /// Name of the source: rows are identified by this name and their old id
+    #[arg(long, value_name = "NAME", value_parser = parse_source)]
+    pub source: SourceName,
+}
+
+/// Options of `stele export`.
+#[derive(Debug, ClapArgs)]
+pub struct ExportOptions {
+    /// The source
+    #[command(flatten)]
+    pub source: SourceOptions,
+    /// The map of the import, whose columns are written
+    #[arg(long, value_name = "FILE")]
+    pub map: PathBuf,
+    /// Format of the output
+    #[arg(long, value_enum, default_value = "csv")]
+    pub format: ExportFormat,
+    /// Also write md5(password), where it is sealed; it is as good as the password. Needs the sealing keys, and
+    /// `yes` on the first line of standard input
+    #[arg(long)]
+    pub with_digests: bool,
+}
+
+/// Format of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// CSV with a header line
+    Csv,
+    /// One JSON object per line
+    Jsonl,
+}
+
+fn parse_source(text: &str) -> Result<SourceName, &'static str> {
+    SourceName::parse(text).ok_or("a source has 1 to 32 characters of a-z, 0-9, - and _")
+}

@@ -1,0 +1,68 @@
+//! `stele export`: writes the users of a source with the columns of its map.
+
+use std::io::Write as _;
+
+use serde_json::{Map, Value};
+use stele_app::context;
+use stele_core::usecase::import::Imports;
+use stele_import::{ImportMap, csv_line, export_user, exported_columns};
+use stele_service::{ConfigError, Settings};
+use zeroize::Zeroizing;
+
+use super::CommandError;
+use super::admin::read_secret_from_stdin;
+use super::import::read_map;
+use crate::args::{ExportFormat, ExportOptions};
+
+/// Users per query.
+const PAGE_SIZE: u32 = 500;
+
+pub(crate) async fn run(settings: &Settings, options: ExportOptions) -> Result<(), CommandError> {
+    let (_, map) = read_map(&options.map)?;
+    if options.with_digests && *read_secret_from_stdin()? != "yes" {
+        let text = "--with-digests writes what is as good as every password; confirm with `yes` on standard input";
+        return Err(ConfigError::new(text).into());
+    }
+    let imports = context::open_imports(settings).await?;
+    let columns = exported_columns(&map);
+    if options.format == ExportFormat::Csv {
+        print_raw(&csv_line(columns.iter().copied()))?;
+    }
+    let mut after = String::new();
+    loop {
+        let page = imports.list_users(&options.source.source, &after, PAGE_SIZE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after.clone_from(&last.old_id);
+        for user in &page {
+            let digest = if options.with_digests { unseal(&imports, user)? } else { None };
+            let values = export_user(&map, user, digest.as_ref().map(|digest| digest.as_str()));
+            print_raw(&format_user(&map, options.format, &values))?;
+        }
+    }
+}
+
+fn unseal(imports: &Imports, user: &stele_core::ports::SourceUser) -> Result<Option<Zeroizing<String>>, CommandError> {
+    let digest = imports.unseal_digest(&user.account)?;
+    Ok(digest.map(|digest| Zeroizing::new(String::from_utf8_lossy(digest.hex().as_slice()).into_owned())))
+}
+
+fn format_user(map: &ImportMap, format: ExportFormat, values: &[Zeroizing<String>]) -> Zeroizing<String> {
+    match format {
+        ExportFormat::Csv => csv_line(values.iter().map(|value| value.as_str())),
+        ExportFormat::Jsonl => {
+            let fields = exported_columns(map).into_iter().zip(values);
+            let object: Map<String, Value> =
+                fields.map(|(column, value)| (column.to_owned(), Value::String(value.to_string()))).collect();
+            Zeroizing::new(Value::Object(object).to_string() + "\n")
+        }
+    }
+}
+
+/// Prints text as it is: a file of the user's data, which is not for the terminal.
+fn print_raw(text: &str) -> Result<(), CommandError> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(CommandError::OutputClosed),
+        Err(error) => Err(CommandError::Failed(format!("standard output cannot be written: {error}"))),
+        Ok(()) => Ok(()),
+    }
+}

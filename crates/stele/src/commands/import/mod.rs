@@ -1,0 +1,300 @@
+//! `stele import`: checks, runs, reports and takes back imports of existing users.
+
+mod progress;
+mod reader;
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use stele_app::context;
+use stele_app::password_hashing::HashingConfig;
+use stele_core::identifier::Identifier;
+use stele_core::import::{OutcomeCounts, Refusal, RowOutcome, SourceName};
+use stele_core::password::RawPassword;
+use stele_core::ports::{ImportRun, RecordedRow, UndoneRows};
+use stele_core::random::OsRandom;
+use stele_core::time::Offset;
+use stele_core::usecase::import::{Imports, RowOrder, proves};
+use stele_import::{ImportMap, SecretKind, columns_of, fingerprint, guess_map};
+use stele_service::{ConfigError, Settings};
+
+use self::progress::ImportProgress;
+use super::admin::read_secret_from_stdin;
+use super::{CommandError, OutputFormat, escape_cell, print_line, print_listing_line};
+use crate::args::{ImportCommand, ImportOptions};
+
+/// Rows per query of a report.
+const PAGE_SIZE: u32 = 1_000;
+
+pub(crate) async fn run(settings: &Settings, command: ImportCommand) -> Result<(), CommandError> {
+    match command {
+        ImportCommand::Check { from, json } => {
+            let source = Source::open(from).await?;
+            check(settings, &source, RowListing::from_json_flag(json)).await
+        }
+        ImportCommand::Run { from, all_or_nothing } => {
+            let source = Source::open(from).await?;
+            if all_or_nothing {
+                refuse_nothing(settings, &source).await?;
+            }
+            let imports = context::open_imports(settings).await?;
+            import(&imports, &source, RowListing::None).await?.finish()
+        }
+        ImportCommand::Status(options) => print_status(&context::open_imports(settings).await?, &options.source).await,
+        ImportCommand::Report { source, json } => {
+            let imports = context::open_imports(settings).await?;
+            report(&imports, &source.source, OutputFormat::from_json_flag(json)).await
+        }
+        ImportCommand::Undo(options) => undo(&context::open_imports(settings).await?, &options.source).await,
+        ImportCommand::Map { guess } => {
+            let (format, columns) = columns_of(&guess).map_err(|error| setup_error(&error))?;
+            guess_map(format, &columns).lines().try_for_each(print_listing_line)
+        }
+    }
+}
+
+/// Reads the map of an import.
+pub(super) fn read_map(path: &Path) -> Result<(String, ImportMap), CommandError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| setup_error(&format!("{}: {error}; check the path of the map", path.display())))?;
+    let map = ImportMap::parse(&text).map_err(|error| setup_error(&format!("{}: {error}", path.display())))?;
+    Ok((text, map))
+}
+
+/// The command line, the map or the source is at fault. The message becomes one line.
+fn setup_error(error: &dyn Display) -> CommandError {
+    let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    CommandError::Setup(ConfigError::new(text))
+}
+
+fn resumable_error(error: &dyn Display) -> CommandError {
+    CommandError::Failed(format!("interrupted: {error}; run the same command again to resume"))
+}
+
+/// Whether each row is printed as it is imported.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RowListing {
+    None,
+    Json,
+}
+
+impl RowListing {
+    fn from_json_flag(json: bool) -> Self {
+        if json { Self::Json } else { Self::None }
+    }
+}
+
+/// What an import reads.
+struct Source {
+    options: ImportOptions,
+    map: ImportMap,
+    fingerprint: [u8; 32],
+}
+
+impl Source {
+    /// Reads the map, and verifies the password that `--prove` asks for.
+    async fn open(options: ImportOptions) -> Result<Self, CommandError> {
+        let (text, map) = read_map(&options.map)?;
+        let fingerprint = fingerprint(&text, &map, &options.from).map_err(|error| setup_error(&error))?;
+        let source = Self { options, map, fingerprint };
+        if let Some(name) = &source.options.prove {
+            source.prove(name).await?;
+        }
+        Ok(source)
+    }
+
+    async fn prove(&self, name: &str) -> Result<(), CommandError> {
+        let wanted = Identifier::parse(name).ok_or_else(|| setup_error(&"--prove: no user can have this name"))?;
+        let password = RawPassword::new(read_secret_from_stdin()?.to_string());
+        let mut batches = reader::start(&self.map, &self.options.from, 0)?;
+        while let Some(batch) = batches.recv().await {
+            for row in batch?.0 {
+                let Ok(found) = row.row else { continue };
+                if !found.identifiers().any(|(_, identifier)| identifier.key() == wanted.key()) {
+                    continue;
+                }
+                let Some(secret) = found.secret else {
+                    return Err(setup_error(&"--prove: this user's row has no password; prove another user"));
+                };
+                if proves(secret, &password) {
+                    return Ok(());
+                }
+                let fault = "--prove: the password does not match the hash of this user's row: correct kind, column or salt in \
+                             [secret]; nothing was imported";
+                return Err(setup_error(&fault));
+            }
+        }
+        Err(setup_error(&"--prove: no row that can be imported has this user; prove another user"))
+    }
+
+    fn order(&self) -> RowOrder {
+        if self.map.format.has_fixed_order() { RowOrder::Fixed } else { RowOrder::Any }
+    }
+}
+
+/// The result of reading a source to its end.
+struct Summary {
+    counts: OutcomeCounts,
+    /// How many rows of this reading were refused for each reason.
+    refusals: BTreeMap<String, u64>,
+    duration: Duration,
+}
+
+impl Summary {
+    /// Prints the refusals and the counts, which are the last line.
+    fn print(&self) -> Result<(), CommandError> {
+        for (code, rows) in &self.refusals {
+            let sentence = Refusal::parse(code).map(|refusal| refusal.to_string()).unwrap_or_default();
+            print_line(&format!("refused {rows}: {code}: {sentence}"))?;
+        }
+        print_line(&self.counts.to_string())
+    }
+
+    fn finish(&self) -> Result<(), CommandError> {
+        self.print()?;
+        if self.counts.refused > 0 { Err(CommandError::RowsRefused) } else { Ok(()) }
+    }
+}
+
+/// Imports the rows of a source, from where an interrupted run ended.
+async fn import(imports: &Imports, source: &Source, listing: RowListing) -> Result<Summary, CommandError> {
+    let Source { options, map, fingerprint } = source;
+    let started = imports.start(&options.source.source, map.merge, fingerprint, source.order()).await;
+    let mut importer = started.map_err(|error| resumable_error(&error))?;
+    let mut batches = reader::start(map, &options.from, importer.run().cursor)?;
+    let mut progress = ImportProgress::new();
+    let mut refusals = BTreeMap::new();
+    while let Some(batch) = batches.recv().await {
+        let (rows, fraction) = batch?;
+        let recorded = importer.import(rows).await.map_err(|error| resumable_error(&error))?;
+        for row in &recorded {
+            if let RowOutcome::Refuse(refusal) = row.outcome {
+                *refusals.entry(refusal.code()).or_default() += 1;
+            }
+            if listing == RowListing::Json {
+                print_line(&row_as_json(row))?;
+            }
+        }
+        progress.update(importer.run().counts, fraction);
+    }
+    let run = importer.finish().await.map_err(|error| resumable_error(&error))?;
+    Ok(Summary { counts: run.counts, refusals, duration: progress.finish() })
+}
+
+/// Imports into a scratch database, which is removed.
+async fn check_only(settings: &Settings, source: &Source, listing: RowListing) -> Result<Summary, CommandError> {
+    let folder = tempfile::Builder::new().prefix("import-check-").tempdir_in(settings.data_dir());
+    let folder = folder.map_err(|error| setup_error(&format!("cannot create a folder in the data folder: {error}")))?;
+    let imports = context::open_import_check(settings, folder.path()).await?;
+    import(&imports, source, listing).await
+}
+
+async fn check(settings: &Settings, source: &Source, listing: RowListing) -> Result<(), CommandError> {
+    let summary = check_only(settings, source, listing).await?;
+    if listing == RowListing::None {
+        print_duration(settings, source, &summary).await?;
+    }
+    summary.finish()
+}
+
+/// Prints how long the import and the background hashing will take.
+async fn print_duration(settings: &Settings, source: &Source, summary: &Summary) -> Result<(), CommandError> {
+    let mut line = format!("expected duration: about {} s", summary.duration.as_secs().max(1));
+    if !matches!(source.map.secret_kind(), SecretKind::None) {
+        let config = HashingConfig::from_settings(settings)?;
+        let hasher = config.build_hasher(&OsRandom)?;
+        let start = Instant::now();
+        hasher.hash(RawPassword::new(String::new()).digest(), [0; 16]).await?;
+        let hours = start.elapsed().as_secs_f64() * summary.counts.added as f64 / 3_600.0;
+        line += &format!(", then about {hours:.1} h of hashing in the background, divided by the instances");
+    }
+    print_line(&line)
+}
+
+async fn refuse_nothing(settings: &Settings, source: &Source) -> Result<(), CommandError> {
+    let summary = check_only(settings, source, RowListing::None).await?;
+    if summary.counts.refused == 0 {
+        return Ok(());
+    }
+    print_line("nothing was imported (--all-or-nothing): of these rows some would be refused")?;
+    summary.finish()
+}
+
+async fn last_run(imports: &Imports, source: &SourceName) -> Result<ImportRun, CommandError> {
+    imports.find_last_run(source).await?.ok_or_else(|| {
+        CommandError::Failed(format!("nothing was imported from {source}; see `stele import run --help`"))
+    })
+}
+
+async fn print_status(imports: &Imports, source: &SourceName) -> Result<(), CommandError> {
+    let run = last_run(imports, source).await?;
+    let state = match (run.undone_at, run.finished_at) {
+        (Some(at), _) => format!("undone at {}", at.to_rfc3339(Offset::UTC)),
+        (None, Some(at)) => format!("finished at {}", at.to_rfc3339(Offset::UTC)),
+        (None, None) => {
+            let at = run.updated_at.to_rfc3339(Offset::UTC);
+            format!("running or interrupted; last batch at {at}; run the same command again to resume")
+        }
+    };
+    let started = run.started_at.to_rfc3339(Offset::UTC);
+    print_line(&format!("run {} of {source}: started at {started}, {state}", run.id))?;
+    print_line(&format!("hashes that wait for argon2id: {}", imports.count_pending_hashes().await?))?;
+    print_line(&run.counts.to_string())
+}
+
+/// One row of a report. It has no secrets: a row's values are not recorded.
+fn row_as_json(row: &RecordedRow) -> String {
+    let reason = match row.outcome {
+        RowOutcome::Refuse(refusal) => Some((refusal.code(), refusal.to_string())),
+        _ => None,
+    };
+    let (code, reason) = reason.unzip();
+    let (position, line, id, outcome) = (row.position, row.line, &row.old_id, row.outcome.as_str());
+    json!({ "row": position, "line": line, "id": id, "outcome": outcome, "code": code, "reason": reason }).to_string()
+}
+
+fn row_as_text(row: &RecordedRow) -> String {
+    let reason = match row.outcome {
+        RowOutcome::Refuse(refusal) => format!("\t{refusal}"),
+        _ => String::new(),
+    };
+    let place = row.line.map_or_else(|| format!("row {}", row.position), |line| format!("line {line}"));
+    format!("{place}\t{}\t{}{reason}", escape_cell(&row.old_id), row.outcome.as_str())
+}
+
+async fn report(imports: &Imports, source: &SourceName, format: OutputFormat) -> Result<(), CommandError> {
+    let run = last_run(imports, source).await?;
+    let mut after = 0;
+    loop {
+        let page = imports.list_rows(run.id, after, PAGE_SIZE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.position;
+        for row in &page {
+            match format {
+                OutputFormat::Json => print_listing_line(&row_as_json(row))?,
+                OutputFormat::Text => print_listing_line(&row_as_text(row))?,
+            }
+        }
+    }
+}
+
+async fn undo(imports: &Imports, source: &SourceName) -> Result<(), CommandError> {
+    let run = last_run(imports, source).await?;
+    if run.undone_at.is_some() {
+        return Err(CommandError::Failed(format!("the last run of {source} is undone already; nothing was changed")));
+    }
+    let (mut removed, mut kept) = (0, 0);
+    let mut lines = Vec::new();
+    let mut collect = |page: &UndoneRows| {
+        removed += page.removed;
+        kept += page.kept.len();
+        lines.extend(page.kept.iter().map(|old_id| format!("kept {}", escape_cell(old_id))));
+        Ok(())
+    };
+    imports.undo(&run, &mut collect).await.map_err(|error| resumable_error(&error))?;
+    lines.iter().try_for_each(|line| print_line(line))?;
+    print_line(&format!("removed {removed} kept {kept}"))
+}
