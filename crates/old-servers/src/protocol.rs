@@ -42,6 +42,7 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) enum Body {
     Json(Value),
+    Svg(String),
 }
 
 impl Answer {

@@ -11,7 +11,18 @@ pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
     headers: HashMap<String, String>,
-    fields: HashMap<String, String>,
+    fields: Fields,
+}
+
+/// The fields of a call, by name; of numbers, their digits.
+#[derive(Debug)]
+pub(crate) struct Fields(pub(crate) HashMap<String, String>);
+
+impl Fields {
+    /// A field, or empty if it is missing.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
 }
 
 impl Request {
@@ -23,7 +34,7 @@ impl Request {
             .collect();
         let mut fields = form_fields(request.query_string());
         fields.extend(body_fields(headers.get("content-type").map_or("", String::as_str), body));
-        Self { method: request.method().to_string(), path: request.path().to_owned(), headers, fields }
+        Self { method: request.method().to_string(), path: request.path().to_owned(), headers, fields: Fields(fields) }
     }
 
     /// The value of a header, or empty; `name` is lower-case.
@@ -31,14 +42,14 @@ impl Request {
         self.headers.get(name).map_or("", String::as_str)
     }
 
-    /// A field of the body or query; of a number, its digits.
+    /// A field of the body or query.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        self.fields.get(name).map(String::as_str)
+        self.fields.0.get(name).map(String::as_str)
     }
 
     /// As [`Request::field`]; empty if it is missing.
     pub(crate) fn text(&self, name: &str) -> &str {
-        self.field(name).unwrap_or_default()
+        self.fields.text(name)
     }
 
     /// The token in `Authorization`, with or without the scheme `Bearer`.

@@ -113,7 +113,8 @@ impl OldServer {
         self.state().sessions()
     }
 
-    /// The code that was sent to a phone or e-mail address (JWT: for an account) and is still valid.
+    /// The code that was sent to a phone or e-mail address and is still valid; JWT: for an account, or for `captcha:` and the
+    /// id of a captcha.
     pub fn code(&self, recipient: &str) -> Option<String> {
         self.state().any_code(recipient)
     }
@@ -234,6 +235,7 @@ fn paced(
 fn render(answer: Answer, fault: &Fault) -> HttpResponse {
     let (content_type, bytes) = match answer.body {
         Body::Json(value) => ("application/json; charset=utf-8", value.to_string().into_bytes()),
+        Body::Svg(text) => ("image/svg+xml", text.into_bytes()),
     };
     let mut response = builder(answer.status, content_type);
     for header in answer.headers {

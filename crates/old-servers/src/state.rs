@@ -1,6 +1,7 @@
 //! What a running old server keeps: sessions, codes, used proofs, faults, and the log of calls.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -32,6 +33,9 @@ pub(crate) struct State {
     codes: Mutex<Codes>,
     failures: Mutex<HashMap<String, u32>>,
     used_proofs: Mutex<HashSet<(String, String)>>,
+    /// JWT: the account of each token from `validatePhone` that was not used.
+    reset_tokens: Mutex<HashMap<String, String>>,
+    captchas: AtomicU64,
     faults: Mutex<Faults>,
     log: Mutex<Log>,
 }
@@ -62,6 +66,8 @@ impl State {
             codes: Mutex::default(),
             failures: Mutex::default(),
             used_proofs: Mutex::default(),
+            reset_tokens: Mutex::default(),
+            captchas: AtomicU64::new(0),
             faults: Mutex::new(Faults { every_call: Fault::None, by_call: HashMap::new() }),
             log: Mutex::default(),
         }
@@ -132,6 +138,28 @@ impl State {
     /// Marks a proof of a user as used; false if it was used before.
     pub(crate) fn use_proof(&self, user_id: &str, proof: &str) -> bool {
         lock(&self.used_proofs).insert((user_id.to_owned(), proof.to_ascii_lowercase()))
+    }
+
+    /// Makes a token of one use for a new password of the account.
+    pub(crate) fn make_reset_token(&self, account: &str) -> String {
+        let token = Uuid::new_v4().simple().to_string();
+        lock(&self.reset_tokens).insert(token.clone(), account.to_owned());
+        token
+    }
+
+    /// Uses up the token if it is for the account.
+    pub(crate) fn use_reset_token(&self, token: &str, account: &str) -> bool {
+        let mut tokens = lock(&self.reset_tokens);
+        let is_right = tokens.get(token).is_some_and(|found| found == account);
+        if is_right {
+            tokens.remove(token);
+        }
+        is_right
+    }
+
+    /// The id of a new captcha.
+    pub(crate) fn next_captcha(&self) -> u64 {
+        self.captchas.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn set_fault(&self, fault: Fault) {
