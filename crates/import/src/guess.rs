@@ -3,6 +3,7 @@
 use stele_core::import::Field;
 
 use crate::map::Format;
+use crate::source::SourceColumns;
 
 /// Names that columns have in the tables that people migrate from, without case, `_` and `-`. The first match wins.
 const NAMES: [(Field, &[&str]); 18] = [
@@ -36,7 +37,8 @@ const SALTS: &[&str] = &["salt", "passwordsalt", "ecsalt"];
 
 /// The text of a map for these columns, with comments on what cannot be seen from their names. It is complete TOML, but
 /// has to be read before it is used.
-pub fn guess_map(format: Format, columns: &[String]) -> String {
+pub fn guess_map(source: &SourceColumns) -> String {
+    let SourceColumns { format, query, columns } = source;
     let find = |names: &[&str]| names.iter().find_map(|name| columns.iter().find(|column| fold(column) == *name));
     let format_name = match format {
         Format::Csv => "csv",
@@ -51,8 +53,9 @@ pub fn guess_map(format: Format, columns: &[String]) -> String {
         format!("format = \"{format_name}\""),
         "# dialect = \"cloudbox\"  # whose old ids these are".to_owned(),
         "merge = \"none\"".to_owned(),
-        "[columns]".to_owned(),
     ];
+    lines.extend(query.as_deref().map(|query| format!("query = {}", quote(query))));
+    lines.push("[columns]".to_owned());
     let mut used = Vec::new();
     for (field, names) in NAMES {
         match find(names).filter(|column| !used.contains(column)) {
@@ -118,7 +121,7 @@ mod tests {
 
     fn guess(columns: &[&str]) -> (String, ImportMap) {
         let columns: Vec<_> = columns.iter().map(|column| (*column).to_owned()).collect();
-        let text = guess_map(Format::Csv, &columns);
+        let text = guess_map(&SourceColumns { format: Format::Csv, query: None, columns });
         let map = ImportMap::parse(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         (text, map)
     }

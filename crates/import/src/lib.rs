@@ -23,4 +23,4 @@ pub use guess::guess_map;
 pub use map::{Format, ImportMap, MapError, SecretKind};
 pub use record::{Cell, Record};
 pub use row_reader::RowReader;
-pub use source::{Source, SourceError, columns_of, fingerprint, open_source};
+pub use source::{Source, SourceColumns, SourceError, columns_of, fingerprint, open_source};

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use stele_core::import::SourceRow;
-use stele_import::{ImportMap, RowReader, Source, SourceError, open_source};
+use stele_import::{ImportMap, RowReader, Source, SourceError, columns_of, guess_map, open_source};
 use stele_testservers::{Mariadb, Postgres, database_url, execute};
 
 const TABLE: &str = "CREATE TABLE users (id INTEGER, name VARCHAR(64), phone VARCHAR(32), at TIMESTAMP NULL, \
@@ -51,6 +51,16 @@ async fn check_source(format: &str, from: &str) {
     let second = rows[1].row.as_ref().unwrap();
     assert_eq!((second.status, &second.phone), (stele_core::user::UserStatus::Disabled, &None));
     assert_eq!(rows[2].row.as_ref().unwrap_err().code(), "no_identifier");
+    // A map that is proposed from the table reads it.
+    let guessed = guess_map(&columns_of(from, Some("users")).await.unwrap());
+    let guessed = ImportMap::parse(&guessed).unwrap();
+    assert_eq!(guessed.wanted_columns(), ["id", "name", "phone"], "{format}");
+    let mut source = open_source(&guessed, from).await.unwrap();
+    assert_eq!(read_all(source.as_mut(), &guessed).await.unwrap().len(), 3, "{format}");
+    for (table, expected) in [(None, "--table"), (Some("nothing"), "nothing"), (Some("users; x"), "users; x")] {
+        let error = columns_of(from, table).await.err().unwrap().to_string();
+        assert!(error.contains(expected) && !error.contains("hunter2"), "{format}: {error}");
+    }
     for (query, expected) in [
         ("SELECT id FROM users", "does not have"),
         ("SELECT id, name, phone, at, status, memo FROM nothing", "nothing"),

@@ -74,6 +74,17 @@ async fn connect(url: &str) -> Result<Conn, String> {
     Ok(conn)
 }
 
+/// The names of the columns of a query of the database at `url`.
+pub(super) async fn columns_of_query(url: &str, query: &str) -> Result<Vec<String>, SourceError> {
+    let database = redact_url(url);
+    let connected = connect(url).await;
+    let mut conn = connected.map_err(|cause| SourceError::Database { database: database.clone(), cause })?;
+    let columns = column_names(&mut conn, query).await.map_err(|e| database_error(&database, &e))?;
+    // The server closes the connection as well if this fails.
+    let _ = conn.disconnect().await;
+    Ok(columns)
+}
+
 /// The names of the columns of the query, which is prepared but not run.
 async fn column_names(conn: &mut Conn, query: &str) -> mysql_async::Result<Vec<String>> {
     let statement = conn.prep(query).await?;

@@ -66,6 +66,14 @@ impl PostgresSource {
     }
 }
 
+/// The names of the columns of a query of the database at `url`, which is prepared but not run.
+pub(super) async fn columns_of_query(url: &str, query: &str) -> Result<Vec<String>, SourceError> {
+    let database = redact_url(url);
+    let client = connect(url).await.map_err(|e| database_error(&database, e.as_ref()))?;
+    let statement = client.prepare(query).await.map_err(|e| database_error(&database, &e))?;
+    Ok(statement.columns().iter().map(|column| column.name().to_owned()).collect())
+}
+
 async fn connect(url: &str) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
     let mut config: Config = url.replacen("sslmode=verify-full", "sslmode=require", 1).parse()?;
     let hosts = config.get_hosts().to_vec();

@@ -25,15 +25,8 @@ pub(super) struct SqliteSource {
 
 impl SqliteSource {
     pub(super) fn open(path: PathBuf, map: &ImportMap) -> Result<Self, SourceError> {
-        // SQLite's own message for a missing file does not name it.
-        std::fs::File::open(&path).map_err(|cause| SourceError::Unreadable { path: path.clone(), cause })?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(&path, flags).map_err(|e| database_error(&path, &e))?;
-        let wanted = {
-            let statement = conn.prepare(&map.query).map_err(|e| database_error(&path, &e))?;
-            let columns: Vec<_> = statement.column_names().into_iter().map(str::to_owned).collect();
-            locate_columns(map, &columns)?
-        };
+        let conn = connect(&path)?;
+        let wanted = locate_columns(map, &column_names(&conn, &path, &map.query)?)?;
         let (row_tx, row_rx) = mpsc::channel(ROWS_AHEAD);
         let query = map.query.clone();
         let read = move || {
@@ -46,6 +39,23 @@ impl SqliteSource {
         let reader = reader.map_err(|cause| SourceError::Location(format!("cannot start a thread: {cause}")))?;
         Ok(Self { row_rx, position: 0, _reader: reader })
     }
+}
+
+/// The names of the columns of a query, which is not run.
+pub(super) fn columns_of_query(path: &Path, query: &str) -> Result<Vec<String>, SourceError> {
+    column_names(&connect(path)?, path, query)
+}
+
+fn connect(path: &Path) -> Result<Connection, SourceError> {
+    // SQLite's own message for a missing file does not name it.
+    std::fs::File::open(path).map_err(|cause| SourceError::Unreadable { path: path.to_owned(), cause })?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags).map_err(|e| database_error(path, &e))
+}
+
+fn column_names(conn: &Connection, path: &Path, query: &str) -> Result<Vec<String>, SourceError> {
+    let statement = conn.prepare(query).map_err(|e| database_error(path, &e))?;
+    Ok(statement.column_names().into_iter().map(str::to_owned).collect())
 }
 
 /// Sends all rows. Stops early if the receiver is gone.

@@ -5,8 +5,19 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use stele_core::import::SourceName;
 
+/// `docs/MIGRATE.md` has each of these commands.
+const EXAMPLES: &str = "\
+Examples:
+  stele import map --guess mysql://root@127.0.0.1:3307/cloudbox --table users > cloudbox.toml
+  stele import check --source cloudbox --map cloudbox.toml --prove zhangsan mysql://root@127.0.0.1:3307/cloudbox
+  stele import run --source cloudbox --map cloudbox.toml mysql://root@127.0.0.1:3307/cloudbox
+  stele import status --source cloudbox
+  stele import report --source cloudbox --json
+  stele import undo --source cloudbox";
+
 /// Import existing users from a file or a database.
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub enum ImportCommand {
     /// Read every row and print what `run` would do with it; writes nothing
     ///
@@ -45,9 +56,12 @@ pub enum ImportCommand {
     Undo(SourceOptions),
     /// Propose a map
     Map {
-        /// Propose a map from the names of the columns of this CSV or JSON Lines file
+        /// Propose a map from the names of the columns of this file, or of a table of this database
         #[arg(long, value_name = "FROM")]
-        guess: PathBuf,
+        guess: String,
+        /// The table of the users, if FROM is a database or an SQLite file
+        #[arg(long, value_name = "TABLE")]
+        table: Option<String>,
     },
 }
 

@@ -49,9 +49,9 @@ pub(crate) async fn run(settings: &Settings, command: ImportCommand) -> Result<(
             report(&imports, &source.source, OutputFormat::from_json_flag(json)).await
         }
         ImportCommand::Undo(options) => undo(&context::open_imports(settings).await?, &options.source).await,
-        ImportCommand::Map { guess } => {
-            let (format, columns) = columns_of(&guess).map_err(|error| setup_error(&error))?;
-            guess_map(format, &columns).lines().try_for_each(print_listing_line)
+        ImportCommand::Map { guess, table } => {
+            let columns = columns_of(&guess, table.as_deref()).await.map_err(|error| setup_error(&error))?;
+            guess_map(&columns).lines().try_for_each(print_listing_line)
         }
     }
 }
