@@ -216,7 +216,7 @@ fn undo_takes_unchanged_users_back_and_export_writes_the_columns_of_the_map() {
         &[user_row("3", "carol", "13800138003", "x"), user_row("4", "dave", "13800138004", "x")],
     );
     assert_ended(&import(&installation, "run", &[]), 0, "added 2 same 0 merged 0 refused 0");
-    installation.run_with(&["user", "passwd", "dave", "--password-stdin"], "changed").assert_success();
+    installation.run_with(&["user", "passwd", "dave", "--password-stdin"], "a-changed-one").assert_success();
     let undone = installation.run(&["import", "undo", "--source", "cloudbox"]).assert_success().stdout.clone();
     assert_eq!(undone, "kept 4\nremoved 1 kept 1\n");
     assert!(status(&installation).contains("undone at"));
