@@ -155,6 +155,7 @@ impl ContextBuilder {
         let verifiers = database.verifiers();
         let imports = Imports::new(ImportDependencies {
             store: database.imports(),
+            password_list: database.password_list(),
             sealer: keys.sealer(),
             mac: keys.mac(),
             random: Arc::clone(&environment.random),
@@ -229,7 +230,7 @@ pub async fn open_administration(settings: &Settings) -> Result<(Administration,
 /// As [`crate::stores::open_usable_database`] and [`open_key_ring`].
 pub async fn open_imports(settings: &Settings) -> Result<Imports, ConfigError> {
     let (database, _) = stores::open_usable_database(settings).await?;
-    imports_on(settings, database.imports()).await
+    imports_on(settings, &database, database.imports()).await
 }
 
 /// Opens imports that read the user store that the settings name, and write only to a scratch database in `folder`,
@@ -244,14 +245,18 @@ pub async fn open_import_check(settings: &Settings, folder: &Path) -> Result<Imp
     let scratch =
         stores::Database::open(&stores::DatabaseUrl::sqlite(folder.join("check.db"))).map_err(to_config_error)?;
     scratch.migrate().await.map_err(to_config_error)?;
-    imports_on(settings, Arc::new(CheckStore::new(real, scratch.imports()))).await
+    imports_on(settings, &database, Arc::new(CheckStore::new(real, scratch.imports()))).await
 }
 
-async fn imports_on(settings: &Settings, store: Arc<dyn ImportStore>) -> Result<Imports, ConfigError> {
+async fn imports_on(
+    settings: &Settings,
+    database: &stores::Database,
+    store: Arc<dyn ImportStore>,
+) -> Result<Imports, ConfigError> {
     let keys = open_key_ring(settings).await?;
-    let (sealer, mac) = (keys.sealer(), keys.mac());
+    let (password_list, sealer, mac) = (database.password_list(), keys.sealer(), keys.mac());
     let (random, clock) = (Arc::new(OsRandom), Arc::new(SystemClock));
-    Ok(Imports::new(ImportDependencies { store, sealer, mac, random, clock }))
+    Ok(Imports::new(ImportDependencies { store, password_list, sealer, mac, random, clock }))
 }
 
 /// Opens the registered keys of a process with these settings.

@@ -62,13 +62,18 @@ impl fmt::Display for CommonPasswordPolicy {
 
 /// A password in the operator's own list: the first 64 bits of `D`. Passwords that are not listed have the key of a
 /// listed one with a probability of the number of listed passwords / 2^64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListedPasswordKey(i64);
 
 impl ListedPasswordKey {
     /// The key of the password with this digest.
     pub fn new(digest: &PasswordDigest) -> Self {
         Self((u128::from_be_bytes(*digest.expose()) >> 64) as i64)
+    }
+
+    /// The key that [`ListedPasswordKey::to_i64`] returned.
+    pub fn from_i64(key: i64) -> Self {
+        Self(key)
     }
 
     /// The key as a number, for storing it.
@@ -119,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn other_passwords_are_not_listed() {
+    fn not_checked_passwords_are_not_listed() {
         let others = "hna123 correct-horse 19870231 Aa123457! zhangwei-7 woaini1315 \u{5bc6}\u{7801}-7 00000-a";
         for password in others.split(' ') {
             assert!(!is_listed(password), "{password:?}");

@@ -5,10 +5,12 @@
 //! [`Importer`](crate::usecase::import::Importer) looks up what it needs, and writes what it decides.
 
 mod decision;
+mod passwords;
 mod refusal;
 mod row;
 
 pub use decision::{Decision, IdentifierOwner, ImportLookup, KnownRow, Merger, decide};
+pub use passwords::{PasswordCheck, PasswordCounts};
 pub use refusal::{Field, Refusal};
 pub use row::{ContentHash, ImportRow, MergeRule, OldId, SourceName, SourceRow};
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::Result;
-use crate::import::{ContentHash, ImportLookup, Merger, OutcomeCounts, RowOutcome, RunId, SourceName};
+use crate::import::{ContentHash, ImportLookup, Merger, OutcomeCounts, PasswordCounts, RowOutcome, RunId, SourceName};
 use crate::time::Timestamp;
 use crate::user::{Account, Credential, NewUser, UserId, UserStatus};
 
@@ -39,6 +39,8 @@ pub struct ImportRun {
     pub cursor: u64,
     /// The outcomes of the rows up to the cursor.
     pub counts: OutcomeCounts,
+    /// The passwords that users got from these rows. They are counted once, also if the source is read again.
+    pub passwords: PasswordCounts,
 }
 
 /// A row that becomes a new user.
@@ -99,6 +101,8 @@ pub struct ImportBatch {
     pub rows: Vec<RecordedRow>,
     /// The outcomes, counted.
     pub counts: OutcomeCounts,
+    /// The passwords of the rows that are added, and of those joined to users without a password.
+    pub passwords: PasswordCounts,
 }
 
 /// What became of a batch. Unless it is written, nothing of it is.
@@ -138,6 +142,9 @@ pub struct SourceUser {
 pub trait ImportStore: Send + Sync {
     /// The last run of a source.
     async fn find_last_run(&self, source: &SourceName) -> Result<Option<ImportRun>>;
+
+    /// The passwords that users got from a source, by all of its runs but those that were undone.
+    async fn count_passwords(&self, source: &SourceName) -> Result<PasswordCounts>;
 
     /// Starts a run.
     async fn start_run(&self, source: &SourceName, fingerprint: &[u8; 32], now: Timestamp) -> Result<ImportRun>;

@@ -1,5 +1,7 @@
 //! The store of the operator's own list of common passwords.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 
 use crate::Result;
@@ -11,6 +13,9 @@ use crate::common_passwords::ListedPasswordKey;
 pub trait PasswordListStore: Send + Sync {
     /// Adds up to 2,000 passwords in one transaction. Returns how many were not in the list yet.
     async fn add_listed_passwords(&self, keys: &[ListedPasswordKey]) -> Result<u64>;
+
+    /// Those of up to 500 keys that are in the list.
+    async fn find_listed_passwords(&self, keys: &[ListedPasswordKey]) -> Result<HashSet<ListedPasswordKey>>;
 
     /// How many passwords are in the list.
     async fn count_listed_passwords(&self) -> Result<u64>;

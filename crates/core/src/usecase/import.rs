@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use super::credential::seal_context;
 use super::hash_pending::{HashJob, HashReport, hash_pending};
+use super::import_passwords::check_passwords;
 use crate::hasher::Hasher;
 use crate::import::{
-    ContentHash, Decision, ImportRow, MergeRule, OutcomeCounts, Refusal, RowOutcome, RunId, SourceName, SourceRow,
-    decide,
+    ContentHash, Decision, ImportRow, MergeRule, OutcomeCounts, PasswordCheck, PasswordCounts, Refusal, RowOutcome,
+    RunId, SourceName, SourceRow, decide,
 };
 use crate::mac::MacKey;
 use crate::password::{PasswordDigest, RawPassword};
 use crate::ports::{
-    AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, MergedRow, RecordedRow, SourceUser,
-    UndoneRows,
+    AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, MergedRow, PasswordListStore,
+    RecordedRow, SourceUser, UndoneRows,
 };
 use crate::random::Random;
 use crate::seal::Sealer;
@@ -47,6 +48,8 @@ pub enum RowOrder {
 pub struct ImportJob<'a> {
     /// The store.
     pub store: &'a dyn ImportStore,
+    /// The operator's list of common passwords, which are counted.
+    pub password_list: &'a dyn PasswordListStore,
     /// Seals the imported hashes.
     pub sealer: &'a Sealer,
     /// The key of content hashes.
@@ -64,6 +67,8 @@ pub struct ImportJob<'a> {
 pub struct ImportDependencies {
     /// The store of imports.
     pub store: Arc<dyn ImportStore>,
+    /// The store of the operator's list of common passwords.
+    pub password_list: Arc<dyn PasswordListStore>,
     /// Seals the imported hashes.
     pub sealer: Arc<Sealer>,
     /// The key of content hashes.
@@ -96,14 +101,21 @@ impl Imports {
         fingerprint: &[u8; 32],
         order: RowOrder,
     ) -> Result<Importer<'_>> {
-        let ImportDependencies { store, sealer, mac, random, clock } = &self.deps;
-        let (store, random, clock) = (store.as_ref(), random.as_ref(), clock.as_ref());
-        Importer::start(ImportJob { store, sealer, mac, random, clock, merge }, source, fingerprint, order).await
+        let ImportDependencies { store, password_list, sealer, mac, random, clock } = &self.deps;
+        let (store, password_list) = (store.as_ref(), password_list.as_ref());
+        let (random, clock) = (random.as_ref(), clock.as_ref());
+        let job = ImportJob { store, password_list, sealer, mac, random, clock, merge };
+        Importer::start(job, source, fingerprint, order).await
     }
 
     /// The last run of a source.
     pub async fn find_last_run(&self, source: &SourceName) -> Result<Option<ImportRun>> {
         self.deps.store.find_last_run(source).await
+    }
+
+    /// The passwords that users got from a source: see [`ImportStore::count_passwords`].
+    pub async fn count_passwords(&self, source: &SourceName) -> Result<PasswordCounts> {
+        self.deps.store.count_passwords(source).await
     }
 
     /// Up to `limit` rows of a run with positions above `after`, in the order of the source.
@@ -158,6 +170,8 @@ struct Candidate {
     row: ImportRow,
     content: ContentHash,
     id: UserId,
+    /// What the lists of common passwords say of the row's password; `None` if it has none.
+    password: Option<PasswordCheck>,
 }
 
 impl<'a> Importer<'a> {
@@ -205,8 +219,13 @@ impl<'a> Importer<'a> {
             if let Ok(row) = row {
                 let content = row.content_hash(self.job.mac);
                 let id = row.id.unwrap_or_else(|| UserId::from_random(self.job.random.bits128()));
-                candidates.push(Candidate { position, row, content, id });
+                candidates.push(Candidate { position, row, content, id, password: None });
             }
+        }
+        let secrets = candidates.iter().map(|candidate| candidate.row.secret.as_ref());
+        let passwords = check_passwords(self.job.password_list, secrets).await?;
+        for (candidate, password) in candidates.iter_mut().zip(passwords) {
+            candidate.password = password;
         }
         for _ in 0..MAX_ATTEMPTS {
             let batch = self.decide_batch(&candidates, &mut recorded, next_cursor).await?;
@@ -214,6 +233,7 @@ impl<'a> Importer<'a> {
                 CommitOutcome::Written => {
                     self.run.cursor = next_cursor;
                     self.run.counts = self.run.counts.plus(batch.counts);
+                    self.run.passwords = self.run.passwords.plus(batch.passwords);
                     self.run.updated_at = batch.now;
                     return Ok(recorded);
                 }
@@ -250,7 +270,8 @@ impl<'a> Importer<'a> {
         let (source, now) = (self.run.source.clone(), self.job.clock.now());
         let (run, cursor) = (self.run.id, self.run.cursor);
         let (added, merged, rows, counts) = (Vec::new(), Vec::new(), Vec::new(), OutcomeCounts::default());
-        let mut batch = ImportBatch { run, source, cursor, next_cursor, now, added, merged, rows, counts };
+        let passwords = PasswordCounts::default();
+        let mut batch = ImportBatch { run, source, cursor, next_cursor, now, added, merged, rows, counts, passwords };
         let mut decided = candidates.iter().zip(decisions).peekable();
         for row in recorded.iter_mut() {
             if let Some((candidate, decision)) = decided.next_if(|(candidate, _)| candidate.position == row.position) {
@@ -260,10 +281,13 @@ impl<'a> Importer<'a> {
                     Decision::Recount(known) if known.was_merged => RowOutcome::Merge,
                     Decision::Recount(_) => RowOutcome::Add,
                     Decision::Add => {
+                        candidate.password.into_iter().for_each(|password| batch.passwords.count(password));
                         batch.added.push(self.to_added_row(candidate, candidate.id, now));
                         RowOutcome::Add
                     }
                     Decision::Merge(merger) => {
+                        let password = candidate.password.filter(|_| !merger.has_password);
+                        password.into_iter().for_each(|password| batch.passwords.count(password));
                         let row = self.to_added_row(candidate, merger.id, now);
                         batch.merged.push(MergedRow { merger, row });
                         RowOutcome::Merge

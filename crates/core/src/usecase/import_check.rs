@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::Result;
-use crate::import::{ImportLookup, RunId, SourceName};
+use crate::import::{ImportLookup, PasswordCounts, RunId, SourceName};
 use crate::ports::{
     AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, MergedRow, PendingUser, RecordedRow,
     SourceUser, UndoneRows,
@@ -47,6 +47,10 @@ fn without_secret(mut row: AddedRow) -> AddedRow {
 impl ImportStore for CheckStore {
     async fn find_last_run(&self, _: &SourceName) -> Result<Option<ImportRun>> {
         Ok(None)
+    }
+
+    async fn count_passwords(&self, source: &SourceName) -> Result<PasswordCounts> {
+        self.scratch.count_passwords(source).await
     }
 
     async fn start_run(&self, source: &SourceName, fingerprint: &[u8; 32], now: Timestamp) -> Result<ImportRun> {

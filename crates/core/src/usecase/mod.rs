@@ -39,6 +39,7 @@ pub mod handover;
 pub mod hash_pending;
 pub mod import;
 pub mod import_check;
+mod import_passwords;
 pub mod login;
 pub mod logout;
 pub mod lookup;

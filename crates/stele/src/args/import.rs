@@ -41,9 +41,9 @@ pub enum ImportCommand {
         #[arg(long)]
         all_or_nothing: bool,
     },
-    /// Show the last run of a source, and how many imported hashes wait for argon2id
+    /// Show the last run of a source, its common passwords, and how many imported hashes wait for argon2id
     Status(SourceOptions),
-    /// Print the outcome of each row of the last run of a source
+    /// Print the outcome of each row of the last run of a source, and how many of its passwords are common
     Report {
         /// The source
         #[command(flatten)]

@@ -21,6 +21,7 @@ mod error_messages;
 mod file_permissions;
 mod hashing;
 mod import;
+mod import_passwords;
 mod independent;
 mod key_rotation;
 mod listen_addresses;

@@ -49,6 +49,7 @@ diesel::define_sql_function! {
 macro_rules! move_cursor {
     ($rows:expr) => {{
         let [added, same, merged, refused] = $rows.counts;
+        let [checked, common, other] = $rows.passwords;
         let run = import_runs::table.find($rows.run).filter(import_runs::cursor.eq($rows.cursor));
         diesel::update(run).set((
             import_runs::cursor.eq($rows.next_cursor),
@@ -57,6 +58,9 @@ macro_rules! move_cursor {
             import_runs::same.eq(import_runs::same + same),
             import_runs::merged.eq(import_runs::merged + merged),
             import_runs::refused.eq(import_runs::refused + refused),
+            import_runs::passwords_looked_up.eq(import_runs::passwords_looked_up + checked),
+            import_runs::common_passwords.eq(import_runs::common_passwords + common),
+            import_runs::other_hashes.eq(import_runs::other_hashes + other),
         ))
     }};
 }
@@ -131,6 +135,7 @@ struct Rows {
     next_cursor: i64,
     now: i64,
     counts: [i64; 4],
+    passwords: [i64; 3],
     added: Vec<NewRow>,
     merged: Vec<(Merger, NewRow)>,
     outcomes: Vec<OutcomeRow>,
@@ -147,7 +152,7 @@ struct OutcomeRow {
 
 impl Rows {
     fn new(batch: &ImportBatch) -> Self {
-        let counts = batch.counts;
+        let (counts, passwords) = (batch.counts, batch.passwords);
         let outcomes = batch.rows.iter().map(|row| {
             let (outcome, refusal) = encode_outcome(row.outcome);
             let (position, line) = (to_i64(row.position), row.line.map(to_i64));
@@ -161,6 +166,7 @@ impl Rows {
             next_cursor: to_i64(batch.next_cursor),
             now: batch.now.as_micros(),
             counts: [counts.added, counts.same, counts.merged, counts.refused].map(to_i64),
+            passwords: [passwords.checked, passwords.common, passwords.not_checked].map(to_i64),
             added: batch.added.iter().map(|row| new_row(row, false)).collect(),
             merged: merged.collect(),
             outcomes: outcomes.collect(),

@@ -10,7 +10,8 @@ use diesel::{
     ExpressionMethods, IntoSql, OptionalExtension, QueryDsl, QueryResult, Queryable, Selectable, SelectableHelper,
 };
 use stele_core::import::{
-    ContentHash, IdentifierOwner, ImportLookup, KnownRow, OutcomeCounts, Refusal, RowOutcome, RunId, SourceName,
+    ContentHash, IdentifierOwner, ImportLookup, KnownRow, OutcomeCounts, PasswordCounts, Refusal, RowOutcome, RunId,
+    SourceName,
 };
 use stele_core::ports::{
     CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, PendingUser, RecordedRow, SourceUser, UndoneRows,
@@ -45,6 +46,28 @@ struct RunRow {
     same: i64,
     merged: i64,
     refused: i64,
+    #[diesel(embed)]
+    passwords: PasswordsRow,
+}
+
+/// The counts of passwords in a row of `import_runs`.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = import_runs)]
+struct PasswordsRow {
+    passwords_looked_up: i64,
+    common_passwords: i64,
+    other_hashes: i64,
+}
+
+impl PasswordsRow {
+    fn into_counts(self) -> QueryResult<PasswordCounts> {
+        let count = |number: i64| u64::try_from(number).map_err(|_| corrupt_column_error("import_runs"));
+        Ok(PasswordCounts {
+            checked: count(self.passwords_looked_up)?,
+            common: count(self.common_passwords)?,
+            not_checked: count(self.other_hashes)?,
+        })
+    }
 }
 
 impl RunRow {
@@ -66,6 +89,7 @@ impl RunRow {
                 merged: count(self.merged)?,
                 refused: count(self.refused)?,
             },
+            passwords: self.passwords.into_counts()?,
         })
     }
 }
@@ -128,6 +152,17 @@ impl ImportStore for SqlStore {
             of_source.select(RunRow::as_select()).first(conn).await.optional()
         });
         row.and_then(|row| row.map(RunRow::into_run).transpose()).map_err(map_database_error)
+    }
+
+    async fn count_passwords(&self, source: &SourceName) -> Result<PasswordCounts> {
+        let source = source.as_str().to_owned();
+        let runs: QueryResult<Vec<PasswordsRow>> = query!(self.db, Read, |conn| {
+            let runs = import_runs::table.filter(import_runs::source.eq(&source));
+            runs.filter(import_runs::undone_at.is_null()).select(PasswordsRow::as_select()).load(conn).await
+        });
+        let counts =
+            runs.and_then(|runs| runs.into_iter().map(PasswordsRow::into_counts).collect::<QueryResult<Vec<_>>>());
+        Ok(counts.map_err(map_database_error)?.into_iter().fold(PasswordCounts::default(), PasswordCounts::plus))
     }
 
     async fn start_run(&self, source: &SourceName, fingerprint: &[u8; 32], now: Timestamp) -> Result<ImportRun> {

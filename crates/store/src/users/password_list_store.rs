@@ -1,5 +1,7 @@
 //! Store of the operator's own list of common passwords.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use diesel::{ExpressionMethods, QueryDsl, QueryResult};
 use stele_core::common_passwords::ListedPasswordKey;
@@ -27,6 +29,15 @@ impl PasswordListStore for SqlStore {
             diesel::insert_into(listed_passwords::table).values(rows).on_conflict_do_nothing().execute(conn).await
         });
         u64::try_from(added.map_err(map_database_error)?).map_err(Error::internal)
+    }
+
+    async fn find_listed_passwords(&self, keys: &[ListedPasswordKey]) -> Result<HashSet<ListedPasswordKey>> {
+        let keys: Vec<i64> = keys.iter().map(|key| key.to_i64()).collect();
+        let found: QueryResult<Vec<i64>> = query!(self.db, Read, SLOW_QUERY_TIMEOUTS, |conn| {
+            let listed = listed_passwords::table.filter(listed_passwords::key.eq_any(&keys));
+            listed.select(listed_passwords::key).load(conn).await
+        });
+        Ok(found.map_err(map_database_error)?.into_iter().map(ListedPasswordKey::from_i64).collect())
     }
 
     async fn count_listed_passwords(&self) -> Result<u64> {

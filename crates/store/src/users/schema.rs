@@ -123,6 +123,9 @@ diesel::table! {
         same -> BigInt,
         merged -> BigInt,
         refused -> BigInt,
+        passwords_looked_up -> BigInt,
+        common_passwords -> BigInt,
+        other_hashes -> BigInt,
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use stele_core::hasher::Hasher;
 use stele_core::identifier::{Email, Phone, Username};
-use stele_core::import::{ImportRow, MergeRule, OldId, OutcomeCounts, Refusal, RowOutcome, SourceName, SourceRow};
+use stele_core::import::{
+    ImportRow, MergeRule, OldId, OutcomeCounts, PasswordCounts, Refusal, RowOutcome, SourceName, SourceRow,
+};
 use stele_core::mac::MacKey;
 use stele_core::password::RawPassword;
 use stele_core::ports::{CommitOutcome, ImportBatch, ImportQuery, ImportRun, RecordedRow, UndoneRows};
@@ -20,33 +22,40 @@ use crate::support::*;
 
 const FINGERPRINT: [u8; 32] = [1; 32];
 /// `D` of `correct horse`.
-const D: &str = "3cb4e732631f47e6eb961f34554b7cde";
-const SALTED: &str = "$md5ps$6162$e00f40f32b5afe2e746fc953bb3f1c7b";
+pub(crate) const D: &str = "3cb4e732631f47e6eb961f34554b7cde";
+pub(crate) const SALTED: &str = "$md5ps$6162$e00f40f32b5afe2e746fc953bb3f1c7b";
 
 /// The keys of an import, and its clock.
-struct Keys {
+pub(crate) struct Keys {
     sealer: Sealer,
     mac: MacKey,
-    clock: ManualClock,
+    pub(crate) clock: ManualClock,
 }
 
 impl Keys {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let sealer = Sealer::new([(7, [7; 32].into())]).unwrap();
         Self { sealer, mac: MacKey::new([9; 32].into()), clock: ManualClock::at(NOW) }
     }
 
     fn job<'a>(&'a self, backend: &'a UserBackend, merge: MergeRule) -> ImportJob<'a> {
         let Self { sealer, mac, clock } = self;
-        ImportJob { store: backend.imports.as_ref(), sealer, mac, random: &OsRandom, clock, merge }
+        let (store, password_list) = (backend.imports.as_ref(), backend.password_list.as_ref());
+        ImportJob { store, password_list, sealer, mac, random: &OsRandom, clock, merge }
     }
 
-    async fn start<'a>(&'a self, backend: &'a UserBackend, source: &str, order: RowOrder) -> Importer<'a> {
+    pub(crate) async fn start<'a>(&'a self, backend: &'a UserBackend, source: &str, order: RowOrder) -> Importer<'a> {
         Importer::start(self.job(backend, MergeRule::None), &source_name(source), &FINGERPRINT, order).await.unwrap()
     }
 
     /// Imports rows as one run, in batches of `size`.
-    async fn run(&self, backend: &UserBackend, source: &str, merge: MergeRule, rows: Vec<SourceRow>) -> ImportRun {
+    pub(crate) async fn run(
+        &self,
+        backend: &UserBackend,
+        source: &str,
+        merge: MergeRule,
+        rows: Vec<SourceRow>,
+    ) -> ImportRun {
         let source = source_name(source);
         let started = Importer::start(self.job(backend, merge), &source, &FINGERPRINT, RowOrder::Fixed);
         let mut importer = started.await.unwrap();
@@ -58,11 +67,11 @@ impl Keys {
     }
 }
 
-fn source_name(name: &str) -> SourceName {
+pub(crate) fn source_name(name: &str) -> SourceName {
     SourceName::parse(name).unwrap()
 }
 
-fn row(old_id: &str, name: &str, phone: &str) -> ImportRow {
+pub(crate) fn row(old_id: &str, name: &str, phone: &str) -> ImportRow {
     ImportRow {
         old_id: OldId::parse(old_id).unwrap(),
         id: None,
@@ -79,7 +88,7 @@ fn row(old_id: &str, name: &str, phone: &str) -> ImportRow {
 }
 
 /// Rows at the positions from 1 on.
-fn at_positions(rows: Vec<Result<ImportRow, Refusal>>) -> Vec<SourceRow> {
+pub(crate) fn at_positions(rows: Vec<Result<ImportRow, Refusal>>) -> Vec<SourceRow> {
     let to_source_row = |(n, row): (usize, Result<ImportRow, Refusal>)| {
         let old_id = row.as_ref().map_or("", |row| row.old_id.as_str()).to_owned();
         SourceRow { position: n as u64 + 1, line: Some(n as u64 + 2), old_id, row }
@@ -99,7 +108,7 @@ async fn report(backend: &UserBackend, run: &ImportRun) -> Vec<RecordedRow> {
     backend.imports.list_rows(run.id, 0, 100).await.unwrap()
 }
 
-fn counts(added: u64, same: u64, merged: u64, refused: u64) -> OutcomeCounts {
+pub(crate) fn counts(added: u64, same: u64, merged: u64, refused: u64) -> OutcomeCounts {
     OutcomeCounts { added, same, merged, refused }
 }
 
@@ -260,10 +269,12 @@ async fn an_identifier_taken_between_lookup_and_write_is_a_conflict_that_writes_
             merged: Vec::new(),
             rows: Vec::new(),
             counts: counts(2, 0, 0, 0),
+            passwords: PasswordCounts { checked: 2, common: 1, not_checked: 0 },
         };
         assert_eq!(backend.imports.write_batch(&batch).await.unwrap(), CommitOutcome::Conflict, "{}", backend.name);
         assert!(backend.users.find_by_identifier("first").await.unwrap().is_none(), "{}", backend.name);
-        assert_eq!(backend.imports.find_last_run(&run.source).await.unwrap().unwrap().cursor, 0);
+        let unchanged = backend.imports.find_last_run(&run.source).await.unwrap().unwrap();
+        assert_eq!((unchanged.cursor, unchanged.passwords), (0, PasswordCounts::default()));
         // The engine looks the batch up again.
         let mut importer = importer;
         let rows = at_positions(vec![Ok(row("1", "first", "")), Ok(row("2", "second", ""))]);

@@ -12,7 +12,7 @@ use serde_json::json;
 use stele_app::context;
 use stele_app::password_hashing::HashingConfig;
 use stele_core::identifier::Identifier;
-use stele_core::import::{OutcomeCounts, Refusal, RowOutcome, SourceName};
+use stele_core::import::{OutcomeCounts, PasswordCounts, Refusal, RowOutcome, SourceName};
 use stele_core::password::RawPassword;
 use stele_core::ports::{ImportRun, RecordedRow, UndoneRows};
 use stele_core::random::OsRandom;
@@ -138,18 +138,20 @@ impl Source {
 /// The result of reading a source to its end.
 struct Summary {
     counts: OutcomeCounts,
+    passwords: PasswordCounts,
     /// How many rows of this reading were refused for each reason.
     refusals: BTreeMap<String, u64>,
     duration: Duration,
 }
 
 impl Summary {
-    /// Prints the refusals and the counts, which are the last line.
+    /// Prints the refusals, the common passwords and the counts, which are the last line.
     fn print(&self) -> Result<(), CommandError> {
         for (code, rows) in &self.refusals {
             let sentence = Refusal::parse(code).map(|refusal| refusal.to_string()).unwrap_or_default();
             print_line(&format!("refused {rows}: {code}: {sentence}"))?;
         }
+        print_line(&self.passwords.to_string())?;
         print_line(&self.counts.to_string())
     }
 
@@ -181,7 +183,7 @@ async fn import(imports: &Imports, source: &Source, listing: RowListing) -> Resu
         progress.update(importer.run().counts, fraction);
     }
     let run = importer.finish().await.map_err(|error| resumable_error(&error))?;
-    Ok(Summary { counts: run.counts, refusals, duration: progress.finish() })
+    Ok(Summary { counts: run.counts, passwords: run.passwords, refusals, duration: progress.finish() })
 }
 
 /// Imports into a scratch database, which is removed.
@@ -242,6 +244,7 @@ async fn print_status(imports: &Imports, source: &SourceName) -> Result<(), Comm
     let started = run.started_at.to_rfc3339(Offset::UTC);
     print_line(&format!("run {} of {source}: started at {started}, {state}", run.id))?;
     print_line(&format!("hashes that wait for argon2id: {}", imports.count_pending_hashes().await?))?;
+    print_line(&imports.count_passwords(source).await?.to_string())?;
     print_line(&run.counts.to_string())
 }
 
@@ -270,7 +273,7 @@ async fn report(imports: &Imports, source: &SourceName, format: OutputFormat) ->
     let mut after = 0;
     loop {
         let page = imports.list_rows(run.id, after, PAGE_SIZE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
+        let Some(last) = page.last() else { break };
         after = last.position;
         for row in &page {
             match format {
@@ -278,6 +281,11 @@ async fn report(imports: &Imports, source: &SourceName, format: OutputFormat) ->
                 OutputFormat::Text => print_listing_line(&row_as_text(row))?,
             }
         }
+    }
+    match format {
+        // One line a row.
+        OutputFormat::Json => Ok(()),
+        OutputFormat::Text => print_line(&imports.count_passwords(source).await?.to_string()),
     }
 }
 
