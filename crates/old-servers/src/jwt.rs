@@ -21,8 +21,8 @@ use crate::user::{Lookup, OldUser, TableError, UserTable};
 const SMS: &str = "sms";
 const CAPTCHA: &str = "captcha";
 
-/// Where the answer to a login has the token: the document names the header `Authorization` for every call, and its sample
-/// of a logout sends the header `token`.
+/// Where the answer to a login has the token: the document names the header `Authorization` for every call, and its
+/// sample of a logout sends the header `token`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TokenPlace {
     /// `Authorization: Bearer TOKEN`.
@@ -201,7 +201,8 @@ fn captcha_picture(path: &str, state: &State) -> Answer {
     match state.code(CAPTCHA, &format!("{CAPTCHA}:{id}")) {
         Some(digits) => {
             let picture = format!(
-                r#"<svg xmlns="http://www.w3.org/2000/svg" width="90" height="30"><text x="5" y="22">{digits}</text></svg>"#
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"90\" height=\"30\">\
+                 <text x=\"5\" y=\"22\">{digits}</text></svg>"
             );
             Answer { body: Body::Svg(picture), ..Answer::accepted(Value::Null) }
         }

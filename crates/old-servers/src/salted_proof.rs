@@ -7,8 +7,8 @@ use crate::password::md5_hex;
 use crate::state::State;
 use crate::user::OldUser;
 
-/// Which proofs an old server accepts apart from their being right. The documents demand neither rule, so both are off by
-/// default.
+/// Which proofs an old server accepts apart from their being right. The documents demand neither rule, so both are off
+/// by default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProofRules {
     /// By how much a timestamp may differ from the server's clock.

@@ -63,8 +63,8 @@ impl OldServer {
     /// Sets the fault of all calls, and ends earlier ones.
     ///
     /// # Panics
-    /// If the server's document does not allow the fault ([`Fault::CaptchaDemanded`] and lies about a user that the answer
-    /// does not name).
+    /// If the server's document does not allow the fault ([`Fault::CaptchaDemanded`] and lies about a user that the
+    /// answer does not name).
     pub fn set_fault(&self, fault: Fault) {
         self.require_support(&fault);
         let is_gone = fault == Fault::Gone;
@@ -113,8 +113,8 @@ impl OldServer {
         self.state().sessions()
     }
 
-    /// The code that was sent to a phone or e-mail address and is still valid; JWT: for an account, or for `captcha:` and the
-    /// id of a captcha.
+    /// The code that was sent to a phone or e-mail address and is still valid; JWT: for an account, or for `captcha:`
+    /// and the id of a captcha.
     pub fn code(&self, recipient: &str) -> Option<String> {
         self.state().any_code(recipient)
     }

@@ -85,8 +85,8 @@ impl OldUser {
     }
 }
 
-/// By which column a user is found. Names and e-mails are compared without regard to letter case. An empty value finds no
-/// user.
+/// By which column a user is found. Names and e-mails are compared without regard to letter case. An empty value finds
+/// no user.
 #[derive(Clone, Copy, Debug)]
 pub enum Lookup<'a> {
     /// By the id.

@@ -1,5 +1,5 @@
-//! ASP.NET Core Identity's `PasswordHasher`, version 3: one byte 1; pseudo-random function, rounds and length of the salt
-//! as big-endian 32-bit numbers; salt; key.
+//! ASP.NET Core Identity's `PasswordHasher`, version 3: one byte 1; pseudo-random function, rounds and length of the
+//! salt as big-endian 32-bit numbers; salt; key.
 
 use std::num::NonZeroU32;
 

@@ -6,6 +6,7 @@
 mod cloudbox;
 mod faults;
 mod jwt;
+mod mariadb;
 mod mefp;
 mod portal;
 mod support;

@@ -17,7 +17,8 @@ const PHONE: &str = "15068880258";
 const DONE: &str = r#"{"result":1}"#;
 const UNREADABLE: &str = r#"{"result":0,"errors":{"code":40000,"message":"请求无法解密"}}"#;
 
-fn config() -> OldMefp {
+/// A server with two apps.
+pub(crate) fn config() -> OldMefp {
     OldMefp::new(SECRET, &[("melink", MELINK), ("wlfz", WLFZ)])
 }
 
@@ -44,7 +45,7 @@ fn request(text: &str, openssl_args: &[&str]) -> Value {
 }
 
 /// Posts an object, and returns the text of the opened answer.
-async fn call(server: &OldServer, path: &str, object: &Value) -> String {
+pub(crate) async fn call(server: &OldServer, path: &str, object: &Value) -> String {
     let answer = json(post_json(server, path, &request(&object.to_string(), &[])).await).await;
     assert_eq!(answer.as_object().unwrap().len(), 1);
     openssl(MELINK, &["-d"], answer["encrypt"].as_str().unwrap().as_bytes())
