@@ -225,6 +225,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_waiting_hash_costs_as_much_as_an_unknown_user() {
+        let hasher = Hasher::new(LOW_COST, 1, 8, &OsRandom).unwrap();
+        let wrong = || PresentedSecret::Raw(RawPassword::new("wrong".into()));
+        let argon2 = "argon2$argon2id$v=19$m=32,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        for (text, done_kib) in [
+            ("e10adc3949ba59abbe56e057f20f883e", 0),
+            ("$md5ds$6162$defe12aad396f90e6b179c239de260d4", 0),
+            ("pbkdf2_sha1$1$salt$eyQQJQvJZPc+gmzZo4HhXSm7R0Y=", 0),
+            (argon2, 32),
+        ] {
+            for secret in [wrong(), PresentedSecret::Digest(wrong().digest())] {
+                let pending = PendingHash::new(verifier::parse_imported(text).unwrap()).unwrap();
+                let (done, _) = pending.verification_cost(&secret);
+                let is_digest = matches!(secret, PresentedSecret::Digest(_));
+                assert_eq!(done, if is_digest { 0 } else { done_kib }, "{text}");
+                let start = hasher.computed_hashes();
+                assert!(!hasher.verify_pending(pending, secret).await.unwrap());
+                assert_eq!(hasher.computed_hashes() - start, 1);
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_large_hash_takes_several_slots_and_keeps_fifo_order() {
         let hasher = Hasher::new(LOW_COST, 4, 8, &OsRandom).unwrap();
         for (memory, slots) in [(0, 1), (64, 1), (65, 2), (256, 4), (u32::MAX, 4)] {

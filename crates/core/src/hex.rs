@@ -39,6 +39,13 @@ pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(out)
 }
 
+/// Decodes hex digits in either case, two a byte; `None` for anything else.
+pub(crate) fn decode_bytes(digits: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let byte = |[high, low]: &[u8; 2]| Some(decode_digit(*high)? << 4 | decode_digit(*low)?);
+    rest.is_empty().then(|| pairs.iter().map(byte).collect())?
+}
+
 fn encode_nibble(nibble: u8) -> u8 {
     b"0123456789abcdef"[usize::from(nibble & 15)]
 }
@@ -59,6 +66,9 @@ mod tests {
             let text = encode(&bytes);
             prop_assert_eq!(decode::<16>(&text), Some(bytes));
             prop_assert_eq!(decode::<16>(&text.to_uppercase()), Some(bytes));
+            prop_assert_eq!(decode_bytes(&text.to_uppercase()), Some(bytes.to_vec()));
+            prop_assert_eq!(decode_bytes(&text[1..]), None);
+            prop_assert_eq!(decode_bytes(&text.replacen(&text[..1], "g", 1)), None);
             prop_assert_eq!(text.as_bytes(), &encode16(&bytes)[..]);
         }
 

@@ -23,7 +23,8 @@ use subtle::ConstantTimeEq as _;
 
 use crate::password::{PasswordDigest, RawPassword};
 pub use cost::Argon2Cost;
-pub use imported::{ImportedHash, InvalidHash, WeakHash, parse_imported, parse_unwrapped};
+use imported::InnerHash;
+pub use imported::{HashForm, ImportedHash, InvalidHash, WeakHash, parse_imported, parse_unwrapped};
 pub use pending::{PendingHash, has_sealed_digest, is_pending};
 
 /// The secret that a client presents for verification.
@@ -31,7 +32,7 @@ pub use pending::{PendingHash, has_sealed_digest, is_pending};
 pub enum PresentedSecret {
     /// The password itself.
     Raw(RawPassword),
-    /// `D`, the md5 of the password. It cannot be verified against an imported hash.
+    /// `D`, the md5 of the password. It can be verified against an imported hash only if that is computed from `D`.
     Digest(PasswordDigest),
 }
 
@@ -171,8 +172,8 @@ pub fn memory_needed_kib(stored: &str) -> u32 {
 /// argon2 hash.
 pub fn verification_work(stored: &str, secret: &PresentedSecret) -> u64 {
     match secret {
-        // A digest cannot match an imported hash, so nothing is computed.
-        PresentedSecret::Digest(_) if is_imported(stored) => 0,
+        // A digest cannot match most imported hashes, and then nothing is computed.
+        PresentedSecret::Digest(_) if !accepts_digest(stored) => 0,
         _ => argon2_costs(stored).map(Argon2Cost::total_kib_written).sum(),
     }
 }
@@ -189,7 +190,9 @@ fn cost_of_own_hash(stored: &str) -> Option<Argon2Cost> {
 fn argon2_costs(stored: &str) -> impl Iterator<Item = Argon2Cost> {
     let costs = match StoredVerifier::parse(stored) {
         StoredVerifier::Argon2OfDigest(phc) | StoredVerifier::Imported(phc) => [phc_cost(phc), None],
-        StoredVerifier::Wrapped { inner_spec, argon2id } => [phc_cost(argon2id), imported::argon2_cost(inner_spec)],
+        StoredVerifier::Wrapped { inner_spec, argon2id } => {
+            [phc_cost(argon2id), InnerHash::parse(inner_spec).and_then(|inner| inner.argon2_cost())]
+        }
     };
     costs.into_iter().flatten().filter(|cost| cost.is_within_limits())
 }
@@ -199,21 +202,31 @@ pub fn is_imported(stored: &str) -> bool {
     !matches!(StoredVerifier::parse(stored), StoredVerifier::Argon2OfDigest(_))
 }
 
+/// Whether `D` alone can be verified against `stored`.
+fn accepts_digest(stored: &str) -> bool {
+    match StoredVerifier::parse(stored) {
+        StoredVerifier::Argon2OfDigest(_) => true,
+        StoredVerifier::Imported(_) => false,
+        StoredVerifier::Wrapped { inner_spec, .. } => {
+            InnerHash::parse(inner_spec).is_some_and(|inner| inner.accepts_digest())
+        }
+    }
+}
+
 /// Whether `secret` matches `stored`. An unreadable or too costly verifier matches nothing.
 pub fn verify(stored: &str, secret: &PresentedSecret, memory: &mut HashMemory) -> bool {
     match (StoredVerifier::parse(stored), secret) {
         (StoredVerifier::Argon2OfDigest(phc), _) => verify_phc(phc, secret.digest().hex().as_slice(), memory),
-        (_, PresentedSecret::Digest(_)) => false,
+        (StoredVerifier::Imported(_), PresentedSecret::Digest(_)) => false,
         (StoredVerifier::Imported(imported_hash), PresentedSecret::Raw(raw))
             if imported_hash.starts_with("$argon2") =>
         {
             verify_phc(imported_hash, raw.expose().as_bytes(), memory)
         }
-        (StoredVerifier::Imported(imported_hash), PresentedSecret::Raw(raw)) => {
-            imported::verify_unwrapped(imported_hash, raw.expose())
-        }
-        (StoredVerifier::Wrapped { inner_spec, argon2id }, PresentedSecret::Raw(raw)) => {
-            let inner = imported::compute_inner_hash(inner_spec, raw.expose(), memory);
+        (StoredVerifier::Imported(imported_hash), secret) => imported::verify_unwrapped(imported_hash, secret, memory),
+        (StoredVerifier::Wrapped { .. }, PresentedSecret::Digest(_)) if !accepts_digest(stored) => false,
+        (StoredVerifier::Wrapped { inner_spec, argon2id }, secret) => {
+            let inner = InnerHash::parse(inner_spec).and_then(|inner| inner.compute(secret, memory));
             // The outer hash is computed even if the inner hash rejects the password, so that this costs as much
             // (timing side channel).
             let is_match = verify_phc(argon2id, inner.as_ref().map_or(&[][..], |inner| inner), memory);

@@ -4,7 +4,8 @@
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use super::{HashMemory, ImportedHash, PresentedSecret, WeakHash, imported};
+use super::imported::InnerHash;
+use super::{HashMemory, ImportedHash, PresentedSecret, WeakHash};
 use crate::password::PasswordDigest;
 
 /// Prefix of the verifier of a hash that waits, with the spec of how to compute it.
@@ -74,13 +75,13 @@ impl PendingHash {
         }
     }
 
-    /// Whether `presented` matches. A digest matches only `D`.
+    /// Whether `presented` matches. A digest matches only `D`, and hashes that are computed from it.
     pub(crate) fn verify(&self, presented: &PresentedSecret, memory: &mut HashMemory) -> bool {
         match (self.digest(), presented) {
             (Some(digest), _) => digest.expose().ct_eq(presented.digest().expose()).into(),
-            (None, PresentedSecret::Digest(_)) => false,
-            (None, PresentedSecret::Raw(raw)) => imported::compute_inner_hash(self.spec(), raw.expose(), memory)
-                .is_some_and(|inner| inner.ct_eq(&self.secret).into()),
+            (None, presented) => InnerHash::parse(self.spec())
+                .and_then(|inner| inner.compute(presented, memory))
+                .is_some_and(|output| output.ct_eq(&self.secret).into()),
         }
     }
 
@@ -89,7 +90,7 @@ impl PendingHash {
     pub(crate) fn verification_cost(&self, presented: &PresentedSecret) -> (u64, u32) {
         let cost = match presented {
             PresentedSecret::Digest(_) => None,
-            PresentedSecret::Raw(_) => imported::argon2_cost(self.spec()).filter(|cost| cost.is_within_limits()),
+            PresentedSecret::Raw(_) => InnerHash::parse(self.spec()).and_then(|inner| inner.argon2_cost()),
         };
         cost.map_or((0, 0), |cost| (cost.total_kib_written(), cost.memory_kib))
     }
