@@ -11,7 +11,7 @@ pub fn exported_columns(map: &ImportMap) -> Vec<&str> {
     map.wanted_columns()
 }
 
-/// The value of each of the [`exported_columns`]. `digest` is `D` in hex, which is written where the map's secrets are
+/// The value of each of the [`exported_columns`]. `digest` is `D` in hex, which is written where the map's secrets may be
 /// `md5`; other secrets cannot be written back. A column that only says whether a user is disabled or an administrator is
 /// empty for other users.
 pub fn export_user(map: &ImportMap, user: &SourceUser, digest: Option<&str>) -> Vec<Zeroizing<String>> {
@@ -39,7 +39,7 @@ fn values_by_key(map: &ImportMap, source: &SourceUser, digest: Option<&str>) -> 
         Gender::Female => first(&spec.female),
     });
     let at = columns.registered_at.as_ref().map(|spec| spec.format.write(*registered_at));
-    let secret = digest.filter(|_| map.secret_kind() == SecretKind::Md5).unwrap_or_default().to_owned();
+    let secret = digest.filter(|_| map.takes(SecretKind::Md5)).unwrap_or_default().to_owned();
     let text = |spec: &Option<TextColumn>, value: &String| spec.as_ref().map_or(String::new(), |_| value.clone());
     let values = [
         ("id", source.old_id.clone()),

@@ -1,6 +1,7 @@
 //! The map: which column of a source is which field of a user, and how its values are written.
 
 mod column;
+mod secret_kind;
 mod time_format;
 
 use std::fmt;
@@ -9,6 +10,8 @@ use serde::Deserialize;
 use stele_core::import::{Field, MergeRule};
 
 pub(crate) use self::column::{DisabledColumn, GenderColumn, RoleColumn, TextColumn, TimeColumn};
+pub use self::secret_kind::SecretKind;
+pub(crate) use self::secret_kind::{EmptySecret, HexKind, SecretSpec};
 pub(crate) use self::time_format::TimeFormat;
 
 /// Why a map cannot be used: the key at fault, and the remedy.
@@ -44,48 +47,6 @@ impl Format {
     pub fn has_fixed_order(self) -> bool {
         matches!(self, Self::Csv | Self::Jsonl)
     }
-}
-
-/// The kind of a secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SecretKind {
-    /// The password. Only its md5 digest leaves the row reader.
-    Clear,
-    /// `md5(password)` in hex: `D`.
-    Md5,
-    /// `md5(password + salt)` in hex.
-    Md5ps,
-    /// `md5(salt + password)` in hex.
-    Md5sp,
-    /// bcrypt.
-    Bcrypt,
-    /// argon2, as a PHC string.
-    Argon2,
-    /// No secret: the user has no password yet.
-    None,
-}
-
-/// What an empty secret means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum EmptySecret {
-    /// The row is refused.
-    #[default]
-    Refuse,
-    /// The user has no password yet.
-    None,
-}
-
-/// `[secret]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SecretSpec {
-    pub(crate) column: Option<String>,
-    pub(crate) kind: SecretKind,
-    pub(crate) salt: Option<String>,
-    #[serde(default)]
-    pub(crate) empty: EmptySecret,
 }
 
 /// `[columns]`.
@@ -160,21 +121,21 @@ impl ImportMap {
             delimiter: parse_delimiter(raw.delimiter.as_deref(), raw.format)?,
             query: parse_query(raw.query, raw.format)?,
             columns: raw.columns,
-            secret: raw.secret.unwrap_or(SecretSpec {
-                column: None,
-                kind: SecretKind::None,
-                salt: None,
-                empty: EmptySecret::None,
-            }),
+            secret: raw.secret.unwrap_or_else(SecretSpec::absent),
         };
         map.check_columns()?;
-        map.check_secret()?;
+        map.secret.check()?;
         Ok(map)
     }
 
-    /// The kind of the secrets.
-    pub fn secret_kind(&self) -> SecretKind {
-        self.secret.kind
+    /// Whether the rows have secrets.
+    pub fn has_secrets(&self) -> bool {
+        !self.takes(SecretKind::None)
+    }
+
+    /// Whether secrets may be of this kind.
+    pub fn takes(&self, kind: SecretKind) -> bool {
+        self.secret.kind.contains(kind)
     }
 
     /// The columns of the source that the map names, each once.
@@ -244,26 +205,6 @@ impl ImportMap {
         match self.named_columns().into_iter().find(|(_, column)| column.is_empty()) {
             Some((key, _)) => Err(MapError::new(key, "is empty; write the name of a column, or remove the key")),
             None => Ok(()),
-        }
-    }
-
-    fn check_secret(&self) -> Result<(), MapError> {
-        let SecretSpec { column, kind, salt, .. } = &self.secret;
-        let is_salted = matches!(kind, SecretKind::Md5ps | SecretKind::Md5sp);
-        match (kind, column, salt) {
-            (SecretKind::None, Some(_), _) => {
-                Err(MapError::new("secret.column", "is set, but secret.kind is \"none\"; remove one of the two"))
-            }
-            (SecretKind::None, None, Some(_)) => {
-                Err(MapError::new("secret.salt", "is set without a secret; remove it"))
-            }
-            (SecretKind::None, None, None) => Ok(()),
-            (_, None, _) => Err(MapError::new("secret.column", "is missing; name the column of the password")),
-            (_, Some(_), Some(_)) if !is_salted => Err(MapError::new(
-                "secret.salt",
-                "is only for md5ps, md5(password + salt), and md5sp, md5(salt + password); correct secret.kind",
-            )),
-            (_, Some(_), _) => Ok(()),
         }
     }
 }

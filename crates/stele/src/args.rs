@@ -176,8 +176,10 @@ pub struct AddUserOptions {
     pub password_stdin: bool,
     /// Import a password hash from the first line of standard input
     ///
-    /// Formats: argon2 (PHC string), bcrypt, $md5ps$SALT$HASH for md5(password + salt), $md5sp$SALT$HASH for md5(salt +
-    /// password), or 32 hex digits for md5(password). SALT and HASH are hexadecimal: the salt "ab" is written 6162.
+    /// Formats: argon2 (PHC string), bcrypt, the hashes of WordPress, phpBB, Django and ASP.NET Identity as they are stored,
+    /// 32 hex digits for md5(password), or $KIND$SALT$HASH. KIND is md5ps for md5(password + salt), md5sp for md5(salt +
+    /// password), md5ds for md5(md5(password) + salt), or sha1ps, sha1sp, sha256ps or sha256sp. SALT and HASH are
+    /// hexadecimal: the salt "ab" is written 6162.
     /// Hashes that are cheaper to guess from than argon2id are wrapped in argon2id. Salted logins work at once with a
     /// plain md5; with the other formats, they work after the user's first login with the password itself
     #[arg(long, action = ArgAction::SetTrue)]

@@ -133,18 +133,19 @@ const PLAIN: [(Refusal, &str, &str); 14] = [
     (
         Refusal::WrongSecretKind,
         "wrong_secret_kind",
-        "the secret is not of the kind that the map names; correct kind in [secret]",
+        "the secret is of none of the kinds that the map names; correct kind in [secret]",
     ),
     (Refusal::DamagedSecret, "damaged_secret", "the hash is damaged; copy the complete hash"),
     (
         Refusal::EmptySalt,
         "empty_salt",
-        "the salt is empty, so this is the plain md5 of the password; import such rows with kind = \"md5\"",
+        "the salt is empty, so this is the plain md5 of the password; add \"md5\" to kind in [secret]",
     ),
     (
         Refusal::TooCostly,
         "too_costly",
-        "verifying the hash would take more memory or time than is allowed; set another password",
+        "verifying the hash would take more memory or time than is allowed (argon2: 256 MiB, 16 passes and 16 lanes; \
+         bcrypt: cost 14; PBKDF2: 2,000,000 iterations; phpass: 2^17 rounds); set another password",
     ),
     (Refusal::UuidTaken, "uuid_taken", "another user has this UUID; map uuid for one source only"),
     (

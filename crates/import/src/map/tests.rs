@@ -21,7 +21,8 @@ kind = "md5"
 #[test]
 fn the_documented_map_is_read() {
     let map = ImportMap::parse(DOCUMENTED).unwrap();
-    assert_eq!((map.format, map.merge, map.secret_kind()), (Format::Csv, MergeRule::None, SecretKind::Md5));
+    assert_eq!((map.format, map.merge), (Format::Csv, MergeRule::None));
+    assert!(map.takes(SecretKind::Md5) && map.has_secrets());
     assert_eq!(map.dialect.as_deref(), Some("cloudbox"));
     assert_eq!(map.wanted_columns(), ["user_id", "user_name", "mobile", "created", "status", "is_admin", "password"]);
     assert_eq!(map.columns.group, Some(TextColumn::Value("rentuser".to_owned())));
@@ -30,10 +31,10 @@ fn the_documented_map_is_read() {
 #[test]
 fn a_map_without_a_secret_imports_users_without_passwords() {
     let map = ImportMap::parse("format = \"jsonl\"\n[columns]\nphone = \"p\"").unwrap();
-    assert_eq!((map.secret_kind(), map.wanted_columns()), (SecretKind::None, vec!["p"]));
+    assert_eq!((map.has_secrets(), map.wanted_columns()), (false, vec!["p"]));
     let map =
         ImportMap::parse("\u{feff}format = \"jsonl\"\n[columns]\nphone = \"p\"\n[secret]\nkind = \"none\"").unwrap();
-    assert_eq!(map.secret_kind(), SecretKind::None);
+    assert!(!map.has_secrets());
 }
 
 /// A map that is complete but for one line.
@@ -78,6 +79,12 @@ fn faults_name_the_key_and_the_remedy() {
         ("", "phone = \"p\"", "kind = \"md5\"", "secret.column", "name the column"),
         ("", "phone = \"p\"", "column = \"p\"\nkind = \"sha3\"", "kind", "expected one of"),
         ("", "phone = \"p\"", "column = \"p\"\nkind = \"md5\"\nsalt = \"s\"", "secret.salt", "md5ps"),
+        ("", "phone = \"p\"", "column = \"p\"\nkind = []", "kind", "at least one"),
+        ("", "phone = \"p\"", "column = \"p\"\nkind = 7", "kind", "a kind, or a list of kinds"),
+        ("", "phone = \"p\"", "column = \"p\"\nkind = [\"md5\", \"sha3\"]", "kind", "expected one of"),
+        ("", "phone = \"p\"", "column = \"p\"\nkind = [\"clear\", \"md5\"]", "kind", "remove one of the two"),
+        ("", "phone = \"p\"", "column = \"p\"\nkind = [\"md5ps\", \"sha1\", \"md5ds\"]", "kind", "look the same"),
+        ("", "phone = \"p\"", "column = \"p\"\nkind = [\"auto\", \"md5\"]\nsalt = \"s\"", "secret.salt", "md5ds"),
         ("", "phone = \"p\"", "column = \"p\"\nkind = \"none\"", "secret.column", "remove one"),
         (
             "",

@@ -18,7 +18,7 @@ use stele_core::ports::{ImportRun, RecordedRow, UndoneRows};
 use stele_core::random::OsRandom;
 use stele_core::time::Offset;
 use stele_core::usecase::import::{Imports, RowOrder, proves};
-use stele_import::{ImportMap, SecretKind, columns_of, fingerprint, guess_map};
+use stele_import::{ImportMap, columns_of, fingerprint, guess_map};
 use stele_service::{ConfigError, Settings};
 
 use self::progress::ImportProgress;
@@ -205,7 +205,7 @@ async fn check(settings: &Settings, source: &Source, listing: RowListing) -> Res
 /// Prints how long the import and the background hashing will take.
 async fn print_duration(settings: &Settings, source: &Source, summary: &Summary) -> Result<(), CommandError> {
     let mut line = format!("expected duration: about {} s", summary.duration.as_secs().max(1));
-    if !matches!(source.map.secret_kind(), SecretKind::None) {
+    if source.map.has_secrets() {
         let config = HashingConfig::from_settings(settings)?;
         let hasher = config.build_hasher(&OsRandom)?;
         let start = Instant::now();
