@@ -37,6 +37,11 @@ impl ClientTimestamp {
         if MILLISECOND_RANGE.contains(&self.integer) { self.integer / 1_000 } else { self.integer }
     }
 
+    /// The text that the client sent.
+    pub fn as_sent(&self) -> &str {
+        std::str::from_utf8(&self.text[..usize::from(self.text_length)]).unwrap_or_default()
+    }
+
     /// The integer in the unit in which it was sent. It is the same for all candidate texts of a timestamp.
     pub(crate) fn integer(&self) -> u64 {
         self.integer
@@ -47,7 +52,7 @@ impl ClientTimestamp {
     /// JSON number with a fraction or an exponent arrives here as `1795691504.0` whichever of the two the client wrote.
     /// All texts denote the same integer, and their number depends only on the sent text (timing side channel).
     pub fn candidate_texts(&self) -> impl Iterator<Item = Cow<'_, str>> {
-        let sent = std::str::from_utf8(&self.text[..usize::from(self.text_length)]).unwrap_or_default();
+        let sent = self.as_sent();
         let unquoted = strip_quotes(sent);
         let is_decimal = unquoted.bytes().all(|byte| byte.is_ascii_digit());
         let without_quotes = (unquoted != sent).then_some(Cow::Borrowed(unquoted));

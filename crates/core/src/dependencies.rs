@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::hasher::Hasher;
 use crate::mac::MacKey;
 use crate::policy::Policy;
-use crate::ports::{Delivery, EventSink, KeyRefresher, StateStore, UserStore};
+use crate::ports::{Delivery, EventSink, KeyRefresher, LegacyUserStore, OldServers, StateStore, UserStore};
 use crate::random::Random;
 use crate::salted_logins::SaltedLoginRecorder;
 use crate::seal::{SealedSecret, Sealer};
@@ -25,6 +25,10 @@ pub struct Dependencies {
     pub state: Arc<dyn StateStore>,
     /// Delivery of codes.
     pub delivery: Arc<dyn Delivery>,
+    /// The old servers, which are asked about users who have no password yet.
+    pub old_servers: Arc<dyn OldServers>,
+    /// Users as the old servers know them.
+    pub legacy_users: Arc<dyn LegacyUserStore>,
     /// The sink of audit events.
     pub events: Arc<dyn EventSink>,
     /// The clock.

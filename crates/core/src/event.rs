@@ -162,6 +162,8 @@ pub enum Action {
     RedeemTicket,
     /// End a session.
     Logout,
+    /// Take over a user's password from an old server.
+    MigratePassword,
     /// Add a user (administrator).
     AddUser,
     /// Set a user's password (administrator).

@@ -8,7 +8,7 @@
 //! - records of salted logins: [`salted_logins`]
 //! - rules: [`policy`] (every limit and lifetime that can be configured), [`rate_limit`] and [`rate_limit_key`] (rate
 //!   limits, account lockout and backoff), [`countries`] (protection against SMS pumping), [`common_passwords`]
-//! - import of existing users: [`import`]
+//! - import of existing users: [`import`], [`old_server`] (lazy migration: asking the old server at the first login)
 //! - auditing: [`event`] (audit events), [`audit_log`] (their stored form)
 //! - [`ports`]: the traits that stores, delivery and audit sinks implement; [`Dependencies`] bundles them with keys and
 //!   rules
@@ -31,6 +31,7 @@ pub mod hex;
 pub mod identifier;
 pub mod import;
 pub mod mac;
+pub mod old_server;
 pub mod origin;
 pub mod password;
 pub mod policy;

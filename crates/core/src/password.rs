@@ -23,8 +23,8 @@ impl RawPassword {
         Self(text)
     }
 
-    /// The password's text, for computing a hash of it.
-    pub(crate) fn expose(&self) -> &str {
+    /// The password's text, for computing a hash of it, and for an old server that checks the password itself.
+    pub fn expose(&self) -> &str {
         &self.0
     }
 

@@ -13,7 +13,9 @@ mod codes;
 mod delivery;
 mod import_store;
 mod keys;
+mod legacy_users;
 mod login_attempt;
+mod old_servers;
 mod password_list;
 mod server_clock;
 mod state_store;
@@ -31,10 +33,12 @@ pub use keys::{
     KeyRecord, KeyRefresher, KeyRetirement, KeyStore, KeyUsage, ResealedUser, SaltedLoginUsage, SealedUser,
     parse_key_number,
 };
+pub use legacy_users::LegacyUserStore;
 pub use login_attempt::{
     AttemptOutcome, LoginAttempt, OriginTrustChange, ProofResult, RateLimitDecision, RepeatPermit, SuccessEffects,
     UsedProof,
 };
+pub use old_servers::{OldAnswer, OldLoginResult, OldServers};
 pub use password_list::PasswordListStore;
 pub use server_clock::ServerClock;
 pub use state_store::StateStore;

@@ -32,6 +32,12 @@ pub trait Random: Send + Sync {
         }
     }
 
+    /// A new epoch for a credential that replaces another one because an old server said so: as
+    /// [`Random::new_epoch`], but negative. The sign marks the difference from a password that was set here.
+    fn new_epoch_from_old_server(&self) -> i64 {
+        -self.new_epoch()
+    }
+
     /// A uniformly distributed number below `bound`.
     ///
     /// # Panics

@@ -191,10 +191,18 @@ pub struct Account {
     pub credential: Credential,
     /// The credential's epoch: 0 for a new user. Every change or reset of the password, and disabling or enabling the
     /// user, sets a new random value, which revokes all sessions, tickets and codes of the old epoch. Epochs have no
-    /// order.
+    /// order. A negative epoch says that the password was taken over from an old server.
     pub epoch: i64,
     /// When the user last logged in with a salted proof, to within a day; `None` if no such login is recorded.
     pub salted_at: Option<Timestamp>,
+}
+
+impl Account {
+    /// Whether the password was never set here: it was imported, or taken over from an old server. Disabling and enabling
+    /// the user counts as setting it.
+    pub fn has_password_of_old_server(&self) -> bool {
+        self.epoch <= 0
+    }
 }
 
 /// A user to be stored.

@@ -76,6 +76,8 @@ async fn verify_and_change(
     };
     let attempt = caller.login_attempt(deps, account.as_ref(), &identifier_key);
     let proof_request = ProofRequest {
+        caller,
+        identifier: None,
         account,
         attempt,
         proof: &proof,

@@ -41,12 +41,13 @@ pub(super) async fn open_pending(deps: &Dependencies, account: &Account) -> Resu
 /// Rehash on login: replaces an outdated credential of a user who has just proved `secret`. A credential is outdated if
 /// its verifier is an imported hash or of a lower cost than the current one, if its digest is not sealed although
 /// salted logins are enabled, or if its digest is sealed although they are disabled. A hash is never replaced by a
-/// cheaper one. If another process has replaced the credential since `account` was read, nothing changes.
-pub(super) async fn rehash_on_login(deps: &Dependencies, account: &Account, secret: &PresentedSecret) -> Result<()> {
+/// cheaper one. If another process has replaced the credential since `account` was read, nothing changes. Returns whether
+/// the credential was replaced.
+pub(super) async fn rehash_on_login(deps: &Dependencies, account: &Account, secret: &PresentedSecret) -> Result<bool> {
     let old = &account.credential;
     let is_current = verifier::is_current(&old.verifier, deps.hasher.cost());
     if is_current && old.sealed.is_some() == deps.salted_logins_enabled() {
-        return Ok(());
+        return Ok(false);
     }
     let digest = secret.digest();
     let verifier = match is_current {
@@ -54,8 +55,7 @@ pub(super) async fn rehash_on_login(deps: &Dependencies, account: &Account, secr
         false => deps.hasher.rehash(&old.verifier, digest.clone(), deps.random.bits128()).await?,
     };
     let new = Credential { verifier, sealed: seal_digest(deps, account.user.id, &digest) };
-    deps.users.upgrade_credential(account.user.id, account.epoch, &old.verifier, &new).await?;
-    Ok(())
+    deps.users.upgrade_credential(account.user.id, account.epoch, &old.verifier, &new).await
 }
 
 /// Seals the digest for the user's row; `None` if salted logins are disabled.

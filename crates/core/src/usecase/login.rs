@@ -117,7 +117,9 @@ async fn log_in(
     };
     let token = Token::generate(deps.random.as_ref());
     let repeat_policy = RepeatPolicy::WithinDialect(caller.dialect);
-    let proof_request = ProofRequest { account, attempt, proof: &proof, allowed_users, limit_check, repeat_policy };
+    let identifier = parsed.as_ref();
+    let proof_request =
+        ProofRequest { caller, identifier, account, attempt, proof: &proof, allowed_users, limit_check, repeat_policy };
     let verified = verify_proof(deps, proof_request, |account| {
         let session = new_session(deps, caller, account.user.id, account.epoch);
         let session_key = match transport {
@@ -138,6 +140,7 @@ async fn log_in(
     })
     .await?;
     audit.set_action(Action::Login(verified.kind));
+    audit.set_subject(verified.account.user.id);
     Ok(AuthenticatedSession { user: verified.account.user, token, session: verified.granted })
 }
 

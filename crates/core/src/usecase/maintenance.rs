@@ -65,8 +65,9 @@ impl UseCases {
 
     async fn delete_expired_periodically(&self) {
         let mut minutes = tokio::time::interval(Duration::from_secs(60));
-        // Where timestamps are checked, the user store has only proofs from before the check was configured. Stop once
-        // these are deleted.
+        // Where timestamps are checked, the user store has only proofs that were relayed to old servers, and those from
+        // before the check was configured. Stop once these are deleted.
+        let keeps_proofs = self.deps.policy.max_clock_skew.is_none() || !self.deps.old_servers.list().is_empty();
         let mut delete_proofs = true;
         loop {
             minutes.tick().await;
@@ -75,7 +76,7 @@ impl UseCases {
             }
             if delete_proofs {
                 let deletion = self.delete_expired_proofs().await;
-                delete_proofs = self.deps.policy.max_clock_skew.is_none() || deletion.is_err();
+                delete_proofs = keeps_proofs || deletion.is_err();
                 if let Err(error) = deletion {
                     tracing::warn!(cause = %error, "cannot delete expired proofs; trying again in a minute");
                 }

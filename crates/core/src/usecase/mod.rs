@@ -17,10 +17,10 @@
 //! | [`maintenance`], [`server_clocks`] | every service |
 //!
 //! Shared parts: [`authenticate`] (finds the user of a session token), `proof_verification` (passwords, rate limits,
-//! replay protection), [`new_password`] (lists of common passwords), `credential` (verifiers, rehash on login),
-//! `audit_scope` (one audit event per use case), `clock_offset` (logs wrong clocks of clients). Parts of
-//! [`administration`]: [`reseal`] (key rotation), [`wrap_hashes`] (migration of imported hashes),
-//! `disable_salted_logins`.
+//! replay protection), `old_login` (asks old servers about users who have no password here), [`new_password`] (lists of
+//! common passwords), `credential` (verifiers, rehash on login), `audit_scope` (one audit event per use case),
+//! `clock_offset` (logs wrong clocks of clients). Parts of [`administration`]: [`reseal`] (key rotation),
+//! [`wrap_hashes`] (migration of imported hashes), `disable_salted_logins`.
 
 pub mod add_app;
 pub mod add_user;
@@ -45,6 +45,7 @@ pub mod logout;
 pub mod lookup;
 pub mod maintenance;
 pub mod new_password;
+mod old_login;
 mod proof_verification;
 pub mod provision_password;
 pub mod register;

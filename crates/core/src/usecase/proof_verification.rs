@@ -4,11 +4,13 @@
 //! An attempt is rejected by the first of these checks that fails: the rate limits allow it; the timestamp is fresh;
 //! the proof is correct; the proof is not a replay; the user is enabled. Verifying a salted proof is cheap, so it
 //! happens first, and the rate limits are checked in the one round trip that records the attempt; if they reject the
-//! attempt, the result is discarded. Before a proof that costs a password hash is verified, the rate limits are checked
-//! in a separate round trip.
+//! attempt, the result is discarded. Before a proof that costs a password hash is verified, or is asked about at an old
+//! server ([`super::old_login`]), the rate limits are checked in a separate round trip.
 
 use super::login::AllowedUsers;
-use super::{clock_offset, credential};
+use super::old_login::{self, ConfirmedLogin, UnverifiedLogin};
+use super::{RequestInfo, clock_offset, credential};
+use crate::identifier::Identifier;
 use crate::mac::sha256;
 use crate::password::PasswordDigest;
 use crate::ports::{
@@ -27,6 +29,10 @@ const MAX_CLOCK_SETBACK: std::time::Duration = std::time::Duration::from_secs(70
 
 /// A proof to be verified against an account.
 pub(super) struct ProofRequest<'a> {
+    /// The request.
+    pub caller: &'a RequestInfo,
+    /// The content of the login field; `None` where the user is named by id.
+    pub identifier: Option<&'a Identifier>,
     /// The account; `None` if no user has the identifier. The proof then counts as wrong, after the same work (user
     /// enumeration).
     pub account: Option<Account>,
@@ -74,13 +80,22 @@ pub(super) struct VerifiedProof<T> {
 
 /// The part of the stored credential that a proof matches.
 #[derive(Clone, Copy)]
-enum ProofMatch {
+pub(super) enum ProofMatch {
     /// The proof does not match the credential.
     NoMatch,
     /// The proof matches the verifier (a password hash).
     PasswordHash,
     /// The salted proof matches the sealed digest, so replay protection applies.
     SaltedDigest(SaltedProof),
+    /// An old server has confirmed the proof. Replay protection applies to a relayed salted proof.
+    OldServer(Option<SaltedProof>),
+}
+
+impl ProofMatch {
+    /// Whether the proof is correct.
+    pub(super) fn is_match(self) -> bool {
+        !matches!(self, Self::NoMatch)
+    }
 }
 
 /// Verifies a proof and records the attempt. If the proof is correct, `grant` returns the effects to record, and a
@@ -94,7 +109,16 @@ pub(super) async fn verify_proof<T>(
     proof_request: ProofRequest<'_>,
     grant: impl FnOnce(&Account) -> (SuccessEffects, T),
 ) -> Result<VerifiedProof<T>> {
-    let ProofRequest { account, mut attempt, proof, allowed_users, mut limit_check, repeat_policy } = proof_request;
+    let ProofRequest {
+        caller,
+        identifier,
+        mut account,
+        mut attempt,
+        proof,
+        allowed_users,
+        mut limit_check,
+        repeat_policy,
+    } = proof_request;
     let salted = proof.as_salted();
     let is_fresh_proof = salted.is_none_or(|salted| is_fresh(deps, salted, attempt.now.as_secs()));
     if limit_check == LimitCheck::Pending && (proof.may_need_password_hash() || !is_fresh_proof) {
@@ -107,21 +131,32 @@ pub(super) async fn verify_proof<T>(
     }
     attempt.proof_made_at = salted.filter(|_| deps.policy.max_clock_skew.is_some()).map(|salted| salted.made_at());
 
-    let proof_match = match_credential(deps, account.as_ref(), proof).await?;
+    let mut proof_match = match_credential(deps, account.as_ref(), proof).await?;
+    let mut confirmed = None;
+    if !proof_match.is_match() {
+        let login = UnverifiedLogin {
+            caller,
+            identifier,
+            account: account.as_ref(),
+            proof,
+            allowed_users,
+            attempt: &attempt,
+            must_check_limits: limit_check == LimitCheck::Pending,
+            may_repeat: repeat_policy != RepeatPolicy::NotAllowed && !deps.policy.repeat_window.is_zero(),
+        };
+        confirmed = old_login::ask_old_server(deps, &login).await?;
+    }
+    if let Some(confirmed) = &confirmed {
+        proof_match = ProofMatch::OldServer(confirmed.relayed);
+        account = Some(confirmed.account.clone());
+        limit_check = LimitCheck::Passed;
+    }
     let (mut proof_result, grant_result) =
         evaluate_match(deps, account, proof_match, allowed_users, attempt.now, grant);
     let marked_proof = match &mut proof_result {
         ProofResult::Valid(success) => {
-            // A disabled user gets no session and so no permit. The proof is recorded as used nevertheless.
-            let used_proof = success.used_proof.as_ref().filter(|_| success.session.is_some());
-            success.repeat_permit = used_proof
-                .and_then(|used_proof| new_repeat_permit(deps, used_proof, repeat_policy, allowed_users, &attempt));
-            // Where timestamps are not checked, the user store records the proof first. `record_login_attempt` then
-            // checks the state store too, which has the proofs that earlier versions accepted.
-            match deps.policy.max_clock_skew {
-                Some(_) => None,
-                None => mark_proof_used(deps, &attempt, limit_check, success).await?,
-            }
+            let policies = (repeat_policy, allowed_users);
+            prepare_effects(deps, success, &mut attempt, confirmed.as_mut(), limit_check, policies).await?
         }
         ProofResult::Invalid => None,
     };
@@ -142,9 +177,12 @@ pub(super) async fn verify_proof<T>(
     if matches!(proof_match, ProofMatch::SaltedDigest(_)) {
         deps.salted_logins.record(&account, deps.now());
     }
-    rehash_on_login(deps, &account, proof, proof_match).await;
+    match confirmed {
+        Some(confirmed) => old_login::finish(deps, caller, &account, confirmed).await,
+        None => rehash_on_login(deps, &account, proof, proof_match).await,
+    }
     let kind = match (proof.kind(), proof_match) {
-        (ProofKind::SaltedOrDigest, ProofMatch::SaltedDigest(_)) => ProofKind::Salted,
+        (ProofKind::SaltedOrDigest, ProofMatch::SaltedDigest(_) | ProofMatch::OldServer(Some(_))) => ProofKind::Salted,
         (ProofKind::SaltedOrDigest, _) => ProofKind::Digest,
         (kind, _) => kind,
     };
@@ -164,8 +202,10 @@ fn evaluate_match<T>(
     let used_proof = match proof_match {
         _ if !allowed_users.permits(&account.user) => return (ProofResult::Invalid, Err(Error::WrongPassword)),
         ProofMatch::NoMatch => return (ProofResult::Invalid, Err(Error::WrongPassword)),
-        ProofMatch::PasswordHash => None,
-        ProofMatch::SaltedDigest(salted) => Some(to_used_proof(deps, &account, salted, now)),
+        ProofMatch::PasswordHash | ProofMatch::OldServer(None) => None,
+        ProofMatch::SaltedDigest(salted) | ProofMatch::OldServer(Some(salted)) => {
+            Some(to_used_proof(deps, account.user.id.as_bytes(), salted, now))
+        }
     };
     let valid_result = |success| ProofResult::Valid(Box::new(SuccessEffects { used_proof, ..success }));
     if account.user.disabled {
@@ -173,6 +213,37 @@ fn evaluate_match<T>(
     }
     let (success, granted) = grant(&account);
     (valid_result(success), Ok((account, granted)))
+}
+
+/// Completes the effects of a correct proof before they are recorded: the permit to repeat it, the account of a login
+/// that an old server has confirmed, and replay protection by the user store. Returns the proof that is recorded there.
+///
+/// # Errors
+/// As [`mark_proof_used`].
+async fn prepare_effects(
+    deps: &Dependencies,
+    success: &mut SuccessEffects,
+    attempt: &mut LoginAttempt,
+    confirmed: Option<&mut ConfirmedLogin>,
+    limit_check: LimitCheck,
+    (repeat_policy, allowed_users): (RepeatPolicy, AllowedUsers),
+) -> Result<Option<UsedProof>> {
+    // A disabled user gets no session and so no permit. The proof is recorded as used nevertheless.
+    let used_proof = success.used_proof.as_ref().filter(|_| success.session.is_some());
+    success.repeat_permit =
+        used_proof.and_then(|used_proof| new_repeat_permit(deps, used_proof, repeat_policy, allowed_users, attempt));
+    if let Some(confirmed) = confirmed {
+        confirmed.move_attempt(attempt, success);
+        if let Some(mark) = confirmed.mark.take() {
+            return mark.require_permit_if_used(success);
+        }
+    }
+    // Where timestamps are not checked, the user store records the proof first. `record_login_attempt` then checks the
+    // state store too, which has the proofs that earlier versions accepted.
+    match deps.policy.max_clock_skew {
+        Some(_) => Ok(None),
+        None => mark_proof_used(deps, attempt, limit_check, success).await,
+    }
 }
 
 /// Replay protection where timestamps are not checked: records a correct salted proof in the user store, because the
@@ -247,7 +318,11 @@ fn is_fresh(deps: &Dependencies, salted: SaltedProof, now_secs: i64) -> bool {
 }
 
 /// Compares a proof with the account's credential. Without an account the work is the same.
-async fn match_credential(deps: &Dependencies, account: Option<&Account>, proof: &Proof) -> Result<ProofMatch> {
+pub(super) async fn match_credential(
+    deps: &Dependencies,
+    account: Option<&Account>,
+    proof: &Proof,
+) -> Result<ProofMatch> {
     let secret = match proof {
         Proof::Raw(raw) => PresentedSecret::Raw(raw.clone()),
         Proof::Digest(digest) => PresentedSecret::Digest(digest.clone()),
@@ -282,12 +357,12 @@ pub(super) async fn verify_salted(deps: &Dependencies, account: Option<&Account>
     Ok(is_match && sealed.is_some())
 }
 
-/// The record of a correct proof for replay protection.
-fn to_used_proof(deps: &Dependencies, account: &Account, salted: SaltedProof, now: Timestamp) -> UsedProof {
+/// The record of a salted proof for replay protection. `owner` is the user's id.
+pub(super) fn to_used_proof(deps: &Dependencies, owner: &[u8; 16], salted: SaltedProof, now: Timestamp) -> UsedProof {
     // The key starts with the timestamp, so that an ordered store has the proofs of one time on a few pages. User and
     // digest alone identify a proof: a correct digest belongs to one timestamp text, and all candidate texts of a
     // timestamp have the same integer. Earlier versions stored the same keys.
-    let hash = sha256(&[account.user.id.as_bytes().as_slice(), &salted.digest].concat());
+    let hash = sha256(&[owner.as_slice(), &salted.digest].concat());
     let mut key = [0; 32];
     key[..8].copy_from_slice(&salted.timestamp.integer().to_be_bytes());
     key[8..].copy_from_slice(&hash[..24]);
