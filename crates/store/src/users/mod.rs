@@ -3,7 +3,9 @@
 mod audit_log_store;
 mod import_batch;
 mod import_store;
+mod insert_user;
 mod key_store;
+mod legacy_user_store;
 mod password_list_store;
 mod pool;
 mod postgres;
@@ -19,7 +21,9 @@ use std::sync::Arc;
 use diesel::connection::{Connection, SimpleConnection};
 use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
-use stele_core::ports::{AuditLogStore, ImportStore, KeyStore, PasswordListStore, UserStore, VerifierStore};
+use stele_core::ports::{
+    AuditLogStore, ImportStore, KeyStore, LegacyUserStore, PasswordListStore, UserStore, VerifierStore,
+};
 
 use crate::migrate::{self, SchemaState};
 use crate::sqlite::{self, Durability};
@@ -120,6 +124,11 @@ impl Database {
 
     /// The user store of this database.
     pub fn users(&self) -> Arc<dyn UserStore> {
+        Arc::new(SqlStore::new(Arc::clone(&self.db)))
+    }
+
+    /// The users of this database as the old servers know them.
+    pub fn legacy_users(&self) -> Arc<dyn LegacyUserStore> {
         Arc::new(SqlStore::new(Arc::clone(&self.db)))
     }
 

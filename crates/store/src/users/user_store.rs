@@ -41,6 +41,8 @@ macro_rules! unless_salted_logins_disabled {
     };
 }
 
+pub(super) use unless_salted_logins_disabled;
+
 /// The server's clock in microseconds. Unlike `now()`, it advances within a transaction.
 const SERVER_CLOCK_SQL: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
@@ -125,49 +127,7 @@ impl UserStore for SqlStore {
     }
 
     async fn add(&self, new: &NewUser) -> Result<Option<User>> {
-        let user = UserRow::new(new);
-        if user.has_nul() {
-            return Err(Error::Invalid("profile"));
-        }
-        let (row, verifier) = (user.clone(), new.credential.verifier.clone());
-        let (seal_key_id, sealed) = encode_sealed_digest(&new.credential);
-        let keys: Vec<_> = new.identifier_keys().into_iter().map(str::to_owned).collect();
-        let id = user.id().to_vec();
-        let added: QueryResult<Option<i64>> = change!(
-            self.db,
-            "add",
-            new.id.0,
-            Transaction,
-            |conn| {
-                // Checked before the insert: in PostgreSQL a failed insert consumes a user number.
-                let taken =
-                    identifiers::table.filter(identifiers::key.eq_any(&keys)).count().get_result::<i64>(conn).await?;
-                if taken > 0 {
-                    return Ok(None);
-                }
-                let sealed_digest = (
-                    users::seal_key_id.eq(unless_salted_logins_disabled!(seal_key_id.into_sql::<Nullable<BigInt>>())),
-                    users::sealed.eq(unless_salted_logins_disabled!(sealed.clone().into_sql::<Nullable<Binary>>())),
-                );
-                let credential = (users::verifier.eq(&verifier), users::epoch.eq(0), sealed_digest);
-                let insert = diesel::insert_into(users::table).values((&row, credential));
-                let number = insert.returning(users::number).get_result::<i64>(conn).await?;
-                // Inserted one by one in a fixed order, so that two registrations of the same keys do not deadlock.
-                for key in &keys {
-                    let row = (identifiers::key.eq(key), identifiers::number.eq(number));
-                    diesel::insert_into(identifiers::table).values(row).execute(conn).await?;
-                }
-                Ok(Some(number))
-            },
-            users::table.filter(users::id.eq(&id)).select(found_change!(users::number)),
-            |number| Some(number)
-        );
-        match added {
-            Ok(Some(number)) => user.into_user(number).map(Some).map_err(map_database_error),
-            Ok(None) => Ok(None),
-            Err(error) if is_unique_violation(&error) => Ok(None),
-            Err(error) => Err(map_database_error(error)),
-        }
+        self.insert_user(new, None).await
     }
 
     async fn change_credential(&self, user: UserId, epoch: i64, next_epoch: i64, new: &Credential) -> Result<bool> {
