@@ -13,6 +13,7 @@ use stele_core::usecase::import_check::CheckStore;
 use stele_core::{Dependencies, UseCases};
 use stele_delivery::DeliveryConfig;
 use stele_keys::KeyRing;
+use stele_old_login::OldServersConfig;
 use stele_service::metrics::Metrics;
 use stele_service::trusted_proxies::{TRUSTED_PROXIES, TrustedProxies};
 use stele_service::{ConfigError, Drain, Settings};
@@ -101,6 +102,14 @@ pub fn delivery_config(settings: &Settings, environment: &Environment) -> Result
     )
 }
 
+/// What is asked at which old server, one line each.
+///
+/// # Errors
+/// One line: the invalid or missing setting.
+pub fn describe_old_servers(settings: &Settings) -> Result<Vec<String>, ConfigError> {
+    Ok(OldServersConfig::from_settings(settings)?.describe())
+}
+
 /// As [`open`], with this delivery.
 ///
 /// # Errors
@@ -151,6 +160,7 @@ impl ContextBuilder {
         let state = store_metrics.instrument_state(state, stores::state_db_system(&settings));
         let hasher = HashingConfig::from_settings(&settings)?.build_hasher(environment.random.as_ref())?;
         let domain_metrics = DomainMetrics::register(&metrics, hasher.clone());
+        let old_servers = OldServersConfig::from_settings(&settings)?.open(&metrics)?;
         let audit_log_config = AuditLogConfig::from_settings(&settings)?;
         let verifiers = database.verifiers();
         let imports = Imports::new(ImportDependencies {
@@ -167,6 +177,8 @@ impl ContextBuilder {
             users,
             state,
             delivery,
+            old_servers,
+            legacy_users: database.legacy_users(),
             events: Arc::new(EventRecorder::new(domain_metrics.clone(), audit_log.clone())),
             clock: environment.clock,
             random: environment.random,

@@ -82,6 +82,7 @@ pub fn shared_settings() -> Vec<SettingList> {
         cors::SETTINGS,
         stores::SETTINGS,
         stele_delivery::SETTINGS,
+        stele_old_login::SETTINGS,
         SETTINGS,
         password_hashing::SETTINGS,
         audit_log::SETTINGS,

@@ -24,6 +24,9 @@ pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
         (service.routes)(&context)?;
         print_line(&format!("ok: {}'s settings", service.name))?;
     }
+    for old_server in context::describe_old_servers(&context.settings)? {
+        print_line(&format!("ok: {old_server}"))?;
+    }
     gateway::Config::from_settings(&context.settings)?.validate()?;
     print_line("ok: the routing table")?;
     ReadinessCheck::for_context(&context).check().await.map_err(ConfigError::new)?;
