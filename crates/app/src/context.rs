@@ -150,6 +150,7 @@ impl ContextBuilder {
         delivery: Arc<dyn Delivery>,
     ) -> Result<Self, ConfigError> {
         let policy = settings::build_policy(&settings)?;
+        let old_servers_config = OldServersConfig::from_settings(&settings)?;
         let trusted_proxies = settings.get(&TRUSTED_PROXIES)?;
         let (database, schema_state) = stores::open_usable_database(&settings).await?;
         let keys = KeyRing::open(settings.keys_dir(), database.keys(), Arc::clone(&environment.clock)).await?;
@@ -160,7 +161,7 @@ impl ContextBuilder {
         let state = store_metrics.instrument_state(state, stores::state_db_system(&settings));
         let hasher = HashingConfig::from_settings(&settings)?.build_hasher(environment.random.as_ref())?;
         let domain_metrics = DomainMetrics::register(&metrics, hasher.clone());
-        let old_servers = OldServersConfig::from_settings(&settings)?.open(&metrics)?;
+        let old_servers = old_servers_config.open(&metrics)?;
         let audit_log_config = AuditLogConfig::from_settings(&settings)?;
         let verifiers = database.verifiers();
         let imports = Imports::new(ImportDependencies {

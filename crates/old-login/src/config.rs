@@ -26,11 +26,11 @@ stele_service::settings! {
     /// The old servers.
     pub const SETTINGS = "STELE_";
     /// lazy migration: old cloudbox server, which is asked about imported users who have no password yet
-    OLD_CLOUDBOX_URL: Option<Url> = parsed_optional(parse_url, URL_FORMAT, NOT_ASKED);
+    OLD_CLOUDBOX_URL: Option<Url> = parsed_optional(parse_url, URL_FORMAT, NOT_ASKED).secret();
     /// ask the old cloudbox server about identifiers that no user has, too, and add the users whom it accepts
     OLD_CLOUDBOX_OPEN: bool = with_default("false");
     /// lazy migration: old TMS server, as `STELE_OLD_CLOUDBOX_URL`
-    OLD_TMS_URL: Option<Url> = parsed_optional(parse_url, URL_FORMAT, NOT_ASKED);
+    OLD_TMS_URL: Option<Url> = parsed_optional(parse_url, URL_FORMAT, NOT_ASKED).secret();
     /// as `STELE_OLD_CLOUDBOX_OPEN`
     OLD_TMS_OPEN: bool = with_default("false");
     /// client token that the old TMS server demands in `Authorization`
@@ -38,11 +38,11 @@ stele_service::settings! {
     /// proof that the old TMS server checks: `salted` (a digest over `D` and the timestamp) or `digest` (`D`)
     OLD_TMS_PROOF: AcceptedProof = parsed(parse_proof, "salted or digest", "salted");
     /// lazy migration: old portal server, as `STELE_OLD_CLOUDBOX_URL`
-    OLD_PORTAL_URL: Option<Url> = parsed_optional(parse_url, URL_FORMAT, NOT_ASKED);
+    OLD_PORTAL_URL: Option<Url> = parsed_optional(parse_url, URL_FORMAT, NOT_ASKED).secret();
     /// as `STELE_OLD_CLOUDBOX_OPEN`
     OLD_PORTAL_OPEN: bool = with_default("false");
     /// lazy migration: old MeFP server, as `STELE_OLD_CLOUDBOX_URL`
-    OLD_MEFP_URL: Option<Url> = parsed_optional(parse_url, URL_FORMAT, NOT_ASKED);
+    OLD_MEFP_URL: Option<Url> = parsed_optional(parse_url, URL_FORMAT, NOT_ASKED).secret();
     /// as `STELE_OLD_CLOUDBOX_OPEN`
     OLD_MEFP_OPEN: bool = with_default("false");
     /// app (`app_from`) that asks the old MeFP server
@@ -52,7 +52,7 @@ stele_service::settings! {
     /// `app_secret` of that app at the old MeFP server
     OLD_MEFP_APP_SECRET: Option<Secret> = optional("none").value_format("16 bytes").secret();
     /// lazy migration: old JWT server, as `STELE_OLD_CLOUDBOX_URL`
-    OLD_JWT_URL: Option<Url> = parsed_optional(parse_url, URL_FORMAT, NOT_ASKED);
+    OLD_JWT_URL: Option<Url> = parsed_optional(parse_url, URL_FORMAT, NOT_ASKED).secret();
     /// as `STELE_OLD_CLOUDBOX_OPEN`
     OLD_JWT_OPEN: bool = with_default("false");
     /// old servers that lead while both run: a wrong password of a user who has not changed it here is asked about there,
