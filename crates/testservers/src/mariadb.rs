@@ -68,6 +68,11 @@ impl Mariadb {
         format!("mysql://root@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// The port, on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Executes SQL statements.
     pub fn execute(&self, sql: &str) {
         let port = format!("--port={}", self.port);
