@@ -8,11 +8,11 @@ use stele_core::import::SourceName;
 /// `docs/MIGRATE.md` has each of these commands.
 const EXAMPLES: &str = "\
 Examples:
-  stele import map --guess mysql://root@127.0.0.1:3307/cloudbox --table users > cloudbox.toml
+  stele import map --guess mysql://root@127.0.0.1:3307/cloudbox --table cloudbox_user > cloudbox.toml
   stele import check --source cloudbox --map cloudbox.toml --prove zhangsan mysql://root@127.0.0.1:3307/cloudbox
   stele import run --source cloudbox --map cloudbox.toml mysql://root@127.0.0.1:3307/cloudbox
   stele import status --source cloudbox
-  stele import report --source cloudbox --json
+  stele import report --source portal
   stele import undo --source cloudbox";
 
 /// Import existing users from a file or a database.

@@ -120,7 +120,7 @@ impl Source {
                     return Err(setup_error(&"--prove: this user's row has no password; prove another user"));
                 };
                 if proves(secret, &password) {
-                    return Ok(());
+                    return print_line("proved: the password matches the hash of this user's row");
                 }
                 let fault = "--prove: the password does not match the hash of this user's row: correct kind, column or salt in \
                              [secret]; nothing was imported";
