@@ -27,6 +27,7 @@ mod key_rotation;
 mod listen_addresses;
 mod metrics;
 mod migrate;
+mod migrate_guide;
 mod missing_keys;
 mod password_change;
 mod password_lists;
