@@ -1,6 +1,7 @@
 //! The map: which column of a source is which field of a user, and how its values are written.
 
 mod column;
+mod fault;
 mod secret_kind;
 mod time_format;
 
@@ -112,7 +113,7 @@ impl ImportMap {
     /// [`MapError`] with the key at fault and the remedy.
     pub fn parse(text: &str) -> Result<Self, MapError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let raw: RawMap = toml::from_str(text).map_err(|error| MapError(error.to_string().trim_end().to_owned()))?;
+        let raw: RawMap = toml::from_str(text).map_err(|error| fault::describe(text, &error))?;
         let map = Self {
             format: raw.format,
             dialect: raw.dialect,
