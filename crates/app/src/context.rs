@@ -237,12 +237,15 @@ pub async fn open_administration(settings: &Settings) -> Result<(Administration,
     Ok((Administration::new(dependencies), audit_log))
 }
 
+/// The least connections to PostgreSQL of an import: the lock on the source has one of its own.
+const IMPORT_CONNECTIONS: usize = stores::Database::MIN_CONNECTIONS + 1;
+
 /// Opens the imports on the user store that the settings name, with the registered keys.
 ///
 /// # Errors
 /// As [`crate::stores::open_usable_database`] and [`open_key_ring`].
 pub async fn open_imports(settings: &Settings) -> Result<Imports, ConfigError> {
-    let (database, _) = stores::open_usable_database(settings).await?;
+    let database = stores::open_usable_database_with(settings, IMPORT_CONNECTIONS).await?;
     imports_on(settings, &database, database.imports()).await
 }
 
@@ -254,7 +257,10 @@ pub async fn open_imports(settings: &Settings) -> Result<Imports, ConfigError> {
 pub async fn open_import_check(settings: &Settings, folder: &Path) -> Result<Imports, ConfigError> {
     let (database, _) = stores::open_usable_database(settings).await?;
     let real = database.imports();
-    let to_config_error = |error: stele_store::OpenError| ConfigError::new(error.to_string());
+    let to_config_error = |error: stele_store::OpenError| {
+        let remedy = "free space in the data folder, and give this user write permission there";
+        ConfigError::new(format!("cannot create the scratch database of a check: {error}; {remedy}"))
+    };
     let scratch =
         stores::Database::open(&stores::DatabaseUrl::sqlite(folder.join("check.db"))).map_err(to_config_error)?;
     scratch.migrate().await.map_err(to_config_error)?;

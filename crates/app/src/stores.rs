@@ -33,7 +33,12 @@ stele_service::settings! {
 /// # Errors
 /// One line: the database cannot be opened or reached.
 pub fn open_database(settings: &Settings) -> Result<Database, ConfigError> {
-    let max_connections = settings.get(&DATABASE_CONNECTIONS)?;
+    open_database_with(settings, Database::MIN_CONNECTIONS)
+}
+
+/// As [`open_database`], with `min_connections` or more connections to PostgreSQL.
+fn open_database_with(settings: &Settings, min_connections: usize) -> Result<Database, ConfigError> {
+    let max_connections = settings.get(&DATABASE_CONNECTIONS)?.max(min_connections);
     Database::open_with_limit(&database_url(settings)?, max_connections).map_err(|e| ConfigError::new(e.to_string()))
 }
 
@@ -85,11 +90,26 @@ pub async fn schema_state(settings: &Settings) -> Result<SchemaState, ConfigErro
 /// # Errors
 /// One line: the database cannot be reached, or this program cannot use its schema, with the remedy.
 pub async fn open_usable_database(settings: &Settings) -> Result<(Database, SchemaState), ConfigError> {
-    let url = database_url(settings)?;
     let database = open_database(settings)?;
+    let schema_state = check_usable(settings, &database).await?;
+    Ok((database, schema_state))
+}
+
+/// As [`open_usable_database`], with `min_connections` or more connections to PostgreSQL.
+pub(crate) async fn open_usable_database_with(
+    settings: &Settings,
+    min_connections: usize,
+) -> Result<Database, ConfigError> {
+    let database = open_database_with(settings, min_connections)?;
+    check_usable(settings, &database).await?;
+    Ok(database)
+}
+
+async fn check_usable(settings: &Settings, database: &Database) -> Result<SchemaState, ConfigError> {
+    let url = database_url(settings)?;
     let schema_state = database.schema_state().await.map_err(|e| ConfigError::new(e.to_string()))?;
     let remedy = match schema_state {
-        SchemaState::Current | SchemaState::NewerCompatible => return Ok((database, schema_state)),
+        SchemaState::Current | SchemaState::NewerCompatible => return Ok(schema_state),
         SchemaState::Empty => "is empty; run `stele migrate` first",
         SchemaState::Older => "has an older schema; run `stele migrate` first",
         SchemaState::Newer => {

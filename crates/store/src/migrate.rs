@@ -19,6 +19,15 @@ const OLDEST_USERS_PROGRAM: i64 = 14;
 /// As [`OLDEST_USERS_PROGRAM`], of the embedded state store.
 const OLDEST_STATE_PROGRAM: i64 = 5;
 
+/// The number of the oldest program that can verify imported hashes which wait for argon2id. The first import declares
+/// it: to earlier programs every password of such a user would be wrong.
+const OLDEST_PROGRAM_WITH_IMPORTS: i64 = 17;
+
+/// A statement: declares that only programs which can verify waiting hashes can use the users' database.
+pub(crate) fn declare_imports_sql() -> String {
+    USERS_DECLARATION.raise_sql(OLDEST_PROGRAM_WITH_IMPORTS)
+}
+
 pub(crate) const USERS_SQLITE: Schema = Schema {
     migrations: embed_migrations!("migrations/users-sqlite"),
     oldest_program: OLDEST_USERS_PROGRAM,

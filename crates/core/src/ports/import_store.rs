@@ -137,16 +137,37 @@ pub struct SourceUser {
     pub account: Account,
 }
 
+/// Reserves a source for a process. Dropping it, or the end of the process however it ends, releases the source.
+pub struct SourceLock {
+    _held: Box<dyn Send + Sync>,
+}
+
+impl SourceLock {
+    /// A lock that lasts as long as `held`.
+    pub fn new(held: impl Send + Sync + 'static) -> Self {
+        Self { _held: Box::new(held) }
+    }
+}
+
+impl std::fmt::Debug for SourceLock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SourceLock(…)")
+    }
+}
+
 /// Access to imports. Durable, and shared by every process on this database.
 #[async_trait]
 pub trait ImportStore: Send + Sync {
+    /// Reserves a source, so that one process at a time imports from it; `None` if another process has reserved it.
+    async fn lock_source(&self, source: &SourceName) -> Result<Option<SourceLock>>;
+
     /// The last run of a source.
     async fn find_last_run(&self, source: &SourceName) -> Result<Option<ImportRun>>;
 
     /// The passwords that users got from a source, by all of its runs but those that were undone.
     async fn count_passwords(&self, source: &SourceName) -> Result<PasswordCounts>;
 
-    /// Starts a run.
+    /// Starts a run, and declares that programs which cannot verify waiting hashes cannot use the database any more.
     async fn start_run(&self, source: &SourceName, fingerprint: &[u8; 32], now: Timestamp) -> Result<ImportRun>;
 
     /// Sets an interrupted run back to the start of its source, for a source that has to be read again. The users that

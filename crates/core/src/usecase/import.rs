@@ -16,7 +16,7 @@ use crate::mac::MacKey;
 use crate::password::{PasswordDigest, RawPassword};
 use crate::ports::{
     AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, MergedRow, PasswordListStore,
-    RecordedRow, SourceUser, UndoneRows,
+    RecordedRow, SourceLock, SourceUser, UndoneRows,
 };
 use crate::random::Random;
 use crate::seal::Sealer;
@@ -162,6 +162,7 @@ impl Imports {
 pub struct Importer<'a> {
     job: ImportJob<'a>,
     run: ImportRun,
+    _lock: SourceLock,
 }
 
 /// A row that can be imported.
@@ -178,13 +179,14 @@ impl<'a> Importer<'a> {
     /// Starts a run, or continues the last one of this source if that was interrupted with the same fingerprint.
     ///
     /// # Errors
-    /// `Unavailable`, `Internal`.
+    /// `Unavailable` also if another process imports from this source; `Internal`.
     pub async fn start(
         job: ImportJob<'a>,
         source: &SourceName,
         fingerprint: &[u8; 32],
         order: RowOrder,
     ) -> Result<Self> {
+        let lock = lock_source(job.store, source).await?;
         let last = job.store.find_last_run(source).await?;
         let interrupted =
             last.filter(|run| run.finished_at.is_none() && run.undone_at.is_none() && run.fingerprint == *fingerprint);
@@ -196,7 +198,7 @@ impl<'a> Importer<'a> {
                 ImportRun { cursor: 0, counts: OutcomeCounts::default(), ..run }
             }
         };
-        Ok(Self { job, run })
+        Ok(Self { job, run, _lock: lock })
     }
 
     /// The run, with the rows that are written so far.
@@ -356,17 +358,25 @@ pub fn proves(secret: ImportedHash, password: &RawPassword) -> bool {
     }
 }
 
+/// Reserves a source for this process.
+async fn lock_source(store: &dyn ImportStore, source: &SourceName) -> Result<SourceLock> {
+    let busy = || format!("another process imports from {source} or takes an import back; wait for it, or stop it");
+    store.lock_source(source).await?.ok_or_else(|| Error::unavailable(busy()))
+}
+
 /// Takes a run back, in batches that are passed to `progress`: removes the users that it added and who have not changed
 /// since, and the old ids of its rows.
 ///
 /// # Errors
-/// `Unavailable`, `Internal`. Batches completed before an error are kept; the run can be undone again.
+/// `Unavailable` also if another process imports from this source; `Internal`. Batches completed before an error are
+/// kept; the run can be undone again.
 pub async fn undo(
     store: &dyn ImportStore,
     clock: &dyn Clock,
     run: &ImportRun,
     progress: &mut (dyn FnMut(&UndoneRows) -> Result<()> + Send),
 ) -> Result<()> {
+    let _lock = lock_source(store, &run.source).await?;
     let mut after = 0;
     loop {
         let undone = store.undo_rows(run.id, after, UNDO_BATCH_SIZE).await?;

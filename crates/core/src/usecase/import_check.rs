@@ -10,7 +10,7 @@ use crate::Result;
 use crate::import::{ImportLookup, PasswordCounts, RunId, SourceName};
 use crate::ports::{
     AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, MergedRow, PendingUser, RecordedRow,
-    SourceUser, UndoneRows,
+    SourceLock, SourceUser, UndoneRows,
 };
 use crate::time::Timestamp;
 use crate::user::Credential;
@@ -45,6 +45,11 @@ fn without_secret(mut row: AddedRow) -> AddedRow {
 
 #[async_trait]
 impl ImportStore for CheckStore {
+    /// A check may run beside an import, since it writes nothing.
+    async fn lock_source(&self, _: &SourceName) -> Result<Option<SourceLock>> {
+        Ok(Some(SourceLock::new(())))
+    }
+
     async fn find_last_run(&self, _: &SourceName) -> Result<Option<ImportRun>> {
         Ok(None)
     }

@@ -14,7 +14,8 @@ use stele_core::import::{
     SourceName,
 };
 use stele_core::ports::{
-    CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, PendingUser, RecordedRow, SourceUser, UndoneRows,
+    CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, PendingUser, RecordedRow, SourceLock, SourceUser,
+    UndoneRows,
 };
 use stele_core::time::Timestamp;
 use stele_core::user::UserId;
@@ -26,6 +27,7 @@ use super::rows::{CredentialRow, UserRow};
 use super::schema::{identifiers, import_rows, import_runs, legacy_ids, users};
 use super::user_store::{AccountRow, DECOY_NUMBER, SALTED_LOGINS_DISABLED, SqlStore, account_from_row};
 use crate::error::{corrupt_column_error, map_database_error};
+use crate::migrate::declare_imports_sql;
 
 /// The condition of the partial index `users_with_pending_hash`. The texts must be equal, or every row is read.
 pub(super) const PENDING_CONDITION: &str = "substr(verifier, 1, 9) = '{pending}'";
@@ -145,6 +147,10 @@ pub(super) fn to_i64(number: u64) -> i64 {
 
 #[async_trait]
 impl ImportStore for SqlStore {
+    async fn lock_source(&self, source: &SourceName) -> Result<Option<SourceLock>> {
+        super::import_lock::lock(&self.db, source).await
+    }
+
     async fn find_last_run(&self, source: &SourceName) -> Result<Option<ImportRun>> {
         let source = source.as_str().to_owned();
         let row: QueryResult<Option<RunRow>> = query!(self.db, Read, |conn| {
@@ -167,7 +173,8 @@ impl ImportStore for SqlStore {
 
     async fn start_run(&self, source: &SourceName, fingerprint: &[u8; 32], now: Timestamp) -> Result<ImportRun> {
         let (name, fingerprint, at) = (source.as_str().to_owned(), fingerprint.to_vec(), now.as_micros());
-        let row: QueryResult<RunRow> = query!(self.db, Write, |conn| {
+        let row: QueryResult<RunRow> = transaction!(self.db, |conn| {
+            diesel::sql_query(declare_imports_sql()).execute(conn).await?;
             let zero = (import_runs::cursor.eq(0), import_runs::added.eq(0), import_runs::same.eq(0));
             let more = (import_runs::merged.eq(0), import_runs::refused.eq(0));
             let times = (import_runs::started_at.eq(at), import_runs::updated_at.eq(at));
