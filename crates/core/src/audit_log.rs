@@ -108,7 +108,7 @@ pub struct AuditLogEntry {
     pub dialect: Option<Cow<'static, str>>,
     /// The app that called on the user's behalf, if any.
     pub app: Option<String>,
-    /// The kind of the subject, if known: `user`, `app`, `client_token` or `key`.
+    /// The kind of the subject, if known: `user`, `app`, `client_token`, `key` or `import`.
     pub subject_kind: Option<Cow<'static, str>>,
     /// The subject: a user's id, or a record's name.
     pub subject: Option<String>,
@@ -197,13 +197,14 @@ impl Subject {
             Self::App(_) => "app",
             Self::ClientToken(_) => "client_token",
             Self::Key(_) => "key",
+            Self::Import(_) => "import",
         }
     }
 
     fn into_text(self) -> String {
         match self {
             Self::User(id) => id.to_string(),
-            Self::App(name) | Self::ClientToken(name) | Self::Key(name) => name.into_text(),
+            Self::App(name) | Self::ClientToken(name) | Self::Key(name) | Self::Import(name) => name.into_text(),
         }
     }
 }

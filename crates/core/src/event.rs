@@ -10,8 +10,9 @@ use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
 use crate::app::{App, ClientToken};
 use crate::code::CodePurpose;
+use crate::import::SourceName;
 use crate::origin::Origin;
-use crate::ports::KeyRecord;
+use crate::ports::{ImportRun, KeyRecord};
 use crate::proof::ProofKind;
 use crate::session::DialectName;
 use crate::time::Timestamp;
@@ -93,6 +94,8 @@ pub enum Subject {
     ClientToken(RecordName),
     /// A sealing or signing key.
     Key(RecordName),
+    /// A source of imported users, or one of its runs with the outcomes of its rows.
+    Import(RecordName),
 }
 
 /// The name of an existing record, never text that a client typed.
@@ -125,6 +128,18 @@ impl From<&App> for Subject {
 impl From<&ClientToken> for Subject {
     fn from(token: &ClientToken) -> Self {
         Self::ClientToken(RecordName(token.name.clone()))
+    }
+}
+
+impl From<&SourceName> for Subject {
+    fn from(source: &SourceName) -> Self {
+        Self::Import(RecordName(source.to_string()))
+    }
+}
+
+impl From<&ImportRun> for Subject {
+    fn from(run: &ImportRun) -> Self {
+        Self::Import(RecordName(format!("{} run {}: {}", run.source, run.id, run.counts)))
     }
 }
 
@@ -172,6 +187,14 @@ pub enum Action {
     LoadPasswords,
     /// Empty the operator's list of common passwords (administrator).
     ClearPasswords,
+    /// Import users from a source (administrator).
+    ImportUsers,
+    /// Take an import back (administrator).
+    UndoImport,
+    /// Export the users of a source (administrator).
+    ExportUsers,
+    /// Export the users of a source with the digests of their passwords (administrator).
+    ExportDigests,
     /// Disable a user (administrator).
     Disable,
     /// Enable a user (administrator).

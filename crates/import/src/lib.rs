@@ -11,6 +11,7 @@
 //! [`ImportRow`]: stele_core::import::ImportRow
 
 mod export;
+mod formula;
 mod guess;
 mod map;
 mod record;
@@ -19,6 +20,7 @@ mod secret;
 mod source;
 
 pub use export::{csv_line, export_user, exported_columns};
+pub use formula::neutralize_formula;
 pub use guess::guess_map;
 pub use map::{Format, ImportMap, MapError, SecretKind};
 pub use record::{Cell, Record};

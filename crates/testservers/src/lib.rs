@@ -22,7 +22,7 @@ use stele_core::random::{OsRandom, Random as _};
 pub use haproxy::Haproxy;
 pub use mariadb::Mariadb;
 pub use pgbouncer::Pgbouncer;
-pub use postgres::{Postgres, execute};
+pub use postgres::{Postgres, execute, query_text};
 pub use proxy::Proxy;
 pub use redis::{Redis, RedisMode};
 pub use redis_cluster::RedisCluster;

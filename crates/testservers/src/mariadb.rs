@@ -53,9 +53,18 @@ impl Mariadb {
             "--innodb-flush-log-at-trx-commit=0".to_owned(),
             "--innodb-buffer-pool-size=64M".to_owned(),
         ];
+        // The log of an earlier start stays.
+        let times_ready = |server: &ManagedServer| server.log().matches("ready for connections").count();
+        let before = times_ready(&server);
         server.start(&require_program("mariadbd"), &args);
-        let is_ready = || server.log().contains("ready for connections");
+        let is_ready = || times_ready(&server) > before;
         eventually(|| is_ready() || server.port_was_taken()) && is_ready()
+    }
+
+    /// Starts the server again on the same port with the same data.
+    pub fn restart(&self) {
+        self.kill();
+        assert!(self.launch(), "mariadbd does not restart");
     }
 
     /// Kills the server (SIGKILL).

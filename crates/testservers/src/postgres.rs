@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use stele_core::random::{OsRandom, Random as _};
+use tokio_postgres::SimpleQueryMessage;
 
 use super::process::{ManagedServer, ServerUser, free_port, pause_all, resume_all};
 use super::{eventually, query_separator};
@@ -184,6 +185,27 @@ pub fn execute(url: &str, sql: &str) {
     let thread = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(execute_sql());
     let executed: Result<(), tokio_postgres::Error> = std::thread::scope(|scope| scope.spawn(thread).join().unwrap());
     executed.unwrap_or_else(|error| panic!("the test's PostgreSQL: {sql}: {error:?}"));
+}
+
+/// The first column of the first row of a query of the database at `url`, as text.
+pub fn query_text(url: &str, sql: &str) -> Option<String> {
+    let query = async || {
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+        let rows = async {
+            let rows = client.simple_query(sql).await;
+            drop(client);
+            rows
+        };
+        tokio::join!(rows, connection).0
+    };
+    let thread = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(query());
+    let messages: Result<Vec<SimpleQueryMessage>, tokio_postgres::Error> =
+        std::thread::scope(|scope| scope.spawn(thread).join().unwrap());
+    let messages = messages.unwrap_or_else(|error| panic!("the test's PostgreSQL: {sql}: {error:?}"));
+    messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    })
 }
 
 /// The path of a PostgreSQL program; panics if it is not installed.

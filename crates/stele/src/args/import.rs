@@ -13,7 +13,14 @@ Examples:
   stele import run --source cloudbox --map cloudbox.toml mysql://root@127.0.0.1:3307/cloudbox
   stele import status --source cloudbox
   stele import report --source portal
-  stele import undo --source cloudbox";
+  stele import undo --source cloudbox
+
+A URL on the command line, with its password, can be read by every user of the machine; @FILE keeps it in a file:
+  stele import run --source cloudbox --map cloudbox.toml @cloudbox.url
+
+The last line on standard output is `added N same N merged N refused N`. Exit code 0: every row has one of the first
+three outcomes; 3: some were refused; 1: the import could not go on (run the same command again to resume); 2: the
+command, the map or the source is at fault, and nothing was imported. Ctrl-C and SIGTERM stop between two batches.";
 
 /// Import existing users from a file or a database.
 #[derive(Debug, Subcommand)]
@@ -78,7 +85,7 @@ pub struct ImportOptions {
     /// names the right kind of hash. NAME is a name, phone or e-mail address
     #[arg(long, value_name = "NAME")]
     pub prove: Option<String>,
-    /// A CSV, JSON Lines or SQLite file, or a URL: mysql://… or postgres://…
+    /// A CSV, JSON Lines or SQLite file, or a URL: mysql://… or postgres://…; @FILE reads it from a file's first line
     pub from: String,
 }
 
@@ -102,6 +109,10 @@ pub struct ExportOptions {
     /// Format of the output
     #[arg(long, value_enum, default_value = "csv")]
     pub format: ExportFormat,
+    /// Write CSV for programs: fields that a spreadsheet would compute (=, +, -, @) get no leading '. JSON Lines never
+    /// have one
+    #[arg(long)]
+    pub exact: bool,
     /// Also write md5(password), where it is sealed; it is as good as the password. Needs the sealing keys, and
     /// `yes` on the first line of standard input
     #[arg(long)]

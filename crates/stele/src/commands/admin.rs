@@ -50,7 +50,7 @@ pub(crate) async fn record_action<T>(
     result.and_then(|value| flushed.map(|()| value))
 }
 
-async fn flush_audit_log(audit_log: &AuditLogWriter) -> Result<(), CommandError> {
+pub(crate) async fn flush_audit_log(audit_log: &AuditLogWriter) -> Result<(), CommandError> {
     audit_log.flush().await.map_err(|error| {
         CommandError::Failed(format!("the command took effect, but the audit log could not be written: {error}"))
     })

@@ -4,13 +4,15 @@ use std::io::Write as _;
 
 use serde_json::{Map, Value};
 use stele_app::context;
+use stele_core::event::{Action, Outcome, Subject};
 use stele_core::usecase::import::Imports;
-use stele_import::{ImportMap, csv_line, export_user, exported_columns};
+use stele_import::{ImportMap, csv_line, export_user, exported_columns, neutralize_formula};
 use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
 
 use super::CommandError;
 use super::admin::read_secret_from_stdin;
+use super::import::audit::ImportAudit;
 use super::import::read_map;
 use crate::args::{ExportFormat, ExportOptions};
 
@@ -24,6 +26,10 @@ pub(crate) async fn run(settings: &Settings, options: ExportOptions) -> Result<(
         return Err(ConfigError::new(text).into());
     }
     let imports = context::open_imports(settings).await?;
+    // Recorded before the first digest is written: the output cannot be taken back.
+    let action = if options.with_digests { Action::ExportDigests } else { Action::ExportUsers };
+    let audit = ImportAudit::open(settings).await?;
+    audit.record(action, Subject::from(&options.source.source), Outcome::Done).await?;
     let columns = exported_columns(&map);
     if options.format == ExportFormat::Csv {
         print_raw(&csv_line(columns.iter().copied()))?;
@@ -36,7 +42,7 @@ pub(crate) async fn run(settings: &Settings, options: ExportOptions) -> Result<(
         for user in &page {
             let digest = if options.with_digests { unseal(&imports, user)? } else { None };
             let values = export_user(&map, user, digest.as_ref().map(|digest| digest.as_str()));
-            print_raw(&format_user(&map, options.format, &values))?;
+            print_raw(&format_user(&map, &options, &values))?;
         }
     }
 }
@@ -46,9 +52,13 @@ fn unseal(imports: &Imports, user: &stele_core::ports::SourceUser) -> Result<Opt
     Ok(digest.map(|digest| Zeroizing::new(String::from_utf8_lossy(digest.hex().as_slice()).into_owned())))
 }
 
-fn format_user(map: &ImportMap, format: ExportFormat, values: &[Zeroizing<String>]) -> Zeroizing<String> {
-    match format {
-        ExportFormat::Csv => csv_line(values.iter().map(|value| value.as_str())),
+fn format_user(map: &ImportMap, options: &ExportOptions, values: &[Zeroizing<String>]) -> Zeroizing<String> {
+    match options.format {
+        ExportFormat::Csv if options.exact => csv_line(values.iter().map(|value| value.as_str())),
+        ExportFormat::Csv => {
+            let fields: Vec<_> = values.iter().map(|value| neutralize_formula(value)).collect();
+            csv_line(fields.iter().map(|field| field.as_ref()))
+        }
         ExportFormat::Jsonl => {
             let fields = exported_columns(map).into_iter().zip(values);
             let object: Map<String, Value> =

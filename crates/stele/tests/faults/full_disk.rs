@@ -15,7 +15,7 @@ use crate::stele_fixture::{PASSWORD, SteleFixture, assert_unavailable};
 use crate::support::{Installation, Server, TEST_TIMEOUT};
 
 /// A tmpfs mounted at a folder, unmounted when dropped.
-struct SmallFileSystem {
+pub(crate) struct SmallFileSystem {
     folder: PathBuf,
 }
 
@@ -29,7 +29,7 @@ fn run_as_root(program: &str, args: &[&str], folder: &Path) -> bool {
 }
 
 impl SmallFileSystem {
-    fn mount(folder: PathBuf, kib: usize) -> Self {
+    pub(crate) fn mount(folder: PathBuf, kib: usize) -> Self {
         fs::create_dir_all(&folder).unwrap();
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let options = format!("size={kib}k,mode=0700,uid={uid},gid={gid}");
@@ -48,13 +48,23 @@ impl SmallFileSystem {
         while file.write_all(&[0; 1_024]).is_ok() {}
     }
 
+    /// Fills the file system but for `kib` KiB.
+    pub(crate) fn fill_but(&self, kib: u64) {
+        let disk = rustix::fs::statvfs(&self.folder).unwrap();
+        let free = disk.f_bfree * disk.f_frsize;
+        let mut file = File::create(self.ballast_file()).unwrap();
+        for _ in 0..(free / 1_024).saturating_sub(kib) {
+            file.write_all(&[0; 1_024]).unwrap();
+        }
+    }
+
     /// The used space in bytes.
     fn used_bytes(&self) -> u64 {
         let disk = rustix::fs::statvfs(&self.folder).unwrap();
         (disk.f_blocks - disk.f_bfree) * disk.f_frsize
     }
 
-    fn free_space(&self) {
+    pub(crate) fn free_space(&self) {
         fs::remove_file(self.ballast_file()).unwrap();
     }
 }

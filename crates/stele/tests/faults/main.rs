@@ -14,6 +14,7 @@ mod clock_changes;
 mod crash_points;
 mod delivery;
 mod full_disk;
+mod imports;
 mod provider;
 mod session_fixture;
 mod stele_fixture;

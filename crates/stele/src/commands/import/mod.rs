@@ -1,7 +1,10 @@
 //! `stele import`: checks, runs, reports and takes back imports of existing users.
 
+pub(super) mod audit;
+mod location;
 mod progress;
 mod reader;
+mod stop;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -11,17 +14,21 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use stele_app::context;
 use stele_app::password_hashing::HashingConfig;
+use stele_core::event::Action;
 use stele_core::identifier::Identifier;
 use stele_core::import::{OutcomeCounts, PasswordCounts, Refusal, RowOutcome, SourceName};
 use stele_core::password::RawPassword;
 use stele_core::ports::{ImportRun, RecordedRow, UndoneRows};
 use stele_core::random::OsRandom;
 use stele_core::time::Offset;
-use stele_core::usecase::import::{Imports, RowOrder, proves};
+use stele_core::usecase::import::{Importer, Imports, RowOrder, proves};
 use stele_import::{ImportMap, columns_of, fingerprint, guess_map};
 use stele_service::{ConfigError, Settings};
+use zeroize::Zeroizing;
 
+use self::audit::ImportAudit;
 use self::progress::ImportProgress;
+use self::stop::StopSignal;
 use super::admin::read_secret_from_stdin;
 use super::{CommandError, OutputFormat, escape_cell, print_line, print_listing_line};
 use crate::args::{ImportCommand, ImportOptions};
@@ -40,17 +47,21 @@ pub(crate) async fn run(settings: &Settings, command: ImportCommand) -> Result<(
             if all_or_nothing {
                 refuse_nothing(settings, &source).await?;
             }
-            let imports = context::open_imports(settings).await?;
-            import(&imports, &source, RowListing::None).await?.finish()
+            run_and_record(settings, &source).await
         }
         ImportCommand::Status(options) => print_status(&context::open_imports(settings).await?, &options.source).await,
         ImportCommand::Report { source, json } => {
             let imports = context::open_imports(settings).await?;
             report(&imports, &source.source, OutputFormat::from_json_flag(json)).await
         }
-        ImportCommand::Undo(options) => undo(&context::open_imports(settings).await?, &options.source).await,
+        ImportCommand::Undo(options) => {
+            let imports = context::open_imports(settings).await?;
+            let audit = ImportAudit::open(settings).await?;
+            undo(&imports, &audit, &options.source).await
+        }
         ImportCommand::Map { guess, table } => {
-            let columns = columns_of(&guess, table.as_deref()).await.map_err(|error| setup_error(&error))?;
+            let from = location::resolve(&guess)?;
+            let columns = columns_of(&from, table.as_deref()).await.map_err(|error| setup_error(&error))?;
             guess_map(&columns).lines().try_for_each(print_listing_line)
         }
     }
@@ -90,6 +101,8 @@ impl RowListing {
 /// What an import reads.
 struct Source {
     options: ImportOptions,
+    /// The path of a file, or the URL of a database.
+    from: Zeroizing<String>,
     map: ImportMap,
     fingerprint: [u8; 32],
 }
@@ -98,8 +111,9 @@ impl Source {
     /// Reads the map, and verifies the password that `--prove` asks for.
     async fn open(options: ImportOptions) -> Result<Self, CommandError> {
         let (text, map) = read_map(&options.map)?;
-        let fingerprint = fingerprint(&text, &map, &options.from).map_err(|error| setup_error(&error))?;
-        let source = Self { options, map, fingerprint };
+        let from = location::resolve(&options.from)?;
+        let fingerprint = fingerprint(&text, &map, &from).map_err(|error| setup_error(&error))?;
+        let source = Self { options, from, map, fingerprint };
         if let Some(name) = &source.options.prove {
             source.prove(name).await?;
         }
@@ -109,9 +123,13 @@ impl Source {
     async fn prove(&self, name: &str) -> Result<(), CommandError> {
         let wanted = Identifier::parse(name).ok_or_else(|| setup_error(&"--prove: no user can have this name"))?;
         let password = RawPassword::new(read_secret_from_stdin()?.to_string());
-        let mut batches = reader::start(&self.map, &self.options.from, 0)?;
-        while let Some(batch) = batches.recv().await {
-            for row in batch?.0 {
+        let mut batches = reader::open(&self.map, &self.from).await?.read(0);
+        loop {
+            let rows = batches.next().await?.0;
+            if rows.is_empty() {
+                return Err(setup_error(&"--prove: no row that can be imported has this user; prove another user"));
+            }
+            for row in rows {
                 let Ok(found) = row.row else { continue };
                 if !found.identifiers().any(|(_, identifier)| identifier.key() == wanted.key()) {
                     continue;
@@ -127,7 +145,6 @@ impl Source {
                 return Err(setup_error(&fault));
             }
         }
-        Err(setup_error(&"--prove: no row that can be imported has this user; prove another user"))
     }
 
     fn order(&self) -> RowOrder {
@@ -161,29 +178,86 @@ impl Summary {
     }
 }
 
-/// Imports the rows of a source, from where an interrupted run ended.
-async fn import(imports: &Imports, source: &Source, listing: RowListing) -> Result<Summary, CommandError> {
-    let Source { options, map, fingerprint } = source;
+/// What an error of an import leaves behind, and the remedy.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Check,
+    Run,
+}
+
+impl Pass {
+    fn interrupted(self, cause: &dyn Display) -> CommandError {
+        match self {
+            Self::Check => CommandError::Failed(format!("interrupted: {cause}; nothing was imported, check again")),
+            Self::Run => resumable_error(cause),
+        }
+    }
+}
+
+/// Imports the rows of a source, from where an interrupted run ended. If it cannot go on, the counts so far are printed.
+async fn import(imports: &Imports, source: &Source, pass: Pass, listing: RowListing) -> Result<Summary, CommandError> {
+    let Source { options, from, map, fingerprint } = source;
+    let opened = reader::open(map, from).await?;
+    let mut stop = StopSignal::listen()?;
     let started = imports.start(&options.source.source, map.merge, fingerprint, source.order()).await;
-    let mut importer = started.map_err(|error| resumable_error(&error))?;
-    let mut batches = reader::start(map, &options.from, importer.run().cursor)?;
+    let mut importer = started.map_err(|error| pass.interrupted(&error))?;
+    let batches = opened.read(importer.run().cursor);
     let mut progress = ImportProgress::new();
+    let refusals = import_batches(&mut importer, batches, &mut progress, &mut stop, listing).await;
+    let ImportRun { counts, passwords, .. } = *importer.run();
+    let finished = match refusals {
+        Ok(refusals) => importer.finish().await.map(|_| refusals).map_err(CommandError::from),
+        Err(error) => Err(error),
+    };
+    let duration = progress.finish();
+    match finished {
+        Ok(refusals) => Ok(Summary { counts, passwords, refusals, duration }),
+        Err(CommandError::Failed(cause)) => {
+            print_line(&counts.to_string())?;
+            Err(pass.interrupted(&cause))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Imports to the end of the source. Returns how many rows of this reading were refused for each reason.
+async fn import_batches(
+    importer: &mut Importer<'_>,
+    mut batches: reader::Batches,
+    progress: &mut ImportProgress,
+    stop: &mut StopSignal,
+    listing: RowListing,
+) -> Result<BTreeMap<String, u64>, CommandError> {
     let mut refusals = BTreeMap::new();
-    while let Some(batch) = batches.recv().await {
-        let (rows, fraction) = batch?;
-        let recorded = importer.import(rows).await.map_err(|error| resumable_error(&error))?;
-        for row in &recorded {
+    loop {
+        let next = stop.or(batches.next()).await;
+        let (rows, fraction) = next.ok_or_else(|| CommandError::Failed("stopped by a signal".to_owned()))??;
+        if rows.is_empty() {
+            return Ok(refusals);
+        }
+        for row in &stop.after(importer.import(rows)).await? {
             if let RowOutcome::Refuse(refusal) = row.outcome {
                 *refusals.entry(refusal.code()).or_default() += 1;
             }
             if listing == RowListing::Json {
-                print_line(&row_as_json(row))?;
+                print_listing_line(&row_as_json(row))?;
             }
         }
         progress.update(importer.run().counts, fraction);
     }
-    let run = importer.finish().await.map_err(|error| resumable_error(&error))?;
-    Ok(Summary { counts: run.counts, passwords: run.passwords, refusals, duration: progress.finish() })
+}
+
+/// Imports, and records the import in the audit log.
+async fn run_and_record(settings: &Settings, source: &Source) -> Result<(), CommandError> {
+    let imports = context::open_imports(settings).await?;
+    let audit = ImportAudit::open(settings).await?;
+    let result = import(&imports, source, Pass::Run, RowListing::None).await;
+    let name = &source.options.source.source;
+    // A fault of the map or the source has started no run.
+    if !matches!(result, Err(CommandError::Setup(_))) {
+        audit.record_run(Action::ImportUsers, &imports, name, result.is_ok()).await?;
+    }
+    result?.finish()
 }
 
 /// Imports into a scratch database, which is removed.
@@ -191,7 +265,7 @@ async fn check_only(settings: &Settings, source: &Source, listing: RowListing) -
     let folder = tempfile::Builder::new().prefix("import-check-").tempdir_in(settings.data_dir());
     let folder = folder.map_err(|error| setup_error(&format!("cannot create a folder in the data folder: {error}")))?;
     let imports = context::open_import_check(settings, folder.path()).await?;
-    import(&imports, source, listing).await
+    import(&imports, source, Pass::Check, listing).await
 }
 
 async fn check(settings: &Settings, source: &Source, listing: RowListing) -> Result<(), CommandError> {
@@ -289,7 +363,7 @@ async fn report(imports: &Imports, source: &SourceName, format: OutputFormat) ->
     }
 }
 
-async fn undo(imports: &Imports, source: &SourceName) -> Result<(), CommandError> {
+async fn undo(imports: &Imports, audit: &ImportAudit, source: &SourceName) -> Result<(), CommandError> {
     let run = last_run(imports, source).await?;
     if run.undone_at.is_some() {
         return Err(CommandError::Failed(format!("the last run of {source} is undone already; nothing was changed")));
@@ -302,7 +376,9 @@ async fn undo(imports: &Imports, source: &SourceName) -> Result<(), CommandError
         lines.extend(page.kept.iter().map(|old_id| format!("kept {}", escape_cell(old_id))));
         Ok(())
     };
-    imports.undo(&run, &mut collect).await.map_err(|error| resumable_error(&error))?;
+    let result = imports.undo(&run, &mut collect).await;
+    audit.record_run(Action::UndoImport, imports, source, result.is_ok()).await?;
+    result.map_err(|error| resumable_error(&error))?;
     lines.iter().try_for_each(|line| print_line(line))?;
     print_line(&format!("removed {removed} kept {kept}"))
 }
