@@ -194,14 +194,27 @@ impl Pass {
     }
 }
 
-/// Imports the rows of a source, from where an interrupted run ended. If it cannot go on, the counts so far are printed.
-async fn import(imports: &Imports, source: &Source, pass: Pass, listing: RowListing) -> Result<Summary, CommandError> {
+/// An import that has reserved its source, and is about to read on.
+struct StartedImport<'a> {
+    importer: Importer<'a>,
+    batches: reader::Batches,
+    stop: StopSignal,
+}
+
+/// Opens a source and starts its run, or continues an interrupted one.
+async fn start<'a>(imports: &'a Imports, source: &'a Source, pass: Pass) -> Result<StartedImport<'a>, CommandError> {
     let Source { options, from, map, fingerprint } = source;
     let opened = reader::open(map, from).await?;
-    let mut stop = StopSignal::listen()?;
+    let stop = StopSignal::listen()?;
     let started = imports.start(&options.source.source, map.merge, fingerprint, source.order()).await;
-    let mut importer = started.map_err(|error| pass.interrupted(&error))?;
+    let importer = started.map_err(|error| pass.interrupted(&error))?;
     let batches = opened.read(importer.run().cursor);
+    Ok(StartedImport { importer, batches, stop })
+}
+
+/// Imports the rows of a source, from where an interrupted run ended. If it cannot go on, the counts so far are printed.
+async fn import(started: StartedImport<'_>, pass: Pass, listing: RowListing) -> Result<Summary, CommandError> {
+    let StartedImport { mut importer, batches, mut stop } = started;
     let mut progress = ImportProgress::new();
     let refusals = import_batches(&mut importer, batches, &mut progress, &mut stop, listing).await;
     let ImportRun { counts, passwords, .. } = *importer.run();
@@ -251,12 +264,9 @@ async fn import_batches(
 async fn run_and_record(settings: &Settings, source: &Source) -> Result<(), CommandError> {
     let imports = context::open_imports(settings).await?;
     let audit = ImportAudit::open(settings).await?;
-    let result = import(&imports, source, Pass::Run, RowListing::None).await;
-    let name = &source.options.source.source;
-    // A fault of the map or the source has started no run.
-    if !matches!(result, Err(CommandError::Setup(_))) {
-        audit.record_run(Action::ImportUsers, &imports, name, result.is_ok()).await?;
-    }
+    let started = start(&imports, source, Pass::Run).await?;
+    let result = import(started, Pass::Run, RowListing::None).await;
+    audit.record_run(Action::ImportUsers, &imports, &source.options.source.source, result.is_ok()).await?;
     result?.finish()
 }
 
@@ -265,7 +275,7 @@ async fn check_only(settings: &Settings, source: &Source, listing: RowListing) -
     let folder = tempfile::Builder::new().prefix("import-check-").tempdir_in(settings.data_dir());
     let folder = folder.map_err(|error| setup_error(&format!("cannot create a folder in the data folder: {error}")))?;
     let imports = context::open_import_check(settings, folder.path()).await?;
-    import(&imports, source, Pass::Check, listing).await
+    import(start(&imports, source, Pass::Check).await?, Pass::Check, listing).await
 }
 
 async fn check(settings: &Settings, source: &Source, listing: RowListing) -> Result<(), CommandError> {
