@@ -87,9 +87,9 @@ fn a_postgresql_target_that_goes_away_interrupts_the_import_which_resumes() {
         let run = fixture.spawn_run("users.csv");
         eventually("some batches", || (fixture.added() >= wanted).then_some(()));
         if kill {
-            target.kill()
+            target.kill();
         } else {
-            target.stop()
+            target.stop();
         }
         let added = assert_interrupted(&ImportFixture::output_of(run), "interrupted: ");
         assert!(added < count, "success is not reported for a part");

@@ -20,7 +20,7 @@ fn a_signal_stops_an_import_between_two_batches() {
         eventually("some batches", || (fixture.added() >= wanted).then_some(()));
         kill_process(Pid::from_child(&run.0), signal).unwrap();
         let added = assert_interrupted(&ImportFixture::output_of(run), "stopped by a signal");
-        assert!(added < COUNT && added % BATCH == 0, "{added}");
+        assert!(added < COUNT && added.is_multiple_of(BATCH), "{added}");
         assert_eq!(fixture.added(), added);
         fixture.assert_whole();
     }
@@ -101,7 +101,7 @@ fn a_fault_of_the_map_or_the_source_starts_no_run() {
     fixture.import("run").assert_failed(2, "its columns are user_id, user_name, mobile, memo, password");
     write_map(map.replace("phone =", "phon ="));
     fixture.import("run").assert_failed(2, "map.toml: line 7: unknown key `phon`: did you mean `phone`?");
-    write_map(map.clone());
+    write_map(map);
     fixture.import_from("run", "missing.csv").assert_failed(2, "missing.csv");
     // The faults have left no run that hides the complete one.
     let undone = fixture.installation.run(&["import", "undo", "--source", "old"]).assert_success().stdout.clone();
