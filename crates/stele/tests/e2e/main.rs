@@ -29,6 +29,7 @@ mod metrics;
 mod migrate;
 mod migrate_guide;
 mod missing_keys;
+mod old_servers;
 mod password_change;
 mod password_lists;
 mod rate_limits;
