@@ -112,6 +112,26 @@ impl Lab {
         self.server.execute(&format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'"));
         self.server.execute("SELECT pg_reload_conf()");
         self.wait_until(&format!("SELECT current_setting('synchronous_standby_names') = '{names}'")).await;
+        if names == "nosuch" {
+            self.wait_until_commits_wait_for_a_standby().await;
+        }
+    }
+
+    /// Commits wait only once the checkpointer has read the setting, which may be after the sessions have.
+    async fn wait_until_commits_wait_for_a_standby(&self) {
+        let is_waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '%probe%'";
+        loop {
+            let url = self.server.default_database_url();
+            let commit = "SELECT pg_logical_emit_message(true, 'probe', '')";
+            let probe = tokio::spawn(async move { connect(&url).await.batch_execute(commit).await });
+            while !probe.is_finished() {
+                if self.observer.query_one(&format!("SELECT EXISTS (SELECT {is_waiting})"), &[]).await.unwrap().get(0) {
+                    self.server.execute(&format!("SELECT pg_terminate_backend(pid) {is_waiting}"));
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
     }
 
     /// Locks the user's row against changes until the transaction ends.
