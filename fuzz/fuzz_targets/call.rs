@@ -32,9 +32,9 @@ use stele_core::ports::{
     QuotaUse, RateLimitDecision, ServerClock, StateStore, UsedProof, UserStore,
 };
 use stele_core::random::OsRandom;
-use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
+use stele_core::session::{DialectName, NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
-use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
+use stele_core::user::{Account, ClientUserId, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result, app};
 use stele_dialect::RequestRejection;
 use stele_dialect::extractors::RejectionRenderer;
@@ -74,6 +74,8 @@ unavailable_port! {
         }
     }
     find_by_identifier(&str) -> Option<Account>;
+    find_for_login(DialectName, &str) -> Option<Account>;
+    find_for_client(DialectName, &ClientUserId) -> Option<Account>;
     find_by_ref(UserRef) -> Option<Account>;
     add(&NewUser) -> Option<User>;
     change_credential(UserId, i64, i64, &Credential) -> bool;

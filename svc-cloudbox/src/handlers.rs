@@ -44,7 +44,7 @@ pub(crate) async fn change_password(
 ) -> HandlerResult {
     let body = wire::PwdResetRequest::try_from(&fields)?;
     let request = ChangePasswordRequest {
-        authorization: PasswordChangeAuthorization::ProofOnly(body.user_id),
+        authorization: PasswordChangeAuthorization::ProofOnly(&body.user_id),
         proof: Proof::Salted(body.proof),
         password: NewPassword::from_digest(body.new_password),
         caller: &RequestInfo::from_client(Cloudbox::NAME, address),

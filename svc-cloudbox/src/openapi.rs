@@ -58,7 +58,7 @@ static PWDRESET_REQUEST: ObjectSchema = ObjectSchema::request_body(
     &[
         FieldSchema::digits(
             "user_id",
-            "UUID 或其 32 位十六进制；十进制数不对应任何用户",
+            "UUID 或其 32 位十六进制，或从旧系统导入的编号（数字或字符串）；用户序号不对应任何用户",
             USER_ID_PATTERN,
             "0b922f14-d00b-11e7-aafd-525400bbac8e",
         ),

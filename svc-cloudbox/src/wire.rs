@@ -6,7 +6,7 @@ use stele_core::password::PasswordDigest;
 use stele_core::proof::{SaltedProof, unmatchable_digest};
 use stele_core::time::Offset;
 use stele_core::usecase::login::AuthenticatedSession;
-use stele_core::user::UserId;
+use stele_core::user::ClientUserId;
 use stele_dialect::message_code::{USER_CONTACT, USER_PERSON, UserContact, UserPerson, user_parts};
 use stele_dialect::{FieldError, Fields, response_body};
 
@@ -32,7 +32,7 @@ impl<'a> TryFrom<&'a Fields> for LoginRequest<'a> {
 /// The body of `pwdreset`.
 #[derive(Debug)]
 pub(crate) struct PwdResetRequest {
-    pub(crate) user_id: UserId,
+    pub(crate) user_id: ClientUserId,
     /// `orig_password` and `timestamp`.
     pub(crate) proof: SaltedProof,
     /// `new_password`: an unsalted digest.
@@ -43,7 +43,7 @@ impl TryFrom<&Fields> for PwdResetRequest {
     type Error = FieldError;
 
     fn try_from(fields: &Fields) -> Result<Self, FieldError> {
-        let user_id = fields.parse_required("user_id", UserId::parse_untrusted)?;
+        let user_id = fields.parse_required("user_id", ClientUserId::parse)?;
         let digest = fields.parse_or_else("orig_password", unmatchable_digest, hex::decode)?;
         let new_password = fields.parse_required("new_password", PasswordDigest::from_hex)?;
         let timestamp = fields.parse_required_as_written("timestamp", ClientTimestamp::parse)?;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 use stele_core::session::{Session, Token};
 use stele_core::time::Timestamp;
-use stele_core::user::{self, Gender, Profile, Role, UserId};
+use stele_core::user::{self, Gender, LegacyIds, Profile, Role, UserId};
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn the_documented_requests_are_parsed() {
         r#"{{ "user_id": "{ID}", "orig_password":"{DIGEST}", "new_password":"{NEW_DIGEST}", "timestamp":1511839692 }}"#
     );
     let request = PwdResetRequest::try_from(&parse_fields(&sample)).unwrap();
-    assert_eq!((request.user_id, request.proof), (UserId::parse(ID).unwrap(), salted));
+    assert_eq!((request.user_id, request.proof), (UserId::parse(ID).unwrap().into(), salted));
 }
 
 #[test]
@@ -47,7 +47,12 @@ fn the_documented_response_is_reproduced() {
         r#""user_alias_id":"0b9314d8d00b11e7aafd525400bbac8e","enterprise":"e8d3bc38-beb0-11e7-888f-525400d25920","#,
         r#""group":"rentuser"}"#
     );
-    let login = AuthenticatedSession { user, token, session };
+    let mut login = AuthenticatedSession { user, legacy: None, token, session };
+    assert_eq!(serde_json::to_string(&UserView::from(&login)).unwrap(), expected);
+    // The ids of the old system are written as it wrote them.
+    let alias_id = Some("00000000000000000000000000000007".to_owned());
+    login.legacy = Some(LegacyIds { id: "7".to_owned(), alias_id, number: Some(7) });
+    let expected = expected.replace(ID, "7").replace(&login.user.alias_id, "00000000000000000000000000000007");
     assert_eq!(serde_json::to_string(&UserView::from(&login)).unwrap(), expected);
 }
 
@@ -84,7 +89,7 @@ fn test_session(user: &user::User) -> Session {
 fn each_missing_or_invalid_field_is_named() {
     let valid = [("user_id", ID), ("orig_password", DIGEST), ("new_password", NEW_DIGEST), ("timestamp", "1511839692")];
     let invalid = [
-        ("user_id", "me"),
+        ("user_id", "a%00b"),
         ("orig_password", &DIGEST[1..]),
         ("new_password", "199db40c253bdc3875400e8ac67b9e2g"),
         ("timestamp", "-1"),

@@ -33,7 +33,7 @@ pub(crate) async fn login(
     };
     let session = use_cases.login(request).await?;
     let token = state.tokens.issue(&session.session, &session.token)?;
-    Ok(wire::login_response(&session.user, &token)?)
+    Ok(wire::login_response(&session, &token)?)
 }
 
 /// 登出: logout.

@@ -9,7 +9,8 @@ use stele_core::code::Code;
 use stele_core::identifier::{Email, Phone, Recipient};
 use stele_core::password::RawPassword;
 use stele_core::usecase::captcha::CaptchaSolution;
-use stele_core::user::{Gender, User};
+use stele_core::usecase::login::AuthenticatedSession;
+use stele_core::user::Gender;
 use stele_core::{Error, Result as CoreResult};
 use stele_dialect::{FieldError, Fields, json_response, response_body};
 
@@ -117,11 +118,7 @@ response_body! {
     /// A user in the login response. Missing values are empty strings.
     #[expect(non_snake_case, reason = "the names of the API document")]
     pub(crate) struct UserView<'a> = USER_VIEW "User" "用户；没有的文本为空字符串" {
-        userId: String => pattern(
-            "用户 UUID",
-            "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
-            "0b922f14-d00b-11e7-aafd-525400bbac8e"
-        ),
+        userId: String => text("用户 UUID；从旧系统导入的用户为其旧编号，原样", "0b922f14-d00b-11e7-aafd-525400bbac8e"),
         account: &'a str => text("用户名", "a"),
         realName: &'a str => text("真实姓名", "张三"),
         organizationName: &'a str => text("组织", "海航"),
@@ -134,10 +131,11 @@ response_body! {
     }
 }
 
-impl<'a> From<&'a User> for UserView<'a> {
-    fn from(user: &'a User) -> Self {
+impl<'a> From<&'a AuthenticatedSession> for UserView<'a> {
+    fn from(session: &'a AuthenticatedSession) -> Self {
+        let user = &session.user;
         Self {
-            userId: user.id.to_string(),
+            userId: session.user_id(),
             account: user.display_name(),
             realName: &user.profile.real_name,
             organizationName: &user.profile.organization,
@@ -225,8 +223,8 @@ pub fn captcha_response(id: u64, url: &str) -> HttpResponse {
 ///
 /// # Errors
 /// [`Error::Internal`] if the token is no valid header value.
-pub fn login_response(user: &User, token: &str) -> CoreResult<HttpResponse> {
-    response_with_token(token, &LoginBody { code: 0, message: LOGGED_IN_TEXT, user: user.into(), token })
+pub fn login_response(session: &AuthenticatedSession, token: &str) -> CoreResult<HttpResponse> {
+    response_with_token(token, &LoginBody { code: 0, message: LOGGED_IN_TEXT, user: session.into(), token })
 }
 
 /// The response with a reset token, also in `Authorization`.

@@ -67,7 +67,7 @@ pub(crate) async fn login(
         Error::UnknownUser if !config.reveals_unknown_user => Error::WrongPassword,
         other => other,
     })?;
-    let mut response = success_response(wire::ProfileView::from(&session.user));
+    let mut response = success_response(wire::ProfileView::new(&session.user, session.legacy.as_ref()));
     if config.allowed_origins.is_cross_site(request.headers()) {
         tracing::info!("cross-site login: no session cookie set; to allow it, add the origin to STELE_CORS_ORIGINS");
     } else {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use stele_core::code::Code;
 use stele_core::identifier::{Email, Phone, Recipient};
 use stele_core::password::RawPassword;
-use stele_core::user::{FIRST_USER_NUMBER, User};
+use stele_core::user::{LegacyIds, User, sequential_id};
 use stele_dialect::{FieldError, Fields, response_body};
 use zeroize::Zeroizing;
 
@@ -97,7 +97,7 @@ response_body! {
     #[derive(Debug)]
     #[expect(non_snake_case, reason = "the names of the API document")]
     pub(crate) struct ProfileView<'a> = PROFILE_VIEW "Profile" "登录的内容" {
-        id: String => pattern("用户 id，从 1 起", "^[0-9]+$", "1"),
+        id: String => text("用户 id，从 1 起；从旧门户导入的用户为其旧 id，原样", "1"),
         user_name: &'a str => text("用户名", "13800138000"),
         mobile: &'a str => text("手机号；没有则为空", "13800138000"),
         email: &'a str => text("邮箱；没有则为空", "123456@qq.cpom"),
@@ -109,17 +109,18 @@ response_body! {
     }
 }
 
-impl<'a> From<&'a User> for ProfileView<'a> {
-    fn from(user: &'a User) -> Self {
+impl<'a> ProfileView<'a> {
+    /// A user, with the ids that the user has in the old portal.
+    pub(crate) fn new(user: &'a User, legacy: Option<&LegacyIds>) -> Self {
         let profile = &user.profile;
         Self {
             // The API document's sample has id "1" with gid "100001".
-            id: (user.number - FIRST_USER_NUMBER + 1).to_string(),
+            id: legacy.map_or_else(|| sequential_id(user.number).to_string(), |legacy| legacy.id.clone()),
             user_name: user.display_name(),
             mobile: user.phone.as_deref().unwrap_or_default(),
             email: user.email.as_deref().unwrap_or_default(),
             user_type: u8::from(!profile.org_id.is_empty()),
-            gid: user.number.to_string(),
+            gid: legacy.and_then(|legacy| legacy.number).unwrap_or(user.number).to_string(),
             orgId: &profile.org_id,
             passport: passport(user),
             memo: &profile.memo,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use stele_core::identifier::Identifier;
 use stele_core::time::Timestamp;
-use stele_core::user::{Profile, Role, UserId};
+use stele_core::user::{FIRST_USER_NUMBER, Profile, Role, UserId};
 
 use super::*;
 
@@ -46,17 +46,32 @@ fn the_login_response_matches_the_document_exactly() {
     (user.phone, user.email) = (some_text("13800138000"), some_text("123456@qq.cpom"));
     user.registered_with = some_text("13800138000");
     let sample = r#"{"id":"1","user_name":"13800138000","mobile":"13800138000","email":"123456@qq.cpom","user_type":0,"gid":"100001","orgId":"","passport":"13800138000","memo":""}"#;
-    assert_eq!(serde_json::to_string(&ProfileView::from(&user)).unwrap(), sample);
+    assert_eq!(serde_json::to_string(&ProfileView::new(&user, None)).unwrap(), sample);
     user.profile.org_id = "100001".to_owned();
     let sample = sample.replace(r#""user_type":0"#, r#""user_type":1"#).replace(r#""orgId":"""#, r#""orgId":"100001""#);
-    assert_eq!(serde_json::to_string(&ProfileView::from(&user)).unwrap(), sample);
+    assert_eq!(serde_json::to_string(&ProfileView::new(&user, None)).unwrap(), sample);
+}
+
+#[test]
+fn the_ids_of_an_old_portal_are_answered_as_they_were() {
+    let user = test_user();
+    let ids = |user: &User, legacy: Option<&LegacyIds>| {
+        let view = ProfileView::new(user, legacy);
+        (view.id, view.gid)
+    };
+    let pair = |id: &str, gid: &str| (id.to_owned(), gid.to_owned());
+    let legacy = LegacyIds { id: "0007".to_owned(), ..LegacyIds::default() };
+    assert_eq!(ids(&user, Some(&legacy)), pair("0007", "100001"));
+    assert_eq!(ids(&user, Some(&LegacyIds { number: Some(300_007), ..legacy })), pair("0007", "300007"));
+    assert_eq!(ids(&User { number: 300_007, ..user.clone() }, None), pair("200007", "300007"));
+    assert_eq!(ids(&User { number: 7, ..user }, None), pair("7", "7"));
 }
 
 #[test]
 fn names_and_passports_use_the_documented_fallback_order() {
     let mut user = test_user();
     let name_and_passport = |user: &User| {
-        let content = ProfileView::from(user);
+        let content = ProfileView::new(user, None);
         (content.user_name.to_owned(), content.passport.to_owned())
     };
     let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());

@@ -57,7 +57,7 @@ pub(crate) async fn change_password(
 ) -> HandlerResult {
     let body = wire::PwdResetRequest::parse(&fields, config.proof_format)?;
     let request = ChangePasswordRequest {
-        authorization: PasswordChangeAuthorization::WithToken(body.user_ref, &bearer_token(&http_request)?),
+        authorization: PasswordChangeAuthorization::WithToken(&body.user_id, &bearer_token(&http_request)?),
         proof: body.proof,
         password: NewPassword::from_digest(body.new_password),
         caller: &RequestInfo::from_client(Tms::NAME, address.0),

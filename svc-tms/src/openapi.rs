@@ -51,7 +51,12 @@ static PWDRESET_REQUEST: ObjectSchema = ObjectSchema::request_body(
     "PwdReset",
     "修改密码的参数",
     &[
-        FieldSchema::digits("user_id", "UUID、其 32 位十六进制，或用户编号", USER_ID_PATTERN, "100001"),
+        FieldSchema::digits(
+            "user_id",
+            "UUID、其 32 位十六进制，从旧系统导入的编号，或用户编号",
+            USER_ID_PATTERN,
+            "100001",
+        ),
         FieldSchema::pattern(
             "orig_password",
             "原密码的证明，同登录",

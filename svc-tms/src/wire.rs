@@ -6,7 +6,7 @@ use stele_core::password::PasswordDigest;
 use stele_core::proof::{Proof, SaltedProof, unmatchable_digest};
 use stele_core::time::Offset;
 use stele_core::usecase::login::AuthenticatedSession;
-use stele_core::user::{Role, UserRef};
+use stele_core::user::{ClientUserId, Role};
 use stele_dialect::message_code::{USER_CONTACT, USER_PERSON, UserContact, UserPerson, user_parts};
 use stele_dialect::{FieldError, Fields, response_body};
 
@@ -30,7 +30,7 @@ impl<'a> LoginRequest<'a> {
 /// The body of `pwdreset`.
 #[derive(Debug)]
 pub(crate) struct PwdResetRequest {
-    pub(crate) user_ref: UserRef,
+    pub(crate) user_id: ClientUserId,
     /// `orig_password` and `timestamp`.
     pub(crate) proof: Proof,
     /// `new_password`: an unsalted digest.
@@ -39,10 +39,10 @@ pub(crate) struct PwdResetRequest {
 
 impl PwdResetRequest {
     pub(crate) fn parse(fields: &Fields, format: ProofFormat) -> Result<Self, FieldError> {
-        let user_ref = fields.parse_required("user_id", UserRef::parse)?;
+        let user_id = fields.parse_required("user_id", ClientUserId::parse_with_number)?;
         let proof = parse_proof(fields, "orig_password", format)?;
         let new_password = fields.parse_required("new_password", PasswordDigest::from_hex)?;
-        Ok(Self { user_ref, proof, new_password })
+        Ok(Self { user_id, proof, new_password })
     }
 }
 

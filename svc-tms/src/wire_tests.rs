@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 use stele_core::session::{Session, Token};
 use stele_core::time::Timestamp;
-use stele_core::user::{self, Gender, Profile};
+use stele_core::user::{self, Gender, Profile, UserId};
 
 use super::*;
 
@@ -41,8 +41,8 @@ fn the_documented_samples_contain_placeholders_instead_of_digests() {
     assert_eq!(parse_error(&sample), FieldError::Invalid(Cow::Borrowed("new_password")));
     let sample = sample.replace(r#":"new_password""#, &format!(r#":"{NEW_DIGEST}""#));
     assert_eq!(
-        PwdResetRequest::parse(&parse_fields(&sample), ProofFormat::Either).unwrap().user_ref,
-        UserRef::Number(4)
+        PwdResetRequest::parse(&parse_fields(&sample), ProofFormat::Either).unwrap().user_id,
+        ClientUserId::parse_with_number("4").unwrap()
     );
 }
 
@@ -72,7 +72,7 @@ fn a_timestamp_is_required_for_salted_proofs_and_always_validated() {
 
 #[test]
 fn the_documented_response_is_reproduced() {
-    let Some(UserRef::Id(id)) = UserRef::parse(ID) else { panic!("{ID} is a UUID") };
+    let id = UserId::parse(ID).unwrap();
     let at = Timestamp::from_micros(1_521_703_447_037_042);
     let user = user::User {
         id,
@@ -98,7 +98,7 @@ fn the_documented_response_is_reproduced() {
     let (dialect, app) = ("tms".to_owned(), String::new());
     let session = Session { user: id, dialect, app, created: at, expires: at, last_seen: at, epoch: 0 };
     let token = Token::parse("11f58f61a2b44eff8ab01686fc0c309b").unwrap();
-    let login = AuthenticatedSession { user, token, session };
+    let login = AuthenticatedSession { user, legacy: None, token, session };
     let expected = concat!(
         r#"{"user_id":"01a56814-2da2-11e8-aafd-525400bbac8e","#,
         r#""user_name":"ddffccc","register_time":"2018-03-22T15:24:07.037042+08:00","status":"","avatar_url":"","#,

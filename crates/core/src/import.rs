@@ -4,15 +4,17 @@
 //! rows changes nothing. Every row has exactly one [`RowOutcome`]. [`decide`] is pure;
 //! [`Importer`](crate::usecase::import::Importer) looks up what it needs, and writes what it decides.
 
+mod claims;
 mod decision;
 mod passwords;
 mod refusal;
 mod row;
 
-pub use decision::{Decision, IdentifierOwner, ImportLookup, KnownRow, Merger, decide};
+pub use claims::{IdClaims, PORTAL, numbers_with_portal_id};
+pub use decision::{Decision, IdentifierOwner, ImportLookup, ImportRules, KnownRow, Merger, decide};
 pub use passwords::{PasswordCheck, PasswordCounts};
 pub use refusal::{Field, Refusal};
-pub use row::{ContentHash, ImportRow, MergeRule, OldId, SourceName, SourceRow};
+pub use row::{ContentHash, ImportRow, MAX_USER_NUMBER, MergeRule, OldId, SourceName, SourceRow};
 
 /// The number of an import run.
 pub type RunId = i64;

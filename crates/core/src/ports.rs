@@ -26,8 +26,8 @@ pub use audit_log::{AuditLogStore, EventSink};
 pub use codes::{CodeVerification, CodeVerificationResult, NewCode, OnCodeMatch, QuotaExceeded, QuotaUse};
 pub use delivery::{CodeMessage, Delivery};
 pub use import_store::{
-    AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, MergedRow, PendingUser, RecordedRow,
-    SourceLock, SourceUser, UndoneRows,
+    AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, LegacyLookup, MergedRow, PendingUser,
+    RecordedRow, SourceUser, UndoneRows,
 };
 pub use keys::{
     KeyRecord, KeyRefresher, KeyRetirement, KeyStore, KeyUsage, ResealedUser, SaltedLoginUsage, SealedUser,

@@ -72,6 +72,7 @@ mod tests {
             credential: Credential { verifier: String::new(), sealed: None },
             epoch: 0,
             salted_at,
+            legacy: None,
         }
     }
 

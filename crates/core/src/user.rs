@@ -2,6 +2,7 @@
 //! responses contain.
 
 mod id;
+mod legacy;
 
 use std::fmt;
 
@@ -12,7 +13,8 @@ use crate::seal::SealedSecret;
 use crate::text::find_invisible_in_text;
 use crate::time::Timestamp;
 
-pub use id::{FIRST_USER_NUMBER, UserId, UserRef};
+pub use id::{FIRST_USER_NUMBER, UserId, UserRef, sequential_id};
+pub use legacy::{ClientUserId, LegacyIds, legacy_key};
 
 /// A user's role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr)]
@@ -195,6 +197,9 @@ pub struct Account {
     pub epoch: i64,
     /// When the user last logged in with a salted proof, to within a day; `None` if no such login is recorded.
     pub salted_at: Option<Timestamp>,
+    /// The user's ids in the old system of the dialect that the account was read for; `None` if the user has none there,
+    /// and if it was read for no dialect.
+    pub legacy: Option<LegacyIds>,
 }
 
 impl Account {

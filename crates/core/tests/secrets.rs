@@ -27,7 +27,7 @@ use stele_core::usecase::login::{AllowedUsers, Challenge, LoginRequest, SessionT
 use stele_core::usecase::register::RegisterRequest;
 use stele_core::usecase::reset_password::ResetPasswordRequest;
 use stele_core::usecase::set_password::SetPasswordAuthorization;
-use stele_core::user::{Account, Credential, Gender, NewUser, Profile, Role, User, UserId, UserRef};
+use stele_core::user::{Account, ClientUserId, Credential, Gender, NewUser, Profile, Role, User, UserId};
 use stele_core::verifier::{self, Argon2Cost, PresentedSecret};
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
@@ -141,9 +141,9 @@ fn debug_output_of_password_types_is_redacted() {
             "a login",
             &LoginRequest { identifier: "mark", proof, caller, allowed_users, challenge, transport },
         );
-        let (user, token) = (UserRef::Number(100_001), token());
+        let (user, token) = (ClientUserId::from(UserId::from_bytes([1; 16])), token());
         let change = ChangePasswordRequest {
-            authorization: PasswordChangeAuthorization::WithToken(user, &token),
+            authorization: PasswordChangeAuthorization::WithToken(&user, &token),
             proof: second_proof,
             password: new_password(),
             caller,
@@ -167,7 +167,10 @@ fn debug_output_of_password_types_is_redacted() {
 fn debug_output_of_stored_secrets_is_redacted() {
     assert_redacted("a sealed secret", &sealed_secret());
     assert_redacted("a credential", &credential());
-    assert_redacted("an account", &Account { user: user(), credential: credential(), epoch: 0, salted_at: None });
+    assert_redacted(
+        "an account",
+        &Account { user: user(), credential: credential(), epoch: 0, salted_at: None, legacy: None },
+    );
     let new = NewUser {
         id: UserId::from_bytes([1; 16]),
         name: Username::parse("mark"),

@@ -40,8 +40,8 @@ pub const ERROR_TABLE: &str = "\
 
 /// 32 hexadecimal digits in either case.
 pub const HEX32_PATTERN: &str = "^[0-9A-Fa-f]{32}$";
-/// A user id: a decimal number, or a UUID with or without hyphens.
-pub const USER_ID_PATTERN: &str = "^([0-9]{1,18}|[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$";
+/// A user id in a request: a UUID with or without hyphens, or an id of an old system, usually of ASCII characters.
+pub const USER_ID_PATTERN: &str = "^[!-~]([ -~]{0,126}[!-~])?$";
 /// The timestamp that salts a password digest, in Unix seconds or milliseconds.
 pub const TIMESTAMP_FIELD: FieldSchema = FieldSchema::digits(
     "timestamp",
@@ -64,11 +64,7 @@ response_body! {
 response_body! {
     /// The first fields of a user. Missing values are empty strings, never null.
     pub struct UserContact<'a> = USER_CONTACT "Head" "用户：编号与联系方式" {
-        user_id: String => pattern(
-            "用户 UUID",
-            "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
-            "0b922f14-d00b-11e7-aafd-525400bbac8e"
-        ),
+        user_id: String => text("用户 UUID；从旧系统导入的用户为其旧编号，原样", "0b922f14-d00b-11e7-aafd-525400bbac8e"),
         user_name: &'a str => text("用户名；没有则为注册时所用，否则手机号或邮箱", "mark"),
         register_time: String => pattern(
             "注册时间，RFC 3339，微秒",
@@ -95,13 +91,11 @@ response_body! {
 }
 
 /// The contact and person fields of a logged-in user, with times at `offset` from UTC.
-pub fn user_parts(
-    AuthenticatedSession { user, token, .. }: &AuthenticatedSession,
-    offset: Offset,
-) -> (UserContact<'_>, UserPerson<'_>) {
+pub fn user_parts(session: &AuthenticatedSession, offset: Offset) -> (UserContact<'_>, UserPerson<'_>) {
+    let AuthenticatedSession { user, token, .. } = session;
     let profile = &user.profile;
     let contact = UserContact {
-        user_id: user.id.to_string(),
+        user_id: session.user_id(),
         user_name: user.display_name(),
         register_time: user.registered_at.to_rfc3339(offset),
         status: "",
@@ -114,7 +108,7 @@ pub fn user_parts(
         user_real_name: &profile.real_name,
         user_gender: profile.gender.map_or("", Gender::as_str),
         user_nickname: &profile.nickname,
-        user_alias_id: &user.alias_id,
+        user_alias_id: session.alias_id(),
     };
     (contact, person)
 }

@@ -28,7 +28,8 @@ pub fn export_user(map: &ImportMap, user: &SourceUser, digest: Option<&str>) -> 
 }
 
 fn values_by_key(map: &ImportMap, source: &SourceUser, digest: Option<&str>) -> Vec<(&'static str, Zeroizing<String>)> {
-    let User { id, name, phone, email, registered_at, alias_id, role, disabled, profile, .. } = &source.account.user;
+    let User { id, number, name, phone, email, registered_at, alias_id, role, disabled, profile, .. } =
+        &source.account.user;
     let columns = &map.columns;
     let or_empty = |text: &Option<String>| text.clone().unwrap_or_default();
     let first = |values: &[String]| values.first().cloned().unwrap_or_default();
@@ -45,6 +46,7 @@ fn values_by_key(map: &ImportMap, source: &SourceUser, digest: Option<&str>) -> 
         ("id", source.old_id.clone()),
         ("uuid", id.to_string()),
         ("alias_id", alias_id.clone()),
+        ("number", number.to_string()),
         ("username", or_empty(name)),
         ("phone", or_empty(phone)),
         ("email", or_empty(email)),

@@ -6,10 +6,11 @@ use crate::map::Format;
 use crate::source::SourceColumns;
 
 /// Names that columns have in the tables that people migrate from, without case, `_` and `-`. The first match wins.
-const NAMES: [(Field, &[&str]); 18] = [
+const NAMES: [(Field, &[&str]); 19] = [
     (Field::Id, &["userid", "uid", "id", "memberid", "accountid"]),
     (Field::Uuid, &["uuid", "guid"]),
     (Field::AliasId, &["useraliasid", "aliasid"]),
+    (Field::Number, &["gid"]),
     (Field::Username, &["username", "userlogin", "loginname", "login", "account", "name", "useraccount"]),
     (
         Field::Phone,

@@ -57,6 +57,7 @@ pub(crate) struct Columns {
     pub(crate) id: Option<String>,
     pub(crate) uuid: Option<String>,
     pub(crate) alias_id: Option<String>,
+    pub(crate) number: Option<String>,
     pub(crate) username: Option<String>,
     pub(crate) phone: Option<String>,
     pub(crate) email: Option<String>,
@@ -129,6 +130,12 @@ impl ImportMap {
         Ok(map)
     }
 
+    /// The dialect whose clients know the old ids; `None` if the map names none, or no column of old ids: rows are then
+    /// identified by what no dialect answers as a user id.
+    pub fn old_id_dialect(&self) -> Option<&str> {
+        self.dialect.as_deref().filter(|_| self.columns.id.is_some())
+    }
+
     /// Whether the rows have secrets.
     pub fn has_secrets(&self) -> bool {
         !self.takes(SecretKind::None)
@@ -152,13 +159,14 @@ impl ImportMap {
 
     /// The keys that name a column, with the column.
     pub(crate) fn named_columns(&self) -> Vec<(&'static str, &str)> {
-        let Columns { id, uuid, alias_id, username, phone, email, .. } = &self.columns;
+        let Columns { id, uuid, alias_id, number, username, phone, email, .. } = &self.columns;
         let Columns { real_name, nickname, avatar_url, enterprise, group, .. } = &self.columns;
         let Columns { organization, department, description, org_id, memo, .. } = &self.columns;
         let plain = [
             (Field::Id, id),
             (Field::Uuid, uuid),
             (Field::AliasId, alias_id),
+            (Field::Number, number),
             (Field::Username, username),
             (Field::Phone, phone),
             (Field::Email, email),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use stele_core::hex;
 use stele_core::identifier::{Email, Phone, Username};
-use stele_core::import::{Field, ImportRow, OldId, Refusal, SourceRow};
+use stele_core::import::{Field, ImportRow, MAX_USER_NUMBER, OldId, Refusal, SourceRow};
 use stele_core::text::find_invisible_in_text;
 use stele_core::time::Timestamp;
 use stele_core::user::{Gender, Profile, Role, UserId, UserStatus};
@@ -78,6 +78,7 @@ impl<'a> Row<'a> {
             old_id: self.read_old_id(&identifiers)?,
             id: self.read_uuid()?,
             alias_id: self.read_alias_id()?,
+            number: self.read_number()?,
             name: identifiers.name,
             phone: identifiers.phone,
             email: identifiers.email,
@@ -145,6 +146,14 @@ impl<'a> Row<'a> {
         // UUIDs that start with 8 zero bytes are those of the decoy row, and of ids that no user has.
         let parse_id = |text: &str| UserId::parse(text).filter(|id| id.as_bytes()[..8] != [0; 8]);
         parse(self.text(self.columns().uuid.as_deref(), Field::Uuid)?, Field::Uuid, parse_id)
+    }
+
+    fn read_number(&self) -> Result<Option<i64>, Refusal> {
+        let text = self.text(self.columns().number.as_deref(), Field::Number)?.map(without_zero_fraction);
+        parse(text, Field::Number, |text| {
+            let is_number = text.bytes().all(|b| b.is_ascii_digit());
+            is_number.then(|| text.parse().ok())?.filter(|number| (1..=MAX_USER_NUMBER).contains(number))
+        })
     }
 
     fn read_alias_id(&self) -> Result<Option<String>, Refusal> {

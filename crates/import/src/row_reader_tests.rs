@@ -154,3 +154,20 @@ fn a_value_that_no_user_can_have_is_a_fault_of_the_map() {
         assert!(error.contains(field), "{error}");
     }
 }
+
+#[test]
+fn a_number_is_a_whole_positive_number() {
+    let map = MAP.replace("alias_id = \"alias\"", "alias_id = \"alias\"\nnumber = \"gid\"");
+    let read_number = |text: &str| {
+        let columns = [("id", "7"), ("name", "alice"), ("password", "123456"), ("gid", text)];
+        read_with(&map, &columns).row.map(|row| row.number).map_err(Refusal::code)
+    };
+    for (text, number) in
+        [("300007", Some(300_007)), (" 4.0 ", Some(4)), ("999999999999", Some(999_999_999_999)), ("", None)]
+    {
+        assert_eq!(read_number(text), Ok(number), "{text}");
+    }
+    for text in ["0", "-1", "+4", "1.5", "1e3", "1000000000000", "99999999999999999999", "４", "a"] {
+        assert_eq!(read_number(text), Err("malformed:number".to_owned()), "{text}");
+    }
+}

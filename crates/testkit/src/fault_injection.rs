@@ -11,9 +11,9 @@ use stele_core::ports::{
     AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
     QuotaUse, RateLimitDecision, ServerClock, StateStore, UsedProof, UserStore,
 };
-use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
+use stele_core::session::{DialectName, NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
-use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
+use stele_core::user::{Account, ClientUserId, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result};
 
 /// The error source of a simulated outage. No part of this text may reach a client.
@@ -169,6 +169,12 @@ impl FaultInjectingUserStore {
 impl UserStore for FaultInjectingUserStore {
     async fn find_by_identifier(&self, key: &str) -> Result<Option<Account>> {
         self.recorder.record_call("find", self.store_if_up()?.find_by_identifier(key)).await
+    }
+    async fn find_for_login(&self, dialect: DialectName, key: &str) -> Result<Option<Account>> {
+        self.recorder.record_call("find", self.store_if_up()?.find_for_login(dialect, key)).await
+    }
+    async fn find_for_client(&self, dialect: DialectName, id: &ClientUserId) -> Result<Option<Account>> {
+        self.recorder.record_call("find_ref", self.store_if_up()?.find_for_client(dialect, id)).await
     }
     async fn find_by_ref(&self, user: UserRef) -> Result<Option<Account>> {
         self.recorder.record_call("find_ref", self.store_if_up()?.find_by_ref(user)).await

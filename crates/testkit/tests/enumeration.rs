@@ -177,7 +177,7 @@ impl Scenario {
         let user = self.lab.dependencies().users.find_by_identifier(&self.phone).await.unwrap().unwrap().user.id;
         let new = format!("{}+", self.password);
         let request = ChangePasswordRequest {
-            authorization: PasswordChangeAuthorization::ProofOnly(user),
+            authorization: PasswordChangeAuthorization::ProofOnly(&user.into()),
             proof: Proof::Raw(RawPassword::new(self.password.clone())),
             password: NewPassword::from_user_choice(&RawPassword::new(new.clone()), 6).unwrap(),
             caller: &self.owner_info(0),

@@ -32,3 +32,10 @@ async fn a_common_password_matches_the_golden_transcript() {
     let service = lab.start_service(svc_cloudbox::SERVICE).await;
     stele_testkit::assert_golden(&service, "tests/golden/common_password.http").await;
 }
+
+#[tokio::test]
+async fn legacy_ids_match_the_golden_transcript() {
+    let lab = stele_testkit::TestLab::new().await;
+    lab.import_user().await;
+    stele_testkit::assert_golden(&lab.start_service(svc_cloudbox::SERVICE).await, "tests/golden/legacy_ids.http").await;
+}

@@ -7,7 +7,7 @@ use stele_core::Error;
 use stele_core::user::UserStatus;
 use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::conformance::salted::salted_digest;
-use stele_testkit::{MessageCode as _, RequestCost, TestResponse, md5_hex};
+use stele_testkit::{IMPORTED_PHONE, IMPORTED_UUID, MessageCode as _, RequestCost, TestResponse, md5_hex};
 
 use crate::test_service::{PROOF_REPLAYED, PROOF_STALE, PWDRESET, TestService, USER_DISABLED, WRONG_CREDENTIALS};
 
@@ -33,6 +33,30 @@ async fn an_unknown_id_is_indistinguishable_from_a_wrong_password() {
         service.pwdreset(UNKNOWN_USER_ID.replace('-', ""), "wrong", "x").await.assert_is(200, WRONG_CREDENTIALS);
     }
     assert_rate_limited(&service, &service.pwdreset(UNKNOWN_USER_ID.to_uppercase(), "wrong", "x").await);
+}
+
+#[tokio::test]
+async fn legacy_ids_cannot_be_counted_through() {
+    let service = TestService::new().await;
+    service.lab.import_user().await;
+    let mut answers = Vec::new();
+    // A known legacy id, the next one, one of another dialect's source, a text that no source has.
+    for id in [json!(7), json!("7"), json!(8), json!("4"), json!("no-such-id"), json!(IMPORTED_UUID)] {
+        let (response, measured_cost) = service.lab.measure_cost(service.pwdreset(id.clone(), "wrong", "x")).await;
+        response.assert_is(200, WRONG_CREDENTIALS);
+        assert_eq!(measured_cost, RequestCost::new(0, &["find_ref"], &["settle"]), "{id}");
+        answers.push(response);
+    }
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+    // Unknown ids are limited like known ones, and all names of a user together: of six attempts, "7" has used three.
+    for id in ["7", "8"] {
+        let failures = if id == "7" { 3 } else { 5 };
+        for _ in 0..failures {
+            service.pwdreset(id, "wrong", "x").await.assert_is(200, WRONG_CREDENTIALS);
+        }
+        assert_rate_limited(&service, &service.pwdreset(id, "wrong", "x").await);
+    }
+    assert_rate_limited(&service, &service.login(IMPORTED_PHONE, "123456").await);
 }
 
 #[tokio::test]

@@ -50,6 +50,13 @@ async fn a_common_password_matches_the_golden_transcript() {
 }
 
 #[tokio::test]
+async fn legacy_ids_match_the_golden_transcript() {
+    let lab = TestLab::new().await;
+    lab.import_user().await;
+    assert_golden(&start_with_fixed_key(&lab).await, "tests/golden/legacy_ids.http").await;
+}
+
+#[tokio::test]
 async fn rejections_match_the_golden_transcript() {
     assert_golden(&start_with_fixed_key(&TestLab::new().await).await, "tests/golden/refusals.http").await;
 }

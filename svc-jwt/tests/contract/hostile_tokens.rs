@@ -14,6 +14,7 @@ use stele_keys::{KeyConsumer as _, RegisteredKey};
 use svc_jwt::{SERVICE, keys};
 
 use stele_testkit::conformance::DialectUnderTest as _;
+use stele_testkit::{IMPORTED_PHONE, IMPORTED_UUID};
 
 use crate::{ResponseExt as _, TestService};
 
@@ -230,6 +231,19 @@ async fn missing_and_mistyped_claims_are_rejected() {
     assert_rejected(&service, &format!("{message}.{signature}")).await;
     let genuine = forge(&header, &claims, &key, Algorithm::EdDSA);
     assert_eq!(service.logout(&genuine).await.message(), "注销成功", "an unchanged token is accepted");
+}
+
+#[tokio::test]
+async fn the_subject_of_a_token_is_the_uuid_even_if_the_dialect_answers_a_legacy_id() {
+    let service = TestService::new().await;
+    service.lab.import_user().await;
+    let body = format!("account={IMPORTED_PHONE}&password=123456");
+    let response = service.post("/api/v1/Auth/Login", &body).await;
+    assert_eq!(response.json()["user"]["userId"], "0B922F14-D00B-11E7-AAFD-525400BBAC8E");
+    let token = response.token();
+    let (_, claims) = decode_parts(&token);
+    assert_eq!(claims["sub"], IMPORTED_UUID);
+    assert_eq!(service.logout(&token).await.message(), "注销成功");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use stele_testkit::IMPORTED_PHONE;
 use stele_testkit::conformance::DialectUnderTest as _;
 
 use crate::test_service::{PHONE, ROUTES, ResponseExt as _, TestService, UNREADABLE_ENVELOPE, app_secret};
@@ -183,4 +184,15 @@ async fn a_new_app_works_without_a_restart() {
     service.lab.add_app("later", &app_secret("later"), &[]).await;
     service.lab.clock().advance(Duration::from_millis(1));
     assert_eq!(service.call_as("later", "/auth/check/loginname", body).await.error_code(), 40005);
+}
+
+#[actix_web::test]
+async fn an_imported_user_is_served_without_any_id() {
+    let service = TestService::new().await;
+    service.lab.import_user().await;
+    service.login("melink", IMPORTED_PHONE, "123456").await.assert_is(200, r#"{"result":1}"#);
+    let known = service.call_as_melink("/auth/check/loginname", &json!({ "login_name": IMPORTED_PHONE })).await;
+    let body = known.json();
+    let fields: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, ["result", "reg_app", "reg_time"]);
 }

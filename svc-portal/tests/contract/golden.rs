@@ -24,6 +24,15 @@ async fn a_common_password_matches_the_golden_transcript() {
 }
 
 #[tokio::test]
+async fn legacy_ids_match_the_golden_transcript() {
+    let lab = TestLab::new().await;
+    lab.import_user().await;
+    // The numbers of later users follow the imported one.
+    lab.user("later").phone("13800138001").add().await;
+    assert_golden(&lab.start_service(SERVICE).await, "tests/golden/legacy_ids.http").await;
+}
+
+#[tokio::test]
 async fn rejections_match_the_golden_transcript() {
     assert_golden(&TestLab::new().await.start_service(SERVICE).await, "tests/golden/refusals.http").await;
 }

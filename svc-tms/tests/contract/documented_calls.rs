@@ -2,9 +2,9 @@
 
 use serde_json::json;
 use stele_core::user::{Gender, Profile};
-use stele_testkit::MessageCode as _;
 use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::conformance::salted::salted_digest;
+use stele_testkit::{IMPORTED_ALIAS, IMPORTED_IDS, IMPORTED_NUMBER, IMPORTED_PHONE, IMPORTED_UUID, MessageCode as _};
 
 use crate::test_service::{ADMIN_LOGIN, LOGIN, PROOF_REPLAYED, PROOF_STALE, PWDRESET, TestService, WRONG_CREDENTIALS};
 
@@ -100,6 +100,31 @@ async fn pwdreset_accepts_every_user_id_format() {
         token = response.token();
         service.login("mark", old).await.assert_is(200, WRONG_CREDENTIALS);
         service.login("mark", new).await.token();
+    }
+}
+
+#[tokio::test]
+async fn pwdreset_accepts_and_answers_the_legacy_id_of_this_dialect() {
+    let service = TestService::new().await;
+    service.lab.import_user().await;
+    let login = service.login(IMPORTED_PHONE, "123456").await;
+    assert_eq!(login.json()["data"]["user_id"], "4");
+    // The alias was set by the cloudbox source, whose dialect alone answers it.
+    assert_ne!(login.json()["data"]["user_alias_id"], IMPORTED_ALIAS);
+    let mut token = login.token();
+    for (index, user_id) in [json!("4"), json!(4), json!(IMPORTED_UUID), json!(IMPORTED_NUMBER)].into_iter().enumerate()
+    {
+        service.advance_clock(1);
+        let (old, new) = if index % 2 == 0 { ("123456", "654321") } else { ("654321", "123456") };
+        let response = service.pwdreset(&token, user_id.clone(), old, new).await;
+        assert_eq!(response.json()["data"]["user_id"], "4", "{user_id}: {response:?}");
+        token = response.token();
+    }
+    // Legacy ids of other dialects name no user here.
+    for (dialect, id) in IMPORTED_IDS.into_iter().filter(|(dialect, _)| *dialect != "tms") {
+        service.advance_clock(1);
+        let response = service.pwdreset(&token, id, "123456", "654321").await;
+        assert_eq!(response.status, 401, "{dialect}: {response:?}");
     }
 }
 

@@ -39,3 +39,11 @@ async fn a_common_password_matches_the_golden_transcript() {
     let service = lab.start_service(svc_tms::SERVICE).await;
     stele_testkit::assert_golden(&service, "tests/golden/common_password.http").await;
 }
+
+#[tokio::test]
+async fn legacy_ids_match_the_golden_transcript() {
+    let lab = stele_testkit::TestLab::new().await;
+    assert_eq!(lab.add_client_token("kiosk").await, CLIENT_TOKEN);
+    lab.import_user().await;
+    stele_testkit::assert_golden(&lab.start_service(svc_tms::SERVICE).await, "tests/golden/legacy_ids.http").await;
+}

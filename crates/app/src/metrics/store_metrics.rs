@@ -20,9 +20,9 @@ use stele_core::ports::{
     AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
     QuotaUse, RateLimitDecision, ServerClock, StateStore, UsedProof, UserStore,
 };
-use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
+use stele_core::session::{DialectName, NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
-use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
+use stele_core::user::{Account, ClientUserId, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result};
 use stele_service::metrics::{HistogramFamily, Labels, Metrics, encode_gauge};
 use stele_service::trace;
@@ -152,6 +152,8 @@ macro_rules! operations {
 
 operations!(UserOperations, "users":
     find_by_identifier = "find",
+    find_for_login = "find",
+    find_for_client = "find_ref",
     find_by_ref = "find_ref",
     add = "add",
     change_credential = "change_credential",
@@ -211,6 +213,14 @@ macro_rules! call {
 impl UserStore for InstrumentedStore<dyn UserStore, UserOperations> {
     async fn find_by_identifier(&self, key: &str) -> Result<Option<Account>> {
         call!(self, find_by_identifier(key))
+    }
+
+    async fn find_for_login(&self, dialect: DialectName, key: &str) -> Result<Option<Account>> {
+        call!(self, find_for_login(dialect, key))
+    }
+
+    async fn find_for_client(&self, dialect: DialectName, id: &ClientUserId) -> Result<Option<Account>> {
+        call!(self, find_for_client(dialect, id))
     }
 
     async fn find_by_ref(&self, user: UserRef) -> Result<Option<Account>> {

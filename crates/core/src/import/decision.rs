@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{ContentHash, ImportRow, MergeRule, Refusal, RunId};
+use super::{ContentHash, IdClaims, ImportRow, MergeRule, Refusal, RunId};
 use crate::user::UserId;
 
 /// A row that was imported.
@@ -40,8 +40,24 @@ pub struct ImportLookup {
     pub rows: HashMap<String, KnownRow>,
     /// The owners of identifiers, by canonical key.
     pub owners: HashMap<String, IdentifierOwner>,
-    /// The UUIDs that users have.
-    pub taken_ids: HashSet<UserId>,
+    /// The numbers of the users who have a UUID.
+    pub uuid_owners: HashMap<UserId, i64>,
+    /// The numbers of the users whom clients of the source's dialect know by a legacy id, by
+    /// [key](crate::user::legacy_key).
+    pub legacy_owners: HashMap<String, i64>,
+    /// The numbers of the users who have a number, by themselves or in the portal.
+    pub number_owners: HashMap<i64, i64>,
+    /// The numbers of the users who have an id in the portal, by an old id or by their number.
+    pub portal_id_owners: HashMap<i64, i64>,
+}
+
+/// The rules of a source.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ImportRules<'a> {
+    /// By which identifier rows join existing users.
+    pub merge: MergeRule,
+    /// The dialect whose clients know the old ids; `None` if no client does.
+    pub dialect: Option<&'a str>,
 }
 
 /// A row of a batch that is joined to an existing user.
@@ -55,6 +71,8 @@ pub struct Merger {
     pub has_password: bool,
     /// The canonical keys that the user gets in addition.
     pub new_keys: Vec<String>,
+    /// Whether clients of the source's dialect know the user by the old id already, from another source.
+    pub has_old_id: bool,
 }
 
 /// What to do with a row.
@@ -77,9 +95,9 @@ pub fn decide(
     rows: &[(u64, &ImportRow, ContentHash)],
     lookup: &ImportLookup,
     run: RunId,
-    merge: MergeRule,
+    rules: ImportRules<'_>,
 ) -> Vec<Decision> {
-    let mut batch = Batch::new(lookup, run, merge);
+    let mut batch = Batch::new(lookup, run, rules);
     rows.iter().map(|&(position, row, content)| batch.decide(position, row, content)).collect()
 }
 
@@ -87,20 +105,33 @@ pub fn decide(
 struct Batch<'a> {
     lookup: &'a ImportLookup,
     run: RunId,
-    merge: MergeRule,
+    rules: ImportRules<'a>,
     /// Old ids and contents.
     rows: HashMap<&'a str, ContentHash>,
     /// Canonical keys of identifiers.
     keys: HashSet<&'a str>,
-    ids: HashSet<UserId>,
+    uuids: HashSet<UserId>,
+    legacy_keys: HashSet<String>,
+    numbers: HashSet<i64>,
+    portal_ids: HashSet<i64>,
     /// Users whom rows have joined.
     joined: HashSet<i64>,
 }
 
 impl<'a> Batch<'a> {
-    fn new(lookup: &'a ImportLookup, run: RunId, merge: MergeRule) -> Self {
-        let (rows, keys) = (HashMap::new(), HashSet::new());
-        Self { lookup, run, merge, rows, keys, ids: HashSet::new(), joined: HashSet::new() }
+    fn new(lookup: &'a ImportLookup, run: RunId, rules: ImportRules<'a>) -> Self {
+        Self {
+            lookup,
+            run,
+            rules,
+            rows: HashMap::new(),
+            keys: HashSet::new(),
+            uuids: HashSet::new(),
+            legacy_keys: HashSet::new(),
+            numbers: HashSet::new(),
+            portal_ids: HashSet::new(),
+            joined: HashSet::new(),
+        }
     }
 
     fn decide(&mut self, position: u64, row: &'a ImportRow, content: ContentHash) -> Decision {
@@ -113,10 +144,13 @@ impl<'a> Batch<'a> {
             return if is_same { Decision::Same } else { Decision::Refuse(Refusal::OldIdRepeated) };
         }
         match self.decide_new(row) {
-            Ok(decision) => {
+            Ok((decision, claims)) => {
                 self.rows.insert(old_id, content);
                 self.keys.extend(row.identifiers().map(|(_, identifier)| identifier.key()));
-                self.ids.extend(row.id);
+                self.uuids.extend([row.id, claims.id].into_iter().flatten());
+                self.legacy_keys.extend(claims.legacy_key);
+                self.numbers.extend(claims.number);
+                self.portal_ids.extend(claims.portal_id);
                 if let Decision::Merge(merger) = &decision {
                     self.joined.insert(merger.number);
                 }
@@ -135,7 +169,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn decide_new(&self, row: &ImportRow) -> Result<Decision, Refusal> {
+    fn decide_new(&self, row: &ImportRow) -> Result<(Decision, IdClaims), Refusal> {
         let target = self.merge_target(row);
         let mut new_keys = Vec::new();
         for (field, identifier) in row.identifiers() {
@@ -148,19 +182,53 @@ impl<'a> Batch<'a> {
                 None => new_keys.push(key.to_owned()),
             }
         }
-        if let Some(&IdentifierOwner { number, id, has_password, .. }) = target {
-            new_keys.sort_unstable();
-            new_keys.dedup();
-            return Ok(Decision::Merge(Merger { number, id, has_password, new_keys }));
+        let claims = IdClaims::of(row, self.rules.dialect);
+        let Some(&IdentifierOwner { number, id, has_password, .. }) = target else {
+            if row.id.is_some_and(|id| self.is_uuid_taken(id, None)) {
+                return Err(Refusal::UuidTaken);
+            }
+            self.check_claims(&claims, None)?;
+            return Ok((Decision::Add, claims));
+        };
+        let claims = claims.of_merged(self.rules.dialect);
+        self.check_claims(&claims, Some(number))?;
+        new_keys.sort_unstable();
+        new_keys.dedup();
+        let has_old_id = claims.legacy_key.as_ref().is_some_and(|key| self.lookup.legacy_owners.contains_key(key));
+        Ok((Decision::Merge(Merger { number, id, has_password, new_keys, has_old_id }), claims))
+    }
+
+    /// Refuses a claim of what a user other than `owner` has, or an earlier row claims.
+    fn check_claims(&self, claims: &IdClaims, owner: Option<i64>) -> Result<(), Refusal> {
+        let lookup = self.lookup;
+        let is_other = |found: Option<&i64>| found.is_some_and(|&number| Some(number) != owner);
+        let is_key_taken = |key: &String| is_other(lookup.legacy_owners.get(key)) || self.legacy_keys.contains(key);
+        let is_number_taken = |number| is_other(lookup.number_owners.get(&number)) || self.numbers.contains(&number);
+        let is_portal_id_taken = |id| is_other(lookup.portal_id_owners.get(&id)) || self.portal_ids.contains(&id);
+        let is_id_taken = claims.legacy_key.as_ref().is_some_and(is_key_taken)
+            || claims.id.is_some_and(|id| self.is_uuid_taken(id, owner));
+        if is_id_taken {
+            return Err(Refusal::IdTaken);
         }
-        let is_uuid_taken = row.id.is_some_and(|id| self.lookup.taken_ids.contains(&id) || self.ids.contains(&id));
-        if is_uuid_taken { Err(Refusal::UuidTaken) } else { Ok(Decision::Add) }
+        if claims.number.is_some_and(is_number_taken) {
+            return Err(Refusal::NumberTaken);
+        }
+        match claims.portal_id.is_some_and(is_portal_id_taken) {
+            true if self.rules.dialect == Some(super::PORTAL) => Err(Refusal::IdTaken),
+            true => Err(Refusal::NumberTaken),
+            false => Ok(()),
+        }
+    }
+
+    fn is_uuid_taken(&self, id: UserId, owner: Option<i64>) -> bool {
+        let owners = [self.lookup.uuid_owners.get(&id), self.lookup.legacy_owners.get(&id.to_string())];
+        owners.into_iter().flatten().any(|&number| Some(number) != owner) || self.uuids.contains(&id)
     }
 
     /// The user whom the row joins. Two rows of one source never join one user: the source's dialect could
     /// not answer with the id that each client has stored.
     fn merge_target(&self, row: &ImportRow) -> Option<&'a IdentifierOwner> {
-        let field = self.merge.field()?;
+        let field = self.rules.merge.field()?;
         let (_, identifier) = row.identifiers().find(|(of, _)| *of == field)?;
         let owner = self.lookup.owners.get(identifier.key())?;
         (!self.is_of_source(owner)).then_some(owner)
@@ -172,162 +240,5 @@ impl<'a> Batch<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identifier::{Email, Phone, Username};
-    use crate::import::{Field, OldId};
-    use crate::user::{Profile, Role, UserStatus};
-
-    const RUN: RunId = 7;
-
-    fn row(old_id: &str, name: &str, phone: &str) -> ImportRow {
-        ImportRow {
-            old_id: OldId::parse(old_id).unwrap(),
-            id: None,
-            alias_id: None,
-            name: Username::parse(name),
-            phone: Phone::parse_provisioned(phone),
-            email: None,
-            role: Role::User,
-            status: UserStatus::Active,
-            registered_at: None,
-            profile: Profile::default(),
-            secret: None,
-        }
-    }
-
-    /// The content of a row is its position here, unless the test gives another.
-    fn content(n: u8) -> ContentHash {
-        ContentHash([n; 16])
-    }
-
-    fn decide_all(rows: &[(ImportRow, u8)], lookup: &ImportLookup, merge: MergeRule) -> Vec<Decision> {
-        let rows: Vec<_> = rows.iter().enumerate().map(|(n, (row, c))| (n as u64 + 1, row, content(*c))).collect();
-        decide(&rows, lookup, RUN, merge)
-    }
-
-    fn owned(owners: &[(&str, i64, bool)]) -> ImportLookup {
-        let owners = owners
-            .iter()
-            .map(|&(key, number, is_of_source)| {
-                let owner =
-                    IdentifierOwner { number, id: UserId::from_bytes([9; 16]), has_password: true, is_of_source };
-                (key.to_owned(), owner)
-            })
-            .collect();
-        ImportLookup { owners, ..ImportLookup::default() }
-    }
-
-    fn refused(refusal: Refusal) -> Decision {
-        Decision::Refuse(refusal)
-    }
-
-    #[test]
-    fn rows_of_a_batch_collide_with_earlier_rows_in_any_spelling() {
-        let rows = [
-            (row("1", "alice", "13800138000"), 1),
-            (row("2", "bob", "+86 138 0013 8000"), 2),
-            (row("3", "ALICE", ""), 3),
-            (row("4", "008613800138000", ""), 4),
-            (row("1", "alice", "13800138000"), 1),
-            (row("1", "carol", ""), 5),
-            // The refused row 2 has not taken the name.
-            (row("6", "bob", ""), 6),
-        ];
-        let decisions = decide_all(&rows, &ImportLookup::default(), MergeRule::None);
-        assert_eq!(
-            decisions,
-            [
-                Decision::Add,
-                refused(Refusal::IdentifierRepeated(Field::Phone)),
-                refused(Refusal::IdentifierRepeated(Field::Username)),
-                refused(Refusal::IdentifierRepeated(Field::Username)),
-                Decision::Same,
-                refused(Refusal::OldIdRepeated),
-                Decision::Add,
-            ]
-        );
-    }
-
-    #[test]
-    fn known_rows_are_the_same_unless_their_content_changed() {
-        let known =
-            |n, run, position| (n, KnownRow { number: 100_001, content: content(1), run, position, was_merged: false });
-        let rows = ["a", "b", "c", "d"].map(str::to_owned);
-        let [a, b, c, d] = rows;
-        let recounted = known(c.clone(), RUN, 3).1;
-        let lookup = ImportLookup {
-            rows: [known(a, 6, 1), known(b, 6, 2), known(c, RUN, 3), known(d, RUN, 9)].into(),
-            ..ImportLookup::default()
-        };
-        let read = [(row("a", "a", ""), 1), (row("b", "b", ""), 2), (row("c", "c", ""), 1), (row("d", "d", ""), 1)];
-        let decisions = decide_all(&read, &lookup, MergeRule::None);
-        assert_eq!(
-            decisions,
-            [Decision::Same, refused(Refusal::Changed), Decision::Recount(recounted), Decision::Same]
-        );
-        let changed_in_run = decide_all(&[(row("d", "d", ""), 2)], &lookup, MergeRule::None);
-        assert_eq!(changed_in_run, [refused(Refusal::OldIdRepeated)]);
-    }
-
-    #[test]
-    fn without_a_merge_rule_a_taken_identifier_is_refused() {
-        let lookup = owned(&[("13800138000", 100_001, false), ("bob", 100_002, true)]);
-        let rows = [(row("1", "alice", "13800138000"), 1), (row("2", "bob", ""), 2), (row("3", "alice", ""), 3)];
-        assert_eq!(
-            decide_all(&rows, &lookup, MergeRule::None),
-            [
-                refused(Refusal::IdentifierTaken(Field::Phone)),
-                refused(Refusal::IdentifierRepeated(Field::Username)),
-                Decision::Add,
-            ]
-        );
-    }
-
-    #[test]
-    fn rows_join_users_of_other_sources_by_the_named_identifier_only() {
-        let lookup = owned(&[
-            ("13800138000", 100_001, false),
-            ("carol", 100_001, false),
-            ("dave", 100_002, false),
-            ("13800138001", 100_003, true),
-        ]);
-        let joined = |keys: &[&str]| {
-            let new_keys = keys.iter().map(|key| (*key).to_owned()).collect();
-            Decision::Merge(Merger { number: 100_001, id: UserId::from_bytes([9; 16]), has_password: true, new_keys })
-        };
-        let decide_one = |row: ImportRow, merge| decide_all(&[(row, 1)], &lookup, merge).remove(0);
-        let by_phone = |row| decide_one(row, MergeRule::Phone);
-        assert_eq!(by_phone(row("1", "alice", "138-0013-8000")), joined(&["alice"]));
-        assert_eq!(by_phone(row("1", "carol", "13800138000")), joined(&[]));
-        assert_eq!(by_phone(row("1", "dave", "13800138000")), refused(Refusal::IdentifierTaken(Field::Username)));
-        assert_eq!(by_phone(row("1", "carol", "")), refused(Refusal::IdentifierTaken(Field::Username)));
-        assert_eq!(by_phone(row("1", "new", "13800138001")), refused(Refusal::IdentifierRepeated(Field::Phone)));
-        assert_eq!(decide_one(row("1", "carol", ""), MergeRule::Username), joined(&[]));
-        let by_email = ImportRow { email: Email::parse_provisioned("a@b.cn"), ..row("1", "new", "") };
-        assert_eq!(decide_one(by_email, MergeRule::Email), Decision::Add);
-    }
-
-    #[test]
-    fn two_rows_of_a_batch_do_not_join_the_same_user() {
-        let lookup = owned(&[("13800138000", 100_001, false), ("carol", 100_001, false)]);
-        let rows = [(row("1", "alice", "13800138000"), 1), (row("2", "carol", ""), 2)];
-        let decisions = decide_all(&rows, &lookup, MergeRule::Phone);
-        assert_eq!(decisions[1], refused(Refusal::IdentifierRepeated(Field::Username)));
-        let decisions = decide_all(&rows, &lookup, MergeRule::Username);
-        assert_eq!(decisions[0], refused(Refusal::IdentifierTaken(Field::Phone)));
-        assert!(matches!(decisions[1], Decision::Merge(_)));
-    }
-
-    #[test]
-    fn a_uuid_is_given_to_one_user_only() {
-        let with_id = |old_id, name, n| ImportRow { id: Some(UserId::from_bytes([n; 16])), ..row(old_id, name, "") };
-        let taken_ids = [UserId::from_bytes([9; 16])].into();
-        let lookup = ImportLookup { taken_ids, ..ImportLookup::default() };
-        let rows = [(with_id("1", "a", 1), 1), (with_id("2", "b", 1), 2), (with_id("3", "c", 9), 3)];
-        assert_eq!(
-            decide_all(&rows, &lookup, MergeRule::None),
-            [Decision::Add, refused(Refusal::UuidTaken), refused(Refusal::UuidTaken)]
-        );
-    }
-}
+#[path = "decision_tests.rs"]
+mod tests;

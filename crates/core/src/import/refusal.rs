@@ -14,6 +14,8 @@ pub enum Field {
     Uuid,
     /// cloudbox `user_alias_id`.
     AliasId,
+    /// The number that the user gets: portal `gid`.
+    Number,
     /// The user name.
     Username,
     /// The phone number.
@@ -102,6 +104,10 @@ pub enum Refusal {
     IdentifierRepeated(Field),
     /// Another user has the UUID.
     UuidTaken,
+    /// Another user has the old id in the dialect whose clients know it.
+    IdTaken,
+    /// Another user has the number, or is known by it to the portal's clients.
+    NumberTaken,
     /// An earlier row of this source has the old id, with other content.
     OldIdRepeated,
     /// The row was imported before, with other content.
@@ -109,7 +115,7 @@ pub enum Refusal {
 }
 
 /// The code of each refusal without a field, and its sentence.
-const PLAIN: [(Refusal, &str, &str); 14] = [
+const PLAIN: [(Refusal, &str, &str); 16] = [
     (
         Refusal::WrongFieldCount,
         "wrong_field_count",
@@ -148,6 +154,17 @@ const PLAIN: [(Refusal, &str, &str); 14] = [
          bcrypt: cost 14; PBKDF2: 2,000,000 iterations; phpass: 2^17 rounds); set another password",
     ),
     (Refusal::UuidTaken, "uuid_taken", "another user has this UUID; map uuid for one source only"),
+    (
+        Refusal::IdTaken,
+        "id_taken",
+        "clients of this dialect know another user by this old id; for the portal, import its table before any other and \
+         before new users register",
+    ),
+    (
+        Refusal::NumberTaken,
+        "number_taken",
+        "another user has this number; import the source that sets numbers before any other and before new users register",
+    ),
     (
         Refusal::OldIdRepeated,
         "old_id_repeated",
@@ -232,6 +249,7 @@ fn expectation(field: Field) -> &'static str {
     match field {
         Field::Id => "is not an id; an old id has 1 to 128 visible characters",
         Field::Uuid => "is not a UUID; write 32 hex digits",
+        Field::Number => "is not a user number; a number is a whole number from 1 to 999999999999",
         Field::AliasId => "is not an alias; write 32 hex digits",
         Field::Username => "is not a user name; a user name has 1 to 64 visible characters and no @",
         Field::Phone => "is not a phone number; a phone has 5 to 15 digits, or is E.164 with +",

@@ -86,6 +86,10 @@ impl MergeRule {
     }
 }
 
+/// The highest number that an import can give a user. The numbers of later users count up from there, and stay exact in
+/// JavaScript.
+pub const MAX_USER_NUMBER: i64 = 999_999_999_999;
+
 /// A keyed hash of a row's content. It has a key, because a row contains a password digest, which could be guessed from
 /// a hash without a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +104,8 @@ pub struct ImportRow {
     pub id: Option<UserId>,
     /// cloudbox `user_alias_id`, 32 hex digits; `None` for a random one.
     pub alias_id: Option<String>,
+    /// The user's number (portal `gid`), 1 to [`MAX_USER_NUMBER`]; `None` for the next one.
+    pub number: Option<i64>,
     /// The user name.
     pub name: Option<Username>,
     /// The phone number.
@@ -130,8 +136,8 @@ impl ImportRow {
         .flatten()
     }
 
-    /// The keyed hash of everything that the row says.
-    pub fn content_hash(&self, key: &MacKey) -> ContentHash {
+    /// The keyed hash of everything that the row says, with the dialect whose clients know its old id.
+    pub fn content_hash(&self, key: &MacKey, dialect: Option<&str>) -> ContentHash {
         let profile = &self.profile;
         let text = |identifier: Option<&Identifier>| identifier.map_or("", Identifier::text).to_owned();
         let registered_at = self.registered_at.map(|at| at.as_micros().to_string()).unwrap_or_default();
@@ -142,7 +148,8 @@ impl ImportRow {
             text(self.phone.as_ref().map(Phone::identifier)),
             text(self.email.as_ref().map(Email::identifier)),
         );
-        let parts: [&[u8]; 23] = [
+        let number = self.number.map(|number| number.to_string()).unwrap_or_default();
+        let parts: [&[u8]; 25] = [
             b"import row",
             self.old_id.as_str().as_bytes(),
             id.as_bytes(),
@@ -166,6 +173,8 @@ impl ImportRow {
             profile.memo.as_bytes(),
             spec.as_bytes(),
             &secret,
+            number.as_bytes(),
+            dialect.unwrap_or_default().as_bytes(),
         ];
         let tag = key.tag(&parts);
         let mut hash = [0; 16];

@@ -14,8 +14,16 @@ pub struct ImportQuery {
     pub old_ids: Vec<String>,
     /// Canonical keys of identifiers.
     pub keys: Vec<String>,
-    /// UUIDs that rows set.
+    /// UUIDs that rows set, or have as old ids.
     pub ids: Vec<UserId>,
+    /// The dialect whose clients know the old ids.
+    pub dialect: Option<String>,
+    /// By what these clients find a user: see [`legacy_key`](crate::user::legacy_key).
+    pub legacy_keys: Vec<String>,
+    /// Numbers that rows set.
+    pub numbers: Vec<i64>,
+    /// Ids in the portal that rows claim.
+    pub portal_ids: Vec<i64>,
 }
 
 /// An import run: one reading of one source.
@@ -50,12 +58,25 @@ pub struct AddedRow {
     pub user: NewUser,
     /// Whether the user may log in.
     pub status: UserStatus,
+    /// The number that the user gets; `None` for the next one.
+    pub number: Option<i64>,
     /// The old id.
     pub old_id: String,
+    /// By what clients find the user by the old id; `None` if no client knows it, or if another source has brought it.
+    pub lookup: Option<LegacyLookup>,
     /// The row's content.
     pub content: ContentHash,
     /// The row's position in the source.
     pub position: u64,
+}
+
+/// By what clients of a dialect find a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegacyLookup {
+    /// The dialect.
+    pub dialect: String,
+    /// See [`legacy_key`](crate::user::legacy_key).
+    pub key: String,
 }
 
 /// A row that is joined to an existing user. What the user has stays; what it lacks is filled in.
@@ -63,8 +84,11 @@ pub struct AddedRow {
 pub struct MergedRow {
     /// The user, and the identifiers that the user gets.
     pub merger: Merger,
-    /// What the row says: its identifiers, its profile, and the credential for a user who has no password.
+    /// What the row says: its identifiers, its profile, and the credential for a user who has no password. Its number
+    /// is only answered by the dialect of the source.
     pub row: AddedRow,
+    /// The alias that the row sets, which only the dialect of the source answers.
+    pub alias_id: Option<String>,
 }
 
 /// The outcome of a row, for the report.
@@ -93,6 +117,8 @@ pub struct ImportBatch {
     pub next_cursor: u64,
     /// When the batch is written.
     pub now: Timestamp,
+    /// The highest number that must not be given to a later user.
+    pub reserved_number: Option<i64>,
     /// New users.
     pub added: Vec<AddedRow>,
     /// Rows that are joined to existing users.

@@ -6,14 +6,23 @@ use super::{ServerClock, UsedProof};
 use crate::Result;
 use crate::app::{App, ClientToken};
 use crate::common_passwords::ListedPasswordKey;
+use crate::session::DialectName;
 use crate::time::Timestamp;
-use crate::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
+use crate::user::{Account, ClientUserId, Credential, NewUser, User, UserId, UserRef, UserStatus};
 
 /// The durable store of users, apps and client tokens. A confirmed write survives a crash.
 #[async_trait]
 pub trait UserStore: Send + Sync {
     /// The account with this canonical identifier key: one indexed read.
     async fn find_by_identifier(&self, key: &str) -> Result<Option<Account>>;
+
+    /// As [`UserStore::find_by_identifier`], with the user's [legacy ids](Account::legacy) in `dialect`: one statement.
+    async fn find_for_login(&self, dialect: DialectName, key: &str) -> Result<Option<Account>>;
+
+    /// The account that a client of `dialect` names so, with the user's legacy ids there: one statement. A legacy id of
+    /// another dialect finds no account. For an unknown id the same is read as for a known one, because legacy ids can
+    /// be counted through.
+    async fn find_for_client(&self, dialect: DialectName, id: &ClientUserId) -> Result<Option<Account>>;
 
     /// The account with this id or number.
     async fn find_by_ref(&self, user: UserRef) -> Result<Option<Account>>;

@@ -11,7 +11,7 @@ use crate::password::NewPassword;
 use crate::ports::{OriginTrustChange, SuccessEffects};
 use crate::proof::Proof;
 use crate::session::{NewSession, Token};
-use crate::user::{Role, UserId, UserRef};
+use crate::user::{Account, ClientUserId, Role};
 use crate::{Dependencies, Error, Result, UseCases};
 
 /// A request to change a password.
@@ -30,10 +30,11 @@ pub struct ChangePasswordRequest<'a> {
 /// The user whose password changes, and what authorizes the change besides the proof of the old password.
 #[derive(Clone, Copy, Debug)]
 pub enum PasswordChangeAuthorization<'a> {
-    /// The proof alone. The user is named by UUID only, because user numbers are sequential and could be enumerated.
-    ProofOnly(UserId),
+    /// The proof alone. A user's number does not name the user, because numbers are sequential and could be enumerated
+    /// ([`ClientUserId::parse`]).
+    ProofOnly(&'a ClientUserId),
     /// A valid session token, of the named user or of an administrator.
-    WithToken(UserRef, &'a Token),
+    WithToken(&'a ClientUserId, &'a Token),
 }
 
 impl UseCases {
@@ -58,10 +59,10 @@ async fn verify_and_change(
     let ChangePasswordRequest { authorization, proof, password, caller } = request;
     check_new_password(deps, &password, audit).await?;
     let (user, token) = match authorization {
-        PasswordChangeAuthorization::ProofOnly(id) => (UserRef::Id(id), None),
+        PasswordChangeAuthorization::ProofOnly(id) => (id, None),
         PasswordChangeAuthorization::WithToken(user, token) => (user, Some(token)),
     };
-    let account = deps.users.find_by_ref(user).await?;
+    let account = deps.users.find_for_client(caller.dialect, user).await?;
     audit.set_account(account.as_ref());
     if let Some(token) = token {
         let (_, bearer) = authenticate(deps, caller.dialect, token).await?;
@@ -70,11 +71,7 @@ async fn verify_and_change(
             return Err(Error::NotAllowed);
         }
     }
-    let identifier_key = match user {
-        UserRef::Id(id) => id.to_string(),
-        UserRef::Number(number) => number.to_string(),
-    };
-    let attempt = caller.login_attempt(deps, account.as_ref(), &identifier_key);
+    let attempt = caller.login_attempt(deps, account.as_ref(), user.legacy_key());
     let proof_request = ProofRequest {
         caller,
         identifier: None,
@@ -104,5 +101,6 @@ async fn verify_and_change(
     if !deps.users.change_credential(account.user.id, account.epoch, epoch, &new_credential).await? {
         return Err(Error::WrongPassword);
     }
-    Ok(AuthenticatedSession { user: account.user, token, session: opened_session.session })
+    let Account { user, legacy, .. } = account;
+    Ok(AuthenticatedSession { user, legacy, token, session: opened_session.session })
 }

@@ -9,18 +9,18 @@ use super::hash_pending::{HashJob, HashReport, hash_pending};
 use super::import_passwords::check_passwords;
 use crate::hasher::Hasher;
 use crate::import::{
-    ContentHash, Decision, ImportRow, MergeRule, OutcomeCounts, PasswordCheck, PasswordCounts, Refusal, RowOutcome,
-    RunId, SourceName, SourceRow, decide,
+    ContentHash, Decision, IdClaims, ImportRow, ImportRules, Merger, OutcomeCounts, PasswordCheck, PasswordCounts,
+    Refusal, RowOutcome, RunId, SourceName, SourceRow, decide,
 };
 use crate::mac::MacKey;
 use crate::password::{PasswordDigest, RawPassword};
 use crate::ports::{
-    AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, MergedRow, PasswordListStore,
-    RecordedRow, SourceLock, SourceUser, UndoneRows,
+    AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, LegacyLookup, MergedRow,
+    PasswordListStore, RecordedRow, SourceUser, UndoneRows,
 };
 use crate::random::Random;
 use crate::seal::Sealer;
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 use crate::user::{Account, Credential, NewUser, UserId};
 use crate::verifier::{self, HashMemory, ImportedHash, PendingHash, PresentedSecret};
 use crate::{Error, Result};
@@ -58,8 +58,8 @@ pub struct ImportJob<'a> {
     pub random: &'a dyn Random,
     /// The clock.
     pub clock: &'a dyn Clock,
-    /// By which identifier rows join existing users.
-    pub merge: MergeRule,
+    /// How rows join existing users, and who knows their old ids.
+    pub rules: ImportRules<'a>,
 }
 
 /// The dependencies of [`Imports`].
@@ -94,17 +94,17 @@ impl Imports {
     }
 
     /// Starts a run of a source, or continues an interrupted one: see [`Importer::start`].
-    pub async fn start(
-        &self,
+    pub async fn start<'a>(
+        &'a self,
         source: &SourceName,
-        merge: MergeRule,
+        rules: ImportRules<'a>,
         fingerprint: &[u8; 32],
         order: RowOrder,
-    ) -> Result<Importer<'_>> {
+    ) -> Result<Importer<'a>> {
         let ImportDependencies { store, password_list, sealer, mac, random, clock } = &self.deps;
         let (store, password_list) = (store.as_ref(), password_list.as_ref());
         let (random, clock) = (random.as_ref(), clock.as_ref());
-        let job = ImportJob { store, password_list, sealer, mac, random, clock, merge };
+        let job = ImportJob { store, password_list, sealer, mac, random, clock, rules };
         Importer::start(job, source, fingerprint, order).await
     }
 
@@ -219,7 +219,7 @@ impl<'a> Importer<'a> {
             let outcome = RowOutcome::Refuse(*row.as_ref().err().unwrap_or(&Refusal::Changed));
             recorded.push(RecordedRow { position, line, old_id, outcome });
             if let Ok(row) = row {
-                let content = row.content_hash(self.job.mac);
+                let content = row.content_hash(self.job.mac, self.job.rules.dialect);
                 let id = row.id.unwrap_or_else(|| UserId::from_random(self.job.random.bits128()));
                 candidates.push(Candidate { position, row, content, id, password: None });
             }
@@ -266,14 +266,26 @@ impl<'a> Importer<'a> {
         recorded: &mut [RecordedRow],
         next_cursor: u64,
     ) -> Result<ImportBatch> {
-        let lookup = self.job.store.lookup(&self.run.source, &query_for(candidates)).await?;
+        let lookup = self.job.store.lookup(&self.run.source, &query_for(candidates, self.job.rules)).await?;
         let rows: Vec<_> = candidates.iter().map(|c| (c.position, &c.row, c.content)).collect();
-        let decisions = decide(&rows, &lookup, self.run.id, self.job.merge);
+        let decisions = decide(&rows, &lookup, self.run.id, self.job.rules);
         let (source, now) = (self.run.source.clone(), self.job.clock.now());
         let (run, cursor) = (self.run.id, self.run.cursor);
         let (added, merged, rows, counts) = (Vec::new(), Vec::new(), Vec::new(), OutcomeCounts::default());
-        let passwords = PasswordCounts::default();
-        let mut batch = ImportBatch { run, source, cursor, next_cursor, now, added, merged, rows, counts, passwords };
+        let (passwords, reserved_number) = (PasswordCounts::default(), None);
+        let mut batch = ImportBatch {
+            run,
+            source,
+            cursor,
+            next_cursor,
+            now,
+            reserved_number,
+            added,
+            merged,
+            rows,
+            counts,
+            passwords,
+        };
         let mut decided = candidates.iter().zip(decisions).peekable();
         for row in recorded.iter_mut() {
             if let Some((candidate, decision)) = decided.next_if(|(candidate, _)| candidate.position == row.position) {
@@ -284,14 +296,18 @@ impl<'a> Importer<'a> {
                     Decision::Recount(_) => RowOutcome::Add,
                     Decision::Add => {
                         candidate.password.into_iter().for_each(|password| batch.passwords.count(password));
-                        batch.added.push(self.to_added_row(candidate, candidate.id, now));
+                        let claims = IdClaims::of(&candidate.row, self.job.rules.dialect);
+                        batch.reserved_number = batch.reserved_number.max(claims.reserved_number());
+                        batch.added.push(self.to_added_row(candidate, candidate.id, claims, now));
                         RowOutcome::Add
                     }
                     Decision::Merge(merger) => {
                         let password = candidate.password.filter(|_| !merger.has_password);
                         password.into_iter().for_each(|password| batch.passwords.count(password));
-                        let row = self.to_added_row(candidate, merger.id, now);
-                        batch.merged.push(MergedRow { merger, row });
+                        let dialect = self.job.rules.dialect;
+                        let claims = IdClaims::of(&candidate.row, dialect).of_merged(dialect);
+                        batch.reserved_number = batch.reserved_number.max(claims.reserved_number());
+                        batch.merged.push(self.to_merged_row(candidate, merger, claims, now));
                         RowOutcome::Merge
                     }
                 };
@@ -302,7 +318,14 @@ impl<'a> Importer<'a> {
         Ok(batch)
     }
 
-    fn to_added_row(&self, candidate: &Candidate, id: UserId, now: crate::time::Timestamp) -> AddedRow {
+    fn to_merged_row(&self, candidate: &Candidate, merger: Merger, claims: IdClaims, now: Timestamp) -> MergedRow {
+        let mut row = self.to_added_row(candidate, merger.id, claims, now);
+        row.number = row.number.filter(|&number| number != merger.number);
+        row.lookup = row.lookup.filter(|_| !merger.has_old_id);
+        MergedRow { merger, row, alias_id: candidate.row.alias_id.clone() }
+    }
+
+    fn to_added_row(&self, candidate: &Candidate, id: UserId, claims: IdClaims, now: Timestamp) -> AddedRow {
         let credential = self.create_credential(id, candidate.row.secret.clone());
         let row = &candidate.row;
         let user = NewUser {
@@ -319,7 +342,10 @@ impl<'a> Importer<'a> {
             credential,
         };
         let old_id = row.old_id.as_str().to_owned();
-        AddedRow { user, status: row.status, old_id, content: candidate.content, position: candidate.position }
+        let lookup = self.job.rules.dialect.zip(claims.legacy_key);
+        let lookup = lookup.map(|(dialect, key)| LegacyLookup { dialect: dialect.to_owned(), key });
+        let (status, content, position) = (row.status, candidate.content, candidate.position);
+        AddedRow { user, status, number: claims.number, old_id, lookup, content, position }
     }
 
     /// The credential of an imported hash. A hash that is not as strong as ours is sealed, and waits for argon2id.
@@ -338,14 +364,22 @@ impl<'a> Importer<'a> {
     }
 }
 
-fn query_for(candidates: &[Candidate]) -> ImportQuery {
+fn query_for(candidates: &[Candidate], rules: ImportRules<'_>) -> ImportQuery {
+    let claims: Vec<_> = candidates.iter().map(|candidate| IdClaims::of(&candidate.row, rules.dialect)).collect();
+    let ids = || candidates.iter().filter_map(|candidate| candidate.row.id).chain(claims.iter().filter_map(|c| c.id));
+    let keys = claims.iter().filter_map(|claims| claims.legacy_key.clone());
     ImportQuery {
         old_ids: candidates.iter().map(|candidate| candidate.row.old_id.as_str().to_owned()).collect(),
         keys: candidates
             .iter()
             .flat_map(|candidate| candidate.row.identifiers().map(|(_, identifier)| identifier.key().to_owned()))
             .collect(),
-        ids: candidates.iter().filter_map(|candidate| candidate.row.id).collect(),
+        ids: ids().collect(),
+        dialect: rules.dialect.map(str::to_owned),
+        // A legacy id may be the UUID that a row sets.
+        legacy_keys: keys.chain(ids().map(|id| id.to_string())).collect(),
+        numbers: claims.iter().filter_map(|claims| claims.number).collect(),
+        portal_ids: claims.iter().filter_map(|claims| claims.portal_id).collect(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::ports::{
     SourceLock, SourceUser, UndoneRows,
 };
 use crate::time::Timestamp;
-use crate::user::Credential;
+use crate::user::{Credential, FIRST_USER_NUMBER};
 
 /// The run of rows that the real store knows: no run of the scratch store.
 const OTHER_RUN: RunId = -1;
@@ -72,10 +72,13 @@ impl ImportStore for CheckStore {
 
     async fn lookup(&self, source: &SourceName, query: &ImportQuery) -> Result<ImportLookup> {
         let mut found = self.scratch.lookup(source, query).await?;
-        // Numbers of the scratch store are negative, so that they are not those of real users.
+        // Owners of the scratch store have negative numbers, so that they are not real users.
         for owner in found.owners.values_mut() {
             owner.number = -owner.number;
         }
+        let owners = found.uuid_owners.values_mut().chain(found.legacy_owners.values_mut());
+        let owners = owners.chain(found.number_owners.values_mut()).chain(found.portal_id_owners.values_mut());
+        owners.for_each(|number| *number = -*number);
         let real = self.real.lookup(source, query).await?;
         found.rows.extend(real.rows.into_iter().map(|(old_id, mut row)| {
             row.run = OTHER_RUN;
@@ -86,7 +89,10 @@ impl ImportStore for CheckStore {
             owner.is_of_source |= joined.contains(&owner.number);
             (key, owner)
         }));
-        found.taken_ids.extend(real.taken_ids);
+        found.uuid_owners.extend(real.uuid_owners);
+        found.legacy_owners.extend(real.legacy_owners);
+        found.number_owners.extend(real.number_owners);
+        found.portal_id_owners.extend(real.portal_id_owners);
         Ok(found)
     }
 
@@ -94,7 +100,10 @@ impl ImportStore for CheckStore {
         // A row that joins a real user is a user of its own in the scratch store.
         let merged = batch.merged.iter().map(|MergedRow { row, .. }| row.clone());
         let added = batch.added.iter().cloned().chain(merged).map(without_secret).collect();
-        let scratch = ImportBatch { added, merged: Vec::new(), ..batch.clone() };
+        // Users without a number of their own get the numbers that the import itself would give them.
+        let highest = self.real.highest_user_number().await?;
+        let reserved_number = batch.reserved_number.max(Some(highest.max(FIRST_USER_NUMBER - 1)));
+        let scratch = ImportBatch { reserved_number, added, merged: Vec::new(), ..batch.clone() };
         let outcome = self.scratch.write_batch(&scratch).await?;
         if outcome == CommitOutcome::Written {
             self.joined().extend(batch.merged.iter().map(|merged| merged.merger.number));

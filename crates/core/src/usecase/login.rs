@@ -10,7 +10,7 @@ use crate::identifier::Identifier;
 use crate::ports::{LoginAttempt, OnCodeMatch, OriginTrustChange, SuccessEffects};
 use crate::proof::Proof;
 use crate::session::{NewSession, Session, Token, TokenKey};
-use crate::user::{Role, User, UserId};
+use crate::user::{Account, LegacyIds, Role, User, UserId};
 use crate::{Dependencies, Error, Result, UseCases};
 
 /// A login request.
@@ -77,10 +77,24 @@ pub enum SessionTransport {
 pub struct AuthenticatedSession {
     /// The user.
     pub user: User,
+    /// The user's ids in the old system of the dialect; `None` if the user has none there.
+    pub legacy: Option<LegacyIds>,
     /// The session's token. With [`SessionTransport::AppBound`] no session has this token.
     pub token: Token,
     /// The session.
     pub session: Session,
+}
+
+impl AuthenticatedSession {
+    /// The user id that the dialect answers: that of its own old system, else the UUID.
+    pub fn user_id(&self) -> String {
+        self.legacy.as_ref().map_or_else(|| self.user.id.to_string(), |legacy| legacy.id.clone())
+    }
+
+    /// cloudbox `user_alias_id`: 32 hex digits.
+    pub fn alias_id(&self) -> &str {
+        self.legacy.as_ref().and_then(|legacy| legacy.alias_id.as_deref()).unwrap_or(&self.user.alias_id)
+    }
 }
 
 impl UseCases {
@@ -107,7 +121,7 @@ async fn log_in(
     let parsed = Identifier::parse(identifier);
     // Text that cannot be an identifier is looked up by the empty key, which no user has, so that it costs the same.
     let key = parsed.as_ref().map_or("", Identifier::key);
-    let account = deps.users.find_by_identifier(key).await?;
+    let account = deps.users.find_for_login(caller.dialect, key).await?;
     audit.set_account(account.as_ref());
     let attempt = caller.login_attempt(deps, account.as_ref(), parsed.as_ref().map_or(identifier, |p| p.key()));
 
@@ -140,8 +154,9 @@ async fn log_in(
     })
     .await?;
     audit.set_action(Action::Login(verified.kind));
-    audit.set_subject(verified.account.user.id);
-    Ok(AuthenticatedSession { user: verified.account.user, token, session: verified.granted })
+    let Account { user, legacy, .. } = verified.account;
+    audit.set_subject(user.id);
+    Ok(AuthenticatedSession { user, legacy, token, session: verified.granted })
 }
 
 /// A session of `user` that `caller` opens now under `epoch`.

@@ -16,7 +16,7 @@ use crate::old_server::{
 };
 use crate::ports::{LoginAttempt, OldAnswer, OldLoginResult, SuccessEffects, UsedProof};
 use crate::proof::{Proof, SaltedProof};
-use crate::user::{Account, Credential, NewUser, Profile, Role, UserId, UserRef};
+use crate::user::{Account, Credential, LegacyIds, NewUser, Profile, Role, UserId};
 use crate::verifier::{self, PresentedSecret};
 use crate::{Dependencies, Error, Result};
 
@@ -246,7 +246,7 @@ async fn accept_known(
             let new = credential::create(deps, account.user.id, &secret.digest()).await?;
             let epoch = deps.random.new_epoch_from_old_server();
             if !deps.users.change_credential(account.user.id, account.epoch, epoch, &new).await? {
-                let current = deps.users.find_by_ref(UserRef::Id(account.user.id)).await?;
+                let current = deps.users.find_for_client(login.caller.dialect, &account.user.id.into()).await?;
                 return accept_if_matching(deps, login, api, current).await;
             }
             account.epoch = epoch;
@@ -301,11 +301,13 @@ async fn accept_unknown(
     }
     let credential = if taught.is_some() { ConfirmedCredential::Added } else { ConfirmedCredential::Unchanged };
     if let Some(user) = added {
-        let account = Account { user, credential: new.credential, epoch: 0, salted_at: None };
+        let is_own_dialect = api.as_str() == login.caller.dialect && !answer.ids.is_empty();
+        let legacy = is_own_dialect.then(|| LegacyIds { id: legacy_id.id, ..LegacyIds::default() });
+        let account = Account { user, credential: new.credential, epoch: 0, salted_at: None, legacy };
         let (relayed, mark, filled_profile) = (None, None, None);
         return Ok(Some(ConfirmedLogin { account, relayed, mark, api, credential, filled_profile }));
     }
-    let Some(account) = deps.users.find_by_identifier(identifier.key()).await? else {
+    let Some(account) = deps.users.find_for_login(login.caller.dialect, identifier.key()).await? else {
         return Err(Error::unavailable("the old server's id of a new user belongs to another user here"));
     };
     if account.credential.verifier == verifier::NO_PASSWORD {

@@ -31,19 +31,6 @@ impl UserId {
         }
     }
 
-    /// Parses the user id of an unauthenticated request: as [`UserId::parse`], or a decimal number, which becomes an id
-    /// that no user has. User numbers are sequential, so without authentication they must not find a user (user
-    /// enumeration). Looking a number up costs as much as looking up an unknown UUID.
-    pub fn parse_untrusted(text: &str) -> Option<Self> {
-        Self::parse(text).or_else(|| parse_number(text).map(Self::unassigned_from_number))
-    }
-
-    /// An id that no user has: a UUID of version 0, which RFC 9562 §4.2 leaves unused, with `number` in its last 8
-    /// bytes.
-    fn unassigned_from_number(number: i64) -> Self {
-        Self(Uuid::from_u64_pair(0, number.unsigned_abs()))
-    }
-
     /// The id (UUID version 4) made of these 16 random bytes.
     pub fn from_random(bytes: [u8; 16]) -> Self {
         Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
@@ -59,8 +46,14 @@ impl fmt::Display for UserId {
 /// The first user number; numbers count up from here (portal document, 金桐号).
 pub const FIRST_USER_NUMBER: i64 = 100_001;
 
-/// How an administrator or an authenticated client refers to a user: by UUID, its 32 hex digits, or the user's number.
-/// Numbers are sequential, so calls without authentication take a [`UserId`] instead.
+/// portal `id` of a user who has no id of an old portal: counts up from 1 where numbers count up from
+/// [`FIRST_USER_NUMBER`]. A number below that, which only an import gives, is its own.
+pub fn sequential_id(number: i64) -> i64 {
+    if number < FIRST_USER_NUMBER { number } else { number - FIRST_USER_NUMBER + 1 }
+}
+
+/// How an administrator refers to a user: by UUID, its 32 hex digits, or the user's number. Clients refer to users by
+/// a [`ClientUserId`](super::ClientUserId).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserRef {
     /// The user's UUID.
@@ -77,7 +70,7 @@ impl UserRef {
 }
 
 /// Parses 1 to 18 decimal digits with optional white space around them.
-fn parse_number(text: &str) -> Option<i64> {
+pub(super) fn parse_number(text: &str) -> Option<i64> {
     let text = text.trim();
     let is_number = text.len() <= 18 && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| text.parse().ok())?
@@ -99,22 +92,19 @@ mod tests {
         assert_eq!(UserRef::parse(" 4 "), Some(UserRef::Number(4)));
         for bad in ["", "-1", "4.0", "{0b922f14-d00b-11e7-aafd-525400bbac8e}", "urn:uuid:x", "1234567890123456789"] {
             assert_eq!(UserRef::parse(bad), None, "{bad}");
-            assert_eq!((UserId::parse(bad), UserId::parse_untrusted(bad)), (None, None), "{bad}");
+            assert_eq!(UserId::parse(bad), None, "{bad}");
         }
     }
 
     #[test]
-    fn an_untrusted_number_maps_to_an_unassigned_id() {
-        let id = "0b922f14-d00b-11e7-aafd-525400bbac8e";
-        assert_eq!(UserId::parse_untrusted(id), UserId::parse(id));
-        assert_eq!(UserId::parse("100001"), None);
-        for number in ["0", "4", "100001", "999999999999999999"] {
-            let id = UserId::parse_untrusted(number).unwrap();
-            assert_eq!(id.0.get_version_num(), 0, "{number}");
-        }
-        assert_ne!(UserId::parse_untrusted("4"), UserId::parse_untrusted("5"));
-        for bytes in [[0; 16], [255; 16], *UserId::parse_untrusted("4").unwrap().as_bytes()] {
+    fn a_random_id_has_version_4() {
+        for bytes in [[0; 16], [255; 16]] {
             assert_eq!(UserId::from_random(bytes).0.get_version_num(), 4);
         }
+    }
+
+    #[test]
+    fn sequential_ids_count_up_from_1() {
+        assert_eq!([100_001, 100_002, 7, 100_000].map(sequential_id), [1, 2, 7, 100_000]);
     }
 }

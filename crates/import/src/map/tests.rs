@@ -118,3 +118,14 @@ fn a_database_needs_one_select() {
         assert!(parse(format, query).is_err(), "{format} {query}");
     }
 }
+
+#[test]
+fn only_old_ids_are_those_of_a_dialect() {
+    let parse = |columns: &str| {
+        ImportMap::parse(&format!("format = \"csv\"\ndialect = \"tms\"\n[columns]\nusername = \"n\"\n{columns}"))
+            .unwrap()
+    };
+    assert_eq!(parse("id = \"i\"").old_id_dialect(), Some("tms"));
+    // Rows without old ids are identified by a name, which no client has stored as an id.
+    assert_eq!(parse("").old_id_dialect(), None);
+}

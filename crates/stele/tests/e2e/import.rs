@@ -119,8 +119,9 @@ fn faults_of_the_command_the_map_or_the_file_exit_with_2() {
         .assert_failed(2, "a source has 1 to 32 characters");
     for (map, message) in [
         (MAP.replace("user_name", "login"), "which the source does not have"),
-        (MAP.replace("username", "user"), "unknown key `user`"),
-        (MAP.replace("\"md5\"", "\"sha3\""), "unknown value `sha3`"),
+        (MAP.replace("username", "user"), "unknown field `user`"),
+        (MAP.replace("\"md5\"", "\"sha3\""), "unknown variant `sha3`"),
+        (MAP.replace("\"cloudbox\"", "\"cloudbx\""), "dialect is not known; write one of \"cloudbox\""),
     ] {
         std::fs::write(installation.path("map.toml"), map).unwrap();
         import(&installation, "run", &[]).assert_failed(2, message);
@@ -145,7 +146,13 @@ async fn imported_users_log_in_through_every_dialect_before_and_after_hashing() 
     }
     eventually("background hashing", || status(&installation).contains("wait for argon2id: 0\n").then_some(()));
     for dialect in DialectKind::ALL {
-        client.login(dialect, &alice, "123456").await.assert_success();
+        let response = client.login(dialect, &alice, "123456").await.assert_success();
+        // The map's ids are those of cloudbox alone.
+        let id = response.json["data"]["user_id"].as_str();
+        match dialect {
+            DialectKind::Cloudbox => assert_eq!(id, Some("1")),
+            _ => assert_ne!(id, Some("1"), "{dialect:?}"),
+        }
     }
 }
 

@@ -228,7 +228,8 @@ impl CrashTest {
             UseCase::ChangePassword => {
                 let proof = Proof::Raw(RawPassword::new(OLD_PASSWORD.to_owned()));
                 let Some(UserRef::Id(user)) = account.user else { panic!("the use case needs a user") };
-                let authorization = PasswordChangeAuthorization::ProofOnly(user);
+                let user = user.into();
+                let authorization = PasswordChangeAuthorization::ProofOnly(&user);
                 let request = ChangePasswordRequest { authorization, proof, password: new, caller: &caller };
                 use_cases.change_password(request).await.map(|session| Some(session.token))
             }

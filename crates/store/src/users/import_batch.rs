@@ -1,17 +1,15 @@
 //! Writes a batch of an import in one transaction, with the cursor of its run. On PostgreSQL each table gets one
 //! statement a batch, from arrays; on SQLite, where a statement costs microseconds, one a row.
 
-use std::collections::HashMap;
+mod postgres;
 
 use diesel::dsl::case_when;
-use diesel::pg::Pg;
-use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::result::{DatabaseErrorKind, Error as DbError};
-use diesel::sql_types::{Array, BigInt, Binary, Bool, Nullable, SmallInt, Text};
-use diesel::{ExpressionMethods, IntoSql, QueryDsl, QueryResult, QueryableByName, SqliteConnection};
-use diesel_async::{AsyncConnection as _, AsyncPgConnection};
+use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::{ExpressionMethods, IntoSql, QueryDsl, QueryResult, SqliteConnection};
+use diesel_async::AsyncConnection as _;
 use stele_core::import::Merger;
-use stele_core::ports::{AddedRow, CommitOutcome, ImportBatch, MergedRow};
+use stele_core::ports::{AddedRow, CommitOutcome, ImportBatch, LegacyLookup, MergedRow};
 use stele_core::verifier::NO_PASSWORD;
 use stele_core::{Error, Result};
 
@@ -20,8 +18,6 @@ use super::pool::{BackendConnections, SLOW_QUERY_TIMEOUTS, query};
 use super::rows::{UserRow, encode_sealed_digest};
 use super::schema::{identifiers, import_rows, import_runs, legacy_ids, users};
 use crate::error::map_database_error;
-
-type Statement = BoxedSqlQuery<'static, Pg, SqlQuery>;
 
 /// Why a batch is not written.
 enum BatchError {
@@ -108,8 +104,11 @@ macro_rules! set_missing_password {
     };
 }
 
+use {fill_in, or_existing, set_missing_password};
+
 /// A new user as it is written.
 struct NewRow {
+    number: Option<i64>,
     row: UserRow,
     verifier: String,
     seal_key_id: Option<i64>,
@@ -125,6 +124,10 @@ struct OldIdRow {
     position: i64,
     content: Vec<u8>,
     merged: bool,
+    dialect: Option<String>,
+    key: Option<String>,
+    alias_id: Option<String>,
+    old_number: Option<i64>,
 }
 
 /// The batch as it is written.
@@ -136,6 +139,9 @@ struct Rows {
     now: i64,
     counts: [i64; 4],
     passwords: [i64; 3],
+    reserved_number: Option<i64>,
+    /// The dialect whose clients know old ids of the batch.
+    dialect: Option<String>,
     added: Vec<NewRow>,
     merged: Vec<(Merger, NewRow)>,
     outcomes: Vec<OutcomeRow>,
@@ -158,7 +164,7 @@ impl Rows {
             let (position, line) = (to_i64(row.position), row.line.map(to_i64));
             OutcomeRow { position, line, old_id: without_nul(&row.old_id), outcome, refusal }
         });
-        let merged = batch.merged.iter().map(|MergedRow { merger, row }| (merger.clone(), new_row(row, true)));
+        let merged = batch.merged.iter().map(|merged| (merged.merger.clone(), merged_row(merged)));
         Self {
             run: batch.run,
             source: batch.source.as_str().to_owned(),
@@ -167,24 +173,51 @@ impl Rows {
             now: batch.now.as_micros(),
             counts: [counts.added, counts.same, counts.merged, counts.refused].map(to_i64),
             passwords: [passwords.checked, passwords.common, passwords.not_checked].map(to_i64),
-            added: batch.added.iter().map(|row| new_row(row, false)).collect(),
+            reserved_number: batch.reserved_number,
+            dialect: rows_with_users(batch).find_map(|row| row.lookup.as_ref()).map(|lookup| lookup.dialect.clone()),
+            added: batch.added.iter().map(new_row).collect(),
             merged: merged.collect(),
             outcomes: outcomes.collect(),
         }
     }
 }
 
-fn new_row(added: &AddedRow, merged: bool) -> NewRow {
-    let AddedRow { user, status, old_id, content, position } = added;
+/// The rows of a batch that a user gets.
+fn rows_with_users(batch: &ImportBatch) -> impl Iterator<Item = &AddedRow> {
+    batch.added.iter().chain(batch.merged.iter().map(|merged| &merged.row))
+}
+
+fn new_row(added: &AddedRow) -> NewRow {
+    let AddedRow { user, status, number, old_id, lookup, content, position } = added;
     let (seal_key_id, sealed) = encode_sealed_digest(&user.credential);
+    let (dialect, key) = lookup.clone().map(|LegacyLookup { dialect, key }| (dialect, key)).unzip();
+    let (position, content) = (to_i64(*position), content.0.to_vec());
+    let old_id = OldIdRow {
+        id: old_id.clone(),
+        position,
+        content,
+        merged: false,
+        dialect,
+        key,
+        alias_id: None,
+        old_number: None,
+    };
     NewRow {
+        number: *number,
         row: UserRow::new(user).with_status(*status),
         verifier: user.credential.verifier.clone(),
         seal_key_id,
         sealed,
         keys: user.identifier_keys().into_iter().map(str::to_owned).collect(),
-        old_id: OldIdRow { id: old_id.clone(), position: to_i64(*position), content: content.0.to_vec(), merged },
+        old_id,
     }
+}
+
+/// The alias and the number of a user who existed before stay; those of the row are answered by its dialect alone.
+fn merged_row(MergedRow { row, alias_id, .. }: &MergedRow) -> NewRow {
+    let new = new_row(row);
+    let old_id = OldIdRow { merged: true, alias_id: alias_id.clone(), old_number: row.number, ..new.old_id };
+    NewRow { old_id, ..new }
 }
 
 /// An old id of a refused row may have a NUL, which PostgreSQL rejects.
@@ -194,12 +227,7 @@ fn without_nul(text: &str) -> String {
 
 /// Writes a batch, or nothing of it.
 pub(super) async fn write(db: &BackendConnections, batch: &ImportBatch) -> Result<CommitOutcome> {
-    if batch
-        .added
-        .iter()
-        .chain(batch.merged.iter().map(|merged| &merged.row))
-        .any(|row| UserRow::new(&row.user).has_nul())
-    {
+    if rows_with_users(batch).any(|row| UserRow::new(&row.user).has_nul()) {
         return Err(Error::Invalid("profile"));
     }
     let rows = Rows::new(batch);
@@ -209,7 +237,7 @@ pub(super) async fn write(db: &BackendConnections, batch: &ImportBatch) -> Resul
                 if move_cursor!(rows).execute(conn).await? == 0 {
                     return Err(BatchError::CursorMoved);
                 }
-                write_postgres(conn, &rows).await
+                postgres::write_postgres(conn, &rows).await
             });
             commit_outcome(written.await)
         }),
@@ -242,11 +270,28 @@ fn write_sqlite(conn: &mut SqliteConnection, rows: &Rows) -> Result<(), BatchErr
     if move_cursor!(rows).execute(conn)? == 0 {
         return Err(BatchError::CursorMoved);
     }
+    if let Some(reserved) = rows.reserved_number {
+        let reserve = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'users'";
+        diesel::sql_query(reserve).bind::<BigInt, _>(reserved).execute(conn)?;
+    }
+    if let Some(dialect) = &rows.dialect {
+        let decoy = "INSERT INTO legacy_ids (source, id, number, run, position, content, merged, dialect, key) \
+             SELECT '{decoy}', ?1, number, 0, 0, x'', FALSE, ?1, '{decoy}' FROM users WHERE number = 0 \
+             ON CONFLICT DO NOTHING";
+        diesel::sql_query(decoy).bind::<Text, _>(dialect).execute(conn)?;
+    }
     for new in &rows.added {
         let credential =
             (users::verifier.eq(&new.verifier), users::seal_key_id.eq(new.seal_key_id), users::sealed.eq(&new.sealed));
-        let insert = diesel::insert_into(users::table).values((&new.row, credential, users::epoch.eq(0)));
-        let number = insert.returning(users::number).get_result::<i64>(conn)?;
+        let values = (&new.row, credential, users::epoch.eq(0));
+        let insert = diesel::insert_into(users::table);
+        let number = match new.number {
+            Some(number) => {
+                insert.values((values, users::number.eq(number))).execute(conn)?;
+                number
+            }
+            None => insert.values(values).returning(users::number).get_result::<i64>(conn)?,
+        };
         insert_keys_sqlite(conn, &new.keys, number)?;
         insert_old_id_sqlite(conn, rows, &new.old_id, number)?;
     }
@@ -291,130 +336,10 @@ fn insert_old_id_sqlite(conn: &mut SqliteConnection, rows: &Rows, old: &OldIdRow
         legacy_ids::position.eq(old.position),
         legacy_ids::content.eq(&old.content),
         legacy_ids::merged.eq(old.merged),
+        legacy_ids::dialect.eq(&old.dialect),
+        legacy_ids::key.eq(&old.key),
+        legacy_ids::alias_id.eq(&old.alias_id),
+        legacy_ids::old_number.eq(old.old_number),
     );
     diesel::RunQueryDsl::execute(diesel::insert_into(legacy_ids::table).values(values), conn)
-}
-
-/// The number that a new user got.
-#[derive(QueryableByName)]
-struct NumberedId {
-    #[diesel(sql_type = BigInt)]
-    number: i64,
-    #[diesel(sql_type = Binary)]
-    id: Vec<u8>,
-}
-
-const INSERT_USERS: &str = "\
-    INSERT INTO users (id, name, phone, email, registered_through, registered_at, alias_id, role, disabled, real_name, \
-    gender, nickname, avatar_url, enterprise, group_name, organization, department, description, org_id, memo, verifier, \
-    seal_key_id, sealed, epoch) \
-    SELECT *, 0 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
-    $21, $22, $23) RETURNING number, id";
-const INSERT_KEYS: &str = "INSERT INTO identifiers (key, number) SELECT * FROM unnest($1, $2)";
-const INSERT_OLD_IDS: &str = "\
-    INSERT INTO legacy_ids (source, run, id, number, position, content, merged) \
-    SELECT $1, $2, * FROM unnest($3, $4, $5, $6, $7)";
-const INSERT_ROWS: &str = "\
-    INSERT INTO import_rows (run, position, line, old_id, outcome, refusal) \
-    SELECT $1, * FROM unnest($2, $3, $4, $5, $6) \
-    ON CONFLICT (run, position) DO UPDATE SET \
-    line = excluded.line, old_id = excluded.old_id, outcome = excluded.outcome, refusal = excluded.refusal";
-
-/// One column of rows, as an array.
-macro_rules! column {
-    ($rows:expr, $($field:tt).+) => {
-        $rows.iter().map(|row| row.$($field).+.clone()).collect::<Vec<_>>()
-    };
-}
-
-fn sql(text: &'static str) -> Statement {
-    diesel::sql_query(text).into_boxed::<Pg>()
-}
-
-async fn write_postgres(conn: &mut AsyncPgConnection, rows: &Rows) -> Result<(), BatchError> {
-    use diesel_async::RunQueryDsl as _;
-    let (mut keys, mut old_ids) = (Vec::new(), Vec::new());
-    if !rows.added.is_empty() {
-        let numbers: Vec<NumberedId> = insert_users(&rows.added).load(conn).await?;
-        let numbers: HashMap<Vec<u8>, i64> = numbers.into_iter().map(|row| (row.id, row.number)).collect();
-        for new in &rows.added {
-            let missing = || BatchError::Database(DbError::NotFound);
-            let number = *numbers.get(&new.row.id).ok_or_else(missing)?;
-            keys.extend(new.keys.iter().map(|key| (key.clone(), number)));
-            old_ids.push((&new.old_id, number));
-        }
-    }
-    for (merger, new) in &rows.merged {
-        if fill_in!(merger, new.row).execute(conn).await? == 0 {
-            return Err(BatchError::Conflict);
-        }
-        if !merger.has_password {
-            set_missing_password!(merger, new).execute(conn).await?;
-        }
-        keys.extend(merger.new_keys.iter().map(|key| (key.clone(), merger.number)));
-        old_ids.push((&new.old_id, merger.number));
-    }
-    if !keys.is_empty() {
-        // In a fixed order, so that two batches with the same keys do not deadlock.
-        keys.sort_unstable();
-        let (keys, numbers): (Vec<String>, Vec<i64>) = keys.into_iter().unzip();
-        let insert = sql(INSERT_KEYS).bind::<Array<Text>, _>(keys).bind::<Array<BigInt>, _>(numbers);
-        insert.execute(conn).await?;
-    }
-    if !old_ids.is_empty() {
-        insert_old_ids(rows, &old_ids).execute(conn).await?;
-    }
-    insert_outcomes(rows).execute(conn).await?;
-    Ok(())
-}
-
-fn insert_users(added: &[NewRow]) -> Statement {
-    type NullableTexts = Array<Nullable<Text>>;
-    type Texts = Array<Text>;
-    sql(INSERT_USERS)
-        .bind::<Array<Binary>, _>(column!(added, row.id))
-        .bind::<NullableTexts, _>(column!(added, row.name))
-        .bind::<NullableTexts, _>(column!(added, row.phone))
-        .bind::<NullableTexts, _>(column!(added, row.email))
-        .bind::<Texts, _>(column!(added, row.registered_through))
-        .bind::<Array<BigInt>, _>(column!(added, row.registered_at))
-        .bind::<Texts, _>(column!(added, row.alias_id))
-        .bind::<Array<SmallInt>, _>(column!(added, row.role))
-        .bind::<Array<Bool>, _>(column!(added, row.disabled))
-        .bind::<Texts, _>(column!(added, row.real_name))
-        .bind::<NullableTexts, _>(column!(added, row.gender))
-        .bind::<Texts, _>(column!(added, row.nickname))
-        .bind::<Texts, _>(column!(added, row.avatar_url))
-        .bind::<Texts, _>(column!(added, row.enterprise))
-        .bind::<Texts, _>(column!(added, row.group_name))
-        .bind::<Texts, _>(column!(added, row.organization))
-        .bind::<Texts, _>(column!(added, row.department))
-        .bind::<Texts, _>(column!(added, row.description))
-        .bind::<Texts, _>(column!(added, row.org_id))
-        .bind::<Texts, _>(column!(added, row.memo))
-        .bind::<Texts, _>(column!(added, verifier))
-        .bind::<Array<Nullable<BigInt>>, _>(column!(added, seal_key_id))
-        .bind::<Array<Nullable<Binary>>, _>(column!(added, sealed))
-}
-
-fn insert_old_ids(rows: &Rows, old_ids: &[(&OldIdRow, i64)]) -> Statement {
-    sql(INSERT_OLD_IDS)
-        .bind::<Text, _>(rows.source.clone())
-        .bind::<BigInt, _>(rows.run)
-        .bind::<Array<Text>, _>(column!(old_ids, 0.id))
-        .bind::<Array<BigInt>, _>(column!(old_ids, 1))
-        .bind::<Array<BigInt>, _>(column!(old_ids, 0.position))
-        .bind::<Array<Binary>, _>(column!(old_ids, 0.content))
-        .bind::<Array<Bool>, _>(column!(old_ids, 0.merged))
-}
-
-fn insert_outcomes(rows: &Rows) -> Statement {
-    let outcomes = &rows.outcomes;
-    sql(INSERT_ROWS)
-        .bind::<BigInt, _>(rows.run)
-        .bind::<Array<BigInt>, _>(column!(outcomes, position))
-        .bind::<Array<Nullable<BigInt>>, _>(column!(outcomes, line))
-        .bind::<Array<Text>, _>(column!(outcomes, old_id))
-        .bind::<Array<SmallInt>, _>(column!(outcomes, outcome))
-        .bind::<Array<Nullable<Text>>, _>(column!(outcomes, refusal))
 }

@@ -1,5 +1,5 @@
-//! Store of imports: runs, lookups, the outcomes of rows, undo, and the users whose hash waits for argon2id. Batches are
-//! written by [`super::import_batch`].
+//! Store of imports: runs, the outcomes of rows, undo, and the users whose hash waits for argon2id. Batches are looked up
+//! by [`super::import_lookup`] and written by [`super::import_batch`].
 
 use std::collections::HashSet;
 
@@ -9,17 +9,12 @@ use diesel::sql_types::{BigInt, Binary, Bool, Nullable};
 use diesel::{
     ExpressionMethods, IntoSql, OptionalExtension, QueryDsl, QueryResult, Queryable, Selectable, SelectableHelper,
 };
-use stele_core::import::{
-    ContentHash, IdentifierOwner, ImportLookup, KnownRow, OutcomeCounts, PasswordCounts, Refusal, RowOutcome, RunId,
-    SourceName,
-};
+use stele_core::import::{ImportLookup, OutcomeCounts, PasswordCounts, Refusal, RowOutcome, RunId, SourceName};
 use stele_core::ports::{
     CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, PendingUser, RecordedRow, SourceLock, SourceUser,
     UndoneRows,
 };
 use stele_core::time::Timestamp;
-use stele_core::user::UserId;
-use stele_core::verifier::NO_PASSWORD;
 use stele_core::{Error, Result};
 
 use super::pool::{SLOW_QUERY_TIMEOUTS, query, transaction};
@@ -127,19 +122,6 @@ fn decode_row((position, line, old_id, outcome, refusal): OutcomeRow) -> QueryRe
     Ok(RecordedRow { position: u64::try_from(position).map_err(|_| corrupt())?, line, old_id, outcome })
 }
 
-type KnownRowColumns = (String, i64, Vec<u8>, i64, i64, bool);
-
-fn decode_known((id, number, content, run, position, merged): KnownRowColumns) -> QueryResult<(String, KnownRow)> {
-    let corrupt = || corrupt_column_error("legacy_ids");
-    let content = ContentHash(content.try_into().map_err(|_| corrupt())?);
-    let position = u64::try_from(position).map_err(|_| corrupt())?;
-    Ok((id, KnownRow { number, content, run, position, was_merged: merged }))
-}
-
-fn decode_id(id: Vec<u8>) -> QueryResult<UserId> {
-    id.try_into().map(UserId::from_bytes).map_err(|_| corrupt_column_error("users.id"))
-}
-
 /// A position or a count as a column has it.
 pub(super) fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
@@ -212,53 +194,7 @@ impl ImportStore for SqlStore {
     }
 
     async fn lookup(&self, source: &SourceName, query: &ImportQuery) -> Result<ImportLookup> {
-        let (source, ImportQuery { old_ids, keys, ids }) = (source.as_str().to_owned(), query.clone());
-        let ids: Vec<Vec<u8>> = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
-        let found: QueryResult<ImportLookup> = query!(self.db, Read, SLOW_QUERY_TIMEOUTS, |conn| async {
-            let known = legacy_ids::table
-                .filter(legacy_ids::source.eq(&source))
-                .filter(legacy_ids::id.eq_any(&old_ids))
-                .select((
-                    legacy_ids::id,
-                    legacy_ids::number,
-                    legacy_ids::content,
-                    legacy_ids::run,
-                    legacy_ids::position,
-                    legacy_ids::merged,
-                ))
-                .load::<KnownRowColumns>(conn)
-                .await?;
-            let rows = known.into_iter().map(decode_known).collect::<QueryResult<_>>()?;
-            let of_source = legacy_ids::table
-                .filter(legacy_ids::number.eq(identifiers::number))
-                .filter(legacy_ids::source.eq(&source));
-            let owners = identifiers::table
-                .inner_join(users::table)
-                .filter(identifiers::key.eq_any(&keys))
-                .select((
-                    identifiers::key,
-                    users::number,
-                    users::id,
-                    users::verifier.ne(NO_PASSWORD),
-                    exists(of_source),
-                ))
-                .load::<(String, i64, Vec<u8>, bool, bool)>(conn)
-                .await?;
-            let to_owner = |(key, number, id, has_password, is_of_source)| {
-                Ok((key, IdentifierOwner { number, id: decode_id(id)?, has_password, is_of_source }))
-            };
-            let owners = owners.into_iter().map(to_owner).collect::<QueryResult<_>>()?;
-            let taken_ids = match ids.is_empty() {
-                true => HashSet::new(),
-                false => {
-                    let taken = users::table.filter(users::id.eq_any(&ids)).select(users::id);
-                    taken.load::<Vec<u8>>(conn).await?.into_iter().map(decode_id).collect::<QueryResult<_>>()?
-                }
-            };
-            Ok(ImportLookup { rows, owners, taken_ids })
-        }
-        .await);
-        found.map_err(map_database_error)
+        super::import_lookup::lookup(&self.db, source, query).await
     }
 
     async fn write_batch(&self, batch: &ImportBatch) -> Result<CommitOutcome> {

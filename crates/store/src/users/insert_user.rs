@@ -1,10 +1,11 @@
 //! Adds a user: the row, the identifiers, and the id at an old server, in one transaction.
 
 use diesel::dsl::{case_when, exists, not};
+use diesel::result::{DatabaseErrorKind, Error as DbError};
 use diesel::sql_types::{BigInt, Binary, Nullable};
 use diesel::{ExpressionMethods, IntoSql, QueryDsl, QueryResult};
 use stele_core::old_server::LegacyId;
-use stele_core::user::{NewUser, User};
+use stele_core::user::{NewUser, User, legacy_key};
 use stele_core::{Error, Result};
 
 use super::legacy_user_store::NO_RUN;
@@ -55,6 +56,8 @@ impl SqlStore {
                     diesel::insert_into(identifiers::table).values(row).execute(conn).await?;
                 }
                 if let Some((source, id)) = &legacy_id {
+                    // A server that answers no id has an identifier in its place, which no client knows as a user id.
+                    let is_id = !keys.contains(id);
                     let row = (
                         legacy_ids::source.eq(*source),
                         legacy_ids::id.eq(id),
@@ -63,6 +66,8 @@ impl SqlStore {
                         legacy_ids::position.eq(0),
                         legacy_ids::content.eq([0_u8; 16].as_slice()),
                         legacy_ids::merged.eq(false),
+                        legacy_ids::dialect.eq(Some(*source).filter(|_| is_id)),
+                        legacy_ids::key.eq(Some(legacy_key(id)).filter(|_| is_id)),
                     );
                     diesel::insert_into(legacy_ids::table).values(row).execute(conn).await?;
                 }
@@ -74,6 +79,12 @@ impl SqlStore {
         match added {
             Ok(Some(number)) => user.into_user(number).map(Some).map_err(map_database_error),
             Ok(None) => Ok(None),
+            // An import has set the number that the sequence gave: the name is not taken.
+            Err(DbError::DatabaseError(DatabaseErrorKind::UniqueViolation, detail))
+                if detail.constraint_name() == Some("users_pkey") =>
+            {
+                Err(Error::unavailable("an import has just used the user number; try again"))
+            }
             Err(error) if is_unique_violation(&error) => Ok(None),
             Err(error) => Err(map_database_error(error)),
         }

@@ -38,12 +38,16 @@ impl LegacyUserStore for SqlStore {
             legacy_ids::table
                 .filter(legacy_ids::number.eq(user_number))
                 .order((legacy_ids::source, legacy_ids::id))
-                .select((legacy_ids::source, legacy_ids::id))
-                .load::<(String, String)>(conn)
+                .select((legacy_ids::source, legacy_ids::dialect, legacy_ids::id))
+                .load::<(String, Option<String>, String)>(conn)
                 .await
         });
         let rows = rows.map_err(map_database_error)?.into_iter();
-        Ok(rows.filter_map(|(source, id)| Some(LegacyId { api: OldApi::parse(&source)?, id })).collect())
+        // The rows of a source without old ids have no dialect; its name is that of the old server.
+        let to_legacy_id = |(source, dialect, id): (String, Option<String>, String)| {
+            Some(LegacyId { api: OldApi::parse(dialect.as_ref().unwrap_or(&source))?, id })
+        };
+        Ok(rows.filter_map(to_legacy_id).collect())
     }
 
     async fn add_with_legacy_id(&self, new: &NewUser, legacy_id: &LegacyId) -> Result<Option<User>> {

@@ -2,10 +2,11 @@
 
 mod audit_log_store;
 mod import_batch;
-mod import_lock;
+mod import_lookup;
 mod import_store;
 mod insert_user;
 mod key_store;
+mod legacy_ids;
 mod legacy_user_store;
 mod password_list_store;
 mod pool;

@@ -178,7 +178,7 @@ impl CredentialRow {
         };
         let credential = Credential { verifier: self.verifier, sealed };
         let salted_at = self.salted_at.map(Timestamp::from_micros);
-        Ok(Account { user, credential, epoch: self.epoch, salted_at })
+        Ok(Account { user, credential, epoch: self.epoch, salted_at, legacy: None })
     }
 }
 

@@ -149,6 +149,10 @@ diesel::table! {
         position -> BigInt,
         content -> Binary,
         merged -> Bool,
+        dialect -> Nullable<Text>,
+        key -> Nullable<Text>,
+        alias_id -> Nullable<Text>,
+        old_number -> Nullable<BigInt>,
     }
 }
 

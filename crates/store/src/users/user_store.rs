@@ -10,10 +10,12 @@ use diesel::{ExpressionMethods, IntoSql, QueryDsl, QueryResult, SelectableHelper
 use stele_core::app::{App, ClientToken};
 use stele_core::common_passwords::ListedPasswordKey;
 use stele_core::ports::{ServerClock, UsedProof, UserStore};
+use stele_core::session::DialectName;
 use stele_core::time::Timestamp;
-use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
+use stele_core::user::{Account, ClientUserId, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result};
 
+use super::legacy_ids;
 use super::pool::{BackendConnections, POSTGRES_TIMEOUTS, SLOW_QUERY_TIMEOUTS, change, found_change, query, read};
 use super::rows::{AppRow, ClientTokenRow, CredentialRow, UserRow, encode_sealed_digest};
 use super::schema::{apps, client_tokens, facts, identifiers, listed_passwords, used_proofs, users};
@@ -100,6 +102,14 @@ impl UserStore for SqlStore {
                 .select((users::number, UserRow::as_select(), CredentialRow::as_select()))
         );
         account_from_row(row?)
+    }
+
+    async fn find_for_login(&self, dialect: DialectName, key: &str) -> Result<Option<Account>> {
+        legacy_ids::find_by_identifier(&self.db, dialect, key).await
+    }
+
+    async fn find_for_client(&self, dialect: DialectName, id: &ClientUserId) -> Result<Option<Account>> {
+        legacy_ids::find_by_client_id(&self.db, dialect, id).await
     }
 
     async fn find_by_ref(&self, user: UserRef) -> Result<Option<Account>> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use stele_core::hasher::Hasher;
 use stele_core::identifier::{Email, Phone, Username};
 use stele_core::import::{
-    ImportRow, MergeRule, OldId, OutcomeCounts, PasswordCounts, Refusal, RowOutcome, SourceName, SourceRow,
+    ImportRow, ImportRules, MergeRule, OldId, OutcomeCounts, PasswordCounts, Refusal, RowOutcome, SourceName, SourceRow,
 };
 use stele_core::mac::MacKey;
 use stele_core::password::RawPassword;
@@ -38,14 +38,16 @@ impl Keys {
         Self { sealer, mac: MacKey::new([9; 32].into()), clock: ManualClock::at(NOW) }
     }
 
-    fn job<'a>(&'a self, backend: &'a UserBackend, merge: MergeRule) -> ImportJob<'a> {
+    pub(crate) fn job<'a>(&'a self, backend: &'a UserBackend, rules: ImportRules<'a>) -> ImportJob<'a> {
         let Self { sealer, mac, clock } = self;
         let (store, password_list) = (backend.imports.as_ref(), backend.password_list.as_ref());
-        ImportJob { store, password_list, sealer, mac, random: &OsRandom, clock, merge }
+        ImportJob { store, password_list, sealer, mac, random: &OsRandom, clock, rules }
     }
 
     pub(crate) async fn start<'a>(&'a self, backend: &'a UserBackend, source: &str, order: RowOrder) -> Importer<'a> {
-        Importer::start(self.job(backend, MergeRule::None), &source_name(source), &FINGERPRINT, order).await.unwrap()
+        Importer::start(self.job(backend, ImportRules::default()), &source_name(source), &FINGERPRINT, order)
+            .await
+            .unwrap()
     }
 
     /// Imports rows as one run, in batches of `size`.
@@ -56,8 +58,18 @@ impl Keys {
         merge: MergeRule,
         rows: Vec<SourceRow>,
     ) -> ImportRun {
+        self.run_with(backend, source, ImportRules { merge, dialect: None }, rows).await
+    }
+
+    pub(crate) async fn run_with(
+        &self,
+        backend: &UserBackend,
+        source: &str,
+        rules: ImportRules<'_>,
+        rows: Vec<SourceRow>,
+    ) -> ImportRun {
         let source = source_name(source);
-        let started = Importer::start(self.job(backend, merge), &source, &FINGERPRINT, RowOrder::Fixed);
+        let started = Importer::start(self.job(backend, rules), &source, &FINGERPRINT, RowOrder::Fixed);
         let mut importer = started.await.unwrap();
         let mut rows = rows.into_iter().peekable();
         while rows.peek().is_some() {
@@ -76,6 +88,7 @@ pub(crate) fn row(old_id: &str, name: &str, phone: &str) -> ImportRow {
         old_id: OldId::parse(old_id).unwrap(),
         id: None,
         alias_id: None,
+        number: None,
         name: Username::parse(name),
         phone: Phone::parse_provisioned(phone),
         email: None,
@@ -100,11 +113,11 @@ fn numbered_rows(count: u32) -> Vec<SourceRow> {
     at_positions((1..=count).map(|n| Ok(row(&format!("id{n}"), &format!("name{n}"), ""))).collect())
 }
 
-async fn account(backend: &UserBackend, key: &str) -> Account {
+pub(crate) async fn account(backend: &UserBackend, key: &str) -> Account {
     backend.users.find_by_identifier(key).await.unwrap().unwrap_or_else(|| panic!("{}: no {key}", backend.name))
 }
 
-async fn report(backend: &UserBackend, run: &ImportRun) -> Vec<RecordedRow> {
+pub(crate) async fn report(backend: &UserBackend, run: &ImportRun) -> Vec<RecordedRow> {
     backend.imports.list_rows(run.id, 0, 100).await.unwrap()
 }
 
@@ -255,6 +268,8 @@ async fn an_identifier_taken_between_lookup_and_write_is_a_conflict_that_writes_
         let added = |old_id: &str, name: &str| stele_core::ports::AddedRow {
             user: user_named(name),
             status: UserStatus::Active,
+            number: None,
+            lookup: None,
             old_id: old_id.to_owned(),
             content: stele_core::import::ContentHash([0; 16]),
             position: 1,
@@ -265,6 +280,7 @@ async fn an_identifier_taken_between_lookup_and_write_is_a_conflict_that_writes_
             cursor: 0,
             next_cursor: 2,
             now: NOW,
+            reserved_number: None,
             added: vec![added("1", "first"), added("2", "second")],
             merged: Vec::new(),
             rows: Vec::new(),
@@ -468,7 +484,7 @@ async fn a_lookup_of_nothing_and_texts_with_nul_are_no_faults() {
     for backend in user_backends().await {
         let keys = Keys::new();
         let lookup = backend.imports.lookup(&source_name("x"), &ImportQuery::default()).await.unwrap();
-        assert!(lookup.rows.is_empty() && lookup.owners.is_empty() && lookup.taken_ids.is_empty());
+        assert!(lookup.rows.is_empty() && lookup.owners.is_empty() && lookup.uuid_owners.is_empty());
         let mut importer = keys.start(&backend, "x", RowOrder::Fixed).await;
         assert_eq!(importer.import(Vec::new()).await.unwrap(), []);
         let with_nul = SourceRow { position: 1, line: None, old_id: "a\0".to_owned(), row: Err(Refusal::NoIdentifier) };

@@ -10,7 +10,7 @@ use stele_core::ports::{
     SuccessEffects,
 };
 use stele_core::session::NewSession;
-use stele_core::user::UserRef;
+use stele_core::user::{ClientUserId, UserRef};
 use stele_store::{Database, DatabaseUrl};
 use stele_testservers::{Postgres, Redis, RedisMode};
 
@@ -60,6 +60,15 @@ async fn each_user_store_call_is_one_statement() {
     for name in ["alice", "unknown", "alice"] {
         assert_eq!(users.find_by_identifier(name).await.unwrap().is_some(), name == "alice");
         assert_one_more("find_by_identifier");
+    }
+    for name in ["alice", "unknown"] {
+        assert_eq!(users.find_for_login("cloudbox", name).await.unwrap().is_some(), name == "alice");
+        assert_one_more("find_for_login");
+    }
+    for id in [&user.id.to_string(), "4", "no-such-id"] {
+        let found = users.find_for_client("cloudbox", &ClientUserId::parse(id).unwrap()).await.unwrap();
+        assert_eq!(found.is_some(), id == user.id.to_string(), "{id}");
+        assert_one_more("find_for_client");
     }
     for by in [UserRef::Id(user.id), UserRef::Number(user.number), UserRef::Number(4)] {
         assert_eq!(users.find_by_ref(by).await.unwrap().is_some(), by != UserRef::Number(4));

@@ -46,7 +46,15 @@ const INVALID_TIMESTAMPS: &[&str] = &[
 
 /// JSON values that are not a valid user id.
 const INVALID_USER_IDS: &[&str] =
-    &["\"me\"", "-4", "1.5", "\"{0b922f14-d00b-11e7-aafd-525400bbac8e}\"", "\"1 OR 1=1\"", "\"0b922f14\""];
+    &["\"a\\u0001b\"", "\"a\\u202eb\"", "\"0b922f14-d00b-11e7-aafd-525400bbac8e \\u200b\"", LONG_USER_ID, "{}", "[4]"];
+
+/// A character more than an id of an old system may have.
+const LONG_USER_ID: &str = concat!(
+    "\"",
+    "0123456789012345678901234567890123456789012345678901234567890123",
+    "0123456789012345678901234567890123456789012345678901234567890123",
+    "4\""
+);
 
 /// Invalid values of the fields of cloudbox and TMS.
 pub const INVALID_VALUES: &[(&str, &[&str])] = &[

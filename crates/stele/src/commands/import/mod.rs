@@ -16,7 +16,7 @@ use stele_app::context;
 use stele_app::password_hashing::HashingConfig;
 use stele_core::event::Action;
 use stele_core::identifier::Identifier;
-use stele_core::import::{OutcomeCounts, PasswordCounts, Refusal, RowOutcome, SourceName};
+use stele_core::import::{ImportRules, OutcomeCounts, PasswordCounts, Refusal, RowOutcome, SourceName};
 use stele_core::password::RawPassword;
 use stele_core::ports::{ImportRun, RecordedRow, UndoneRows};
 use stele_core::random::OsRandom;
@@ -32,6 +32,7 @@ use self::stop::StopSignal;
 use super::admin::read_secret_from_stdin;
 use super::{CommandError, OutputFormat, escape_cell, print_line, print_listing_line};
 use crate::args::{ImportCommand, ImportOptions};
+use crate::services;
 
 /// Rows per query of a report.
 const PAGE_SIZE: u32 = 1_000;
@@ -72,7 +73,14 @@ pub(super) fn read_map(path: &Path) -> Result<(String, ImportMap), CommandError>
     let text = std::fs::read_to_string(path)
         .map_err(|error| setup_error(&format!("{}: {error}; check the path of the map", path.display())))?;
     let map = ImportMap::parse(&text).map_err(|error| setup_error(&format!("{}: {error}", path.display())))?;
-    Ok((text, map))
+    let names = services::ALL.map(|service| service.name);
+    match &map.dialect {
+        Some(dialect) if !names.contains(&dialect.as_str()) => {
+            let names = names.join("\", \"");
+            Err(setup_error(&format!("{}: dialect is not known; write one of \"{names}\"", path.display())))
+        }
+        _ => Ok((text, map)),
+    }
 }
 
 /// The command line, the map or the source is at fault. The message becomes one line.
@@ -178,43 +186,13 @@ impl Summary {
     }
 }
 
-/// What an error of an import leaves behind, and the remedy.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pass {
-    Check,
-    Run,
-}
-
-impl Pass {
-    fn interrupted(self, cause: &dyn Display) -> CommandError {
-        match self {
-            Self::Check => CommandError::Failed(format!("interrupted: {cause}; nothing was imported, check again")),
-            Self::Run => resumable_error(cause),
-        }
-    }
-}
-
-/// An import that has reserved its source, and is about to read on.
-struct StartedImport<'a> {
-    importer: Importer<'a>,
-    batches: reader::Batches,
-    stop: StopSignal,
-}
-
-/// Opens a source and starts its run, or continues an interrupted one.
-async fn start<'a>(imports: &'a Imports, source: &'a Source, pass: Pass) -> Result<StartedImport<'a>, CommandError> {
-    let Source { options, from, map, fingerprint } = source;
-    let opened = reader::open(map, from).await?;
-    let stop = StopSignal::listen()?;
-    let started = imports.start(&options.source.source, map.merge, fingerprint, source.order()).await;
-    let importer = started.map_err(|error| pass.interrupted(&error))?;
-    let batches = opened.read(importer.run().cursor);
-    Ok(StartedImport { importer, batches, stop })
-}
-
-/// Imports the rows of a source, from where an interrupted run ended. If it cannot go on, the counts so far are printed.
-async fn import(started: StartedImport<'_>, pass: Pass, listing: RowListing) -> Result<Summary, CommandError> {
-    let StartedImport { mut importer, batches, mut stop } = started;
+/// Imports the rows of a source, from where an interrupted run ended.
+async fn import(imports: &Imports, source: &Source, listing: RowListing) -> Result<Summary, CommandError> {
+    let Source { options, map, fingerprint } = source;
+    let rules = ImportRules { merge: map.merge, dialect: map.old_id_dialect() };
+    let started = imports.start(&options.source.source, rules, fingerprint, source.order()).await;
+    let mut importer = started.map_err(|error| resumable_error(&error))?;
+    let mut batches = reader::start(map, &options.from, importer.run().cursor)?;
     let mut progress = ImportProgress::new();
     let refusals = import_batches(&mut importer, batches, &mut progress, &mut stop, listing).await;
     let ImportRun { counts, passwords, .. } = *importer.run();
