@@ -28,6 +28,8 @@ pub enum RowOutcome {
     Same,
     /// The row was joined to an existing user.
     Merge,
+    /// As [`Merge`](Self::Merge), and the user keeps a password that is not known to be the row's.
+    MergeKeepingPassword,
     /// The row was not imported.
     Refuse(Refusal),
 }
@@ -38,11 +40,35 @@ impl RowOutcome {
         match self {
             Self::Add => "add",
             Self::Same => "same",
-            Self::Merge => "merge",
+            Self::Merge | Self::MergeKeepingPassword => "merge",
             Self::Refuse(_) => "refuse",
         }
     }
+
+    /// The code of the reason, if the outcome has one: of a refusal, or [`PASSWORD_KEPT`].
+    pub fn code(self) -> Option<String> {
+        match self {
+            Self::Refuse(refusal) => Some(refusal.code()),
+            Self::MergeKeepingPassword => Some(PASSWORD_KEPT.to_owned()),
+            Self::Add | Self::Same | Self::Merge => None,
+        }
+    }
+
+    /// The sentence of the reason, with the remedy. Never a value of the row.
+    pub fn reason(self) -> Option<String> {
+        match self {
+            Self::Refuse(refusal) => Some(refusal.to_string()),
+            Self::MergeKeepingPassword => Some(PASSWORD_KEPT_REASON.to_owned()),
+            Self::Add | Self::Same | Self::Merge => None,
+        }
+    }
 }
+
+/// The code of [`RowOutcome::MergeKeepingPassword`].
+pub const PASSWORD_KEPT: &str = "password_kept";
+
+const PASSWORD_KEPT_REASON: &str = "the user keeps the password of an earlier source, which is another one or cannot be \
+    compared with the row's; import the source first whose passwords are to stay";
 
 /// How many rows had each outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +89,7 @@ impl OutcomeCounts {
         match outcome {
             RowOutcome::Add => self.added += 1,
             RowOutcome::Same => self.same += 1,
-            RowOutcome::Merge => self.merged += 1,
+            RowOutcome::Merge | RowOutcome::MergeKeepingPassword => self.merged += 1,
             RowOutcome::Refuse(_) => self.refused += 1,
         }
     }

@@ -206,6 +206,9 @@ pub trait ImportStore: Send + Sync {
     /// Looks up the keys of a batch.
     async fn lookup(&self, source: &SourceName, query: &ImportQuery) -> Result<ImportLookup>;
 
+    /// The users with these numbers, in any order.
+    async fn list_accounts(&self, numbers: &[i64]) -> Result<Vec<Account>>;
+
     /// Writes a batch and the cursor in one transaction.
     async fn write_batch(&self, batch: &ImportBatch) -> Result<CommitOutcome>;
 

@@ -1,12 +1,16 @@
 //! Import of existing users: batches of rows are looked up, decided and written, each in one transaction with the
 //! cursor, so that an interrupted import continues, and a repeated one changes nothing.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::credential::seal_context;
 use super::hash_pending::{HashJob, HashReport, hash_pending};
 use super::import_passwords::check_passwords;
+use super::merge_passwords::is_known_to_be_same;
+use super::undo_import::lock_source;
+pub use super::undo_import::undo;
 use crate::hasher::Hasher;
 use crate::import::{
     ContentHash, Decision, IdClaims, ImportRow, ImportRules, Merger, OutcomeCounts, PasswordCheck, PasswordCounts,
@@ -27,9 +31,6 @@ use crate::{Error, Result};
 
 /// How many rows one transaction writes.
 pub const BATCH_SIZE: usize = 500;
-
-/// How many rows one transaction of [`undo`] takes back.
-const UNDO_BATCH_SIZE: u32 = 500;
 
 /// How many times to look a batch up when users register with its identifiers meanwhile.
 const MAX_ATTEMPTS: u32 = 5;
@@ -269,6 +270,7 @@ impl<'a> Importer<'a> {
         let lookup = self.job.store.lookup(&self.run.source, &query_for(candidates, self.job.rules)).await?;
         let rows: Vec<_> = candidates.iter().map(|c| (c.position, &c.row, c.content)).collect();
         let decisions = decide(&rows, &lookup, self.run.id, self.job.rules);
+        let kept = self.find_kept_passwords(candidates, &decisions).await?;
         let (source, now) = (self.run.source.clone(), self.job.clock.now());
         let (run, cursor) = (self.run.id, self.run.cursor);
         let (added, merged, rows, counts) = (Vec::new(), Vec::new(), Vec::new(), OutcomeCounts::default());
@@ -286,13 +288,17 @@ impl<'a> Importer<'a> {
             counts,
             passwords,
         };
+        let merge_outcome = |candidate: &Candidate| match kept.contains(&candidate.position) {
+            true => RowOutcome::MergeKeepingPassword,
+            false => RowOutcome::Merge,
+        };
         let mut decided = candidates.iter().zip(decisions).peekable();
         for row in recorded.iter_mut() {
             if let Some((candidate, decision)) = decided.next_if(|(candidate, _)| candidate.position == row.position) {
                 row.outcome = match decision {
                     Decision::Same => RowOutcome::Same,
                     Decision::Refuse(refusal) => RowOutcome::Refuse(refusal),
-                    Decision::Recount(known) if known.was_merged => RowOutcome::Merge,
+                    Decision::Recount(known) if known.was_merged => merge_outcome(candidate),
                     Decision::Recount(_) => RowOutcome::Add,
                     Decision::Add => {
                         candidate.password.into_iter().for_each(|password| batch.passwords.count(password));
@@ -308,7 +314,7 @@ impl<'a> Importer<'a> {
                         let claims = IdClaims::of(&candidate.row, dialect).of_merged(dialect);
                         batch.reserved_number = batch.reserved_number.max(claims.reserved_number());
                         batch.merged.push(self.to_merged_row(candidate, merger, claims, now));
-                        RowOutcome::Merge
+                        merge_outcome(candidate)
                     }
                 };
             }
@@ -316,6 +322,32 @@ impl<'a> Importer<'a> {
         }
         batch.rows = recorded.to_vec();
         Ok(batch)
+    }
+
+    /// The positions of rows that join users whose passwords stay, and are not known to be those of the rows.
+    async fn find_kept_passwords(&self, candidates: &[Candidate], decisions: &[Decision]) -> Result<HashSet<u64>> {
+        let joins = candidates.iter().zip(decisions).filter_map(|(candidate, decision)| {
+            let number = match decision {
+                Decision::Merge(merger) if merger.has_password => merger.number,
+                Decision::Recount(known) if known.was_merged => known.number,
+                _ => return None,
+            };
+            Some((number, candidate.position, candidate.row.secret.as_ref()?))
+        });
+        let joins: Vec<_> = joins.collect();
+        if joins.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let numbers: Vec<_> = joins.iter().map(|(number, ..)| *number).collect();
+        let accounts = self.job.store.list_accounts(&numbers).await?;
+        let stored: HashMap<_, _> =
+            accounts.iter().map(|account| (account.user.number, (account.user.id, &account.credential))).collect();
+        let is_kept = |number: i64, secret: &ImportedHash| {
+            let found = stored.get(&number);
+            found.is_some_and(|(id, stored)| !is_known_to_be_same(self.job.sealer, *id, stored, secret))
+        };
+        let kept = joins.into_iter().filter(|(number, _, secret)| is_kept(*number, secret));
+        Ok(kept.map(|(_, position, _)| position).collect())
     }
 
     fn to_merged_row(&self, candidate: &Candidate, merger: Merger, claims: IdClaims, now: Timestamp) -> MergedRow {
@@ -389,35 +421,5 @@ pub fn proves(secret: ImportedHash, password: &RawPassword) -> bool {
     match PendingHash::new(secret) {
         Ok(pending) => pending.verify(&presented, memory),
         Err(strong) => verifier::verify(&strong, &presented, memory),
-    }
-}
-
-/// Reserves a source for this process.
-async fn lock_source(store: &dyn ImportStore, source: &SourceName) -> Result<SourceLock> {
-    let busy = || format!("another process imports from {source} or takes an import back; wait for it, or stop it");
-    store.lock_source(source).await?.ok_or_else(|| Error::unavailable(busy()))
-}
-
-/// Takes a run back, in batches that are passed to `progress`: removes the users that it added and who have not changed
-/// since, and the old ids of its rows.
-///
-/// # Errors
-/// `Unavailable` also if another process imports from this source; `Internal`. Batches completed before an error are
-/// kept; the run can be undone again.
-pub async fn undo(
-    store: &dyn ImportStore,
-    clock: &dyn Clock,
-    run: &ImportRun,
-    progress: &mut (dyn FnMut(&UndoneRows) -> Result<()> + Send),
-) -> Result<()> {
-    let _lock = lock_source(store, &run.source).await?;
-    let mut after = 0;
-    loop {
-        let undone = store.undo_rows(run.id, after, UNDO_BATCH_SIZE).await?;
-        progress(&undone)?;
-        match undone.last_position {
-            Some(position) => after = position,
-            None => return store.mark_undone(run.id, clock.now()).await,
-        }
     }
 }

@@ -13,7 +13,7 @@ use crate::ports::{
     SourceLock, SourceUser, UndoneRows,
 };
 use crate::time::Timestamp;
-use crate::user::{Credential, FIRST_USER_NUMBER};
+use crate::user::{Account, Credential, FIRST_USER_NUMBER};
 
 /// The run of rows that the real store knows: no run of the scratch store.
 const OTHER_RUN: RunId = -1;
@@ -109,6 +109,11 @@ impl ImportStore for CheckStore {
             self.joined().extend(batch.merged.iter().map(|merged| merged.merger.number));
         }
         Ok(outcome)
+    }
+
+    async fn list_accounts(&self, numbers: &[i64]) -> Result<Vec<Account>> {
+        // Rows join real users only.
+        self.real.list_accounts(numbers).await
     }
 
     async fn list_rows(&self, run: RunId, after: u64, limit: u32) -> Result<Vec<RecordedRow>> {

@@ -44,6 +44,7 @@ pub mod login;
 pub mod logout;
 pub mod lookup;
 pub mod maintenance;
+mod merge_passwords;
 pub mod new_password;
 mod old_login;
 mod proof_verification;
@@ -56,6 +57,7 @@ pub mod send_reset;
 pub mod server_clocks;
 pub mod set_password;
 pub mod set_status;
+mod undo_import;
 pub mod wrap_hashes;
 
 use crate::Dependencies;

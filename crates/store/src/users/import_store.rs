@@ -9,12 +9,15 @@ use diesel::sql_types::{BigInt, Binary, Bool, Nullable};
 use diesel::{
     ExpressionMethods, IntoSql, OptionalExtension, QueryDsl, QueryResult, Queryable, Selectable, SelectableHelper,
 };
-use stele_core::import::{ImportLookup, OutcomeCounts, PasswordCounts, Refusal, RowOutcome, RunId, SourceName};
+use stele_core::import::{
+    ImportLookup, OutcomeCounts, PASSWORD_KEPT, PasswordCounts, Refusal, RowOutcome, RunId, SourceName,
+};
 use stele_core::ports::{
     CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, PendingUser, RecordedRow, SourceLock, SourceUser,
     UndoneRows,
 };
 use stele_core::time::Timestamp;
+use stele_core::user::Account;
 use stele_core::{Error, Result};
 
 use super::pool::{SLOW_QUERY_TIMEOUTS, query, transaction};
@@ -102,6 +105,7 @@ pub(super) fn encode_outcome(outcome: RowOutcome) -> (i16, Option<String>) {
         RowOutcome::Add => (OUTCOME_ADD, None),
         RowOutcome::Same => (OUTCOME_SAME, None),
         RowOutcome::Merge => (OUTCOME_MERGE, None),
+        RowOutcome::MergeKeepingPassword => (OUTCOME_MERGE, outcome.code()),
         RowOutcome::Refuse(refusal) => (OUTCOME_REFUSE, Some(refusal.code())),
     }
 }
@@ -110,12 +114,12 @@ type OutcomeRow = (i64, Option<i64>, String, i16, Option<String>);
 
 fn decode_row((position, line, old_id, outcome, refusal): OutcomeRow) -> QueryResult<RecordedRow> {
     let corrupt = || corrupt_column_error("import_rows");
-    let refusal = refusal.as_deref().map(|code| Refusal::parse(code).ok_or_else(corrupt)).transpose()?;
-    let outcome = match (outcome, refusal) {
+    let outcome = match (outcome, refusal.as_deref()) {
         (OUTCOME_ADD, None) => RowOutcome::Add,
         (OUTCOME_SAME, None) => RowOutcome::Same,
         (OUTCOME_MERGE, None) => RowOutcome::Merge,
-        (OUTCOME_REFUSE, Some(refusal)) => RowOutcome::Refuse(refusal),
+        (OUTCOME_MERGE, Some(PASSWORD_KEPT)) => RowOutcome::MergeKeepingPassword,
+        (OUTCOME_REFUSE, Some(code)) => RowOutcome::Refuse(Refusal::parse(code).ok_or_else(corrupt)?),
         _ => return Err(corrupt()),
     };
     let line = line.map(u64::try_from).transpose().map_err(|_| corrupt())?;
@@ -195,6 +199,19 @@ impl ImportStore for SqlStore {
 
     async fn lookup(&self, source: &SourceName, query: &ImportQuery) -> Result<ImportLookup> {
         super::import_lookup::lookup(&self.db, source, query).await
+    }
+
+    async fn list_accounts(&self, numbers: &[i64]) -> Result<Vec<Account>> {
+        let numbers = numbers.to_vec();
+        let rows = query!(self.db, Read, SLOW_QUERY_TIMEOUTS, |conn| {
+            users::table
+                .filter(users::number.eq_any(&numbers))
+                .select((users::number, UserRow::as_select(), CredentialRow::as_select()))
+                .load::<AccountRow>(conn)
+                .await
+        });
+        let accounts = rows.map_err(map_database_error)?.into_iter().map(|row| account_from_row(Some(row)));
+        accounts.filter_map(Result::transpose).collect()
     }
 
     async fn write_batch(&self, batch: &ImportBatch) -> Result<CommitOutcome> {

@@ -16,7 +16,7 @@ use stele_app::context;
 use stele_app::password_hashing::HashingConfig;
 use stele_core::event::Action;
 use stele_core::identifier::Identifier;
-use stele_core::import::{ImportRules, OutcomeCounts, PasswordCounts, Refusal, RowOutcome, SourceName};
+use stele_core::import::{ImportRules, OutcomeCounts, PasswordCounts, SourceName};
 use stele_core::password::RawPassword;
 use stele_core::ports::{ImportRun, RecordedRow, UndoneRows};
 use stele_core::random::OsRandom;
@@ -160,21 +160,23 @@ impl Source {
     }
 }
 
+/// How many rows of this reading have each reason: by outcome and code, with its sentence.
+type Reasons = BTreeMap<(&'static str, String), (u64, String)>;
+
 /// The result of reading a source to its end.
 struct Summary {
     counts: OutcomeCounts,
     passwords: PasswordCounts,
-    /// How many rows of this reading were refused for each reason.
-    refusals: BTreeMap<String, u64>,
+    reasons: Reasons,
     duration: Duration,
 }
 
 impl Summary {
-    /// Prints the refusals, the common passwords and the counts, which are the last line.
+    /// Prints the reasons, the common passwords and the counts, which are the last line.
     fn print(&self) -> Result<(), CommandError> {
-        for (code, rows) in &self.refusals {
-            let sentence = Refusal::parse(code).map(|refusal| refusal.to_string()).unwrap_or_default();
-            print_line(&format!("refused {rows}: {code}: {sentence}"))?;
+        for ((outcome, code), (rows, reason)) in &self.reasons {
+            // As in the last line: `refused 3`, `merged 2`.
+            print_line(&format!("{outcome}d {rows}: {code}: {reason}"))?;
         }
         print_line(&self.passwords.to_string())?;
         print_line(&self.counts.to_string())
@@ -194,15 +196,15 @@ async fn import(imports: &Imports, source: &Source, listing: RowListing) -> Resu
     let mut importer = started.map_err(|error| resumable_error(&error))?;
     let mut batches = reader::start(map, &options.from, importer.run().cursor)?;
     let mut progress = ImportProgress::new();
-    let refusals = import_batches(&mut importer, batches, &mut progress, &mut stop, listing).await;
+    let reasons = import_batches(&mut importer, batches, &mut progress, &mut stop, listing).await;
     let ImportRun { counts, passwords, .. } = *importer.run();
-    let finished = match refusals {
-        Ok(refusals) => importer.finish().await.map(|_| refusals).map_err(CommandError::from),
+    let finished = match reasons {
+        Ok(reasons) => importer.finish().await.map(|_| reasons).map_err(CommandError::from),
         Err(error) => Err(error),
     };
     let duration = progress.finish();
     match finished {
-        Ok(refusals) => Ok(Summary { counts, passwords, refusals, duration }),
+        Ok(reasons) => Ok(Summary { counts, passwords, reasons, duration }),
         Err(CommandError::Failed(cause)) => {
             print_line(&counts.to_string())?;
             Err(pass.interrupted(&cause))
@@ -211,24 +213,24 @@ async fn import(imports: &Imports, source: &Source, listing: RowListing) -> Resu
     }
 }
 
-/// Imports to the end of the source. Returns how many rows of this reading were refused for each reason.
+/// Imports to the end of the source.
 async fn import_batches(
     importer: &mut Importer<'_>,
     mut batches: reader::Batches,
     progress: &mut ImportProgress,
     stop: &mut StopSignal,
     listing: RowListing,
-) -> Result<BTreeMap<String, u64>, CommandError> {
-    let mut refusals = BTreeMap::new();
+) -> Result<Reasons, CommandError> {
+    let mut reasons = Reasons::new();
     loop {
         let next = stop.or(batches.next()).await;
         let (rows, fraction) = next.ok_or_else(|| CommandError::Failed("stopped by a signal".to_owned()))??;
         if rows.is_empty() {
-            return Ok(refusals);
+            return Ok(reasons);
         }
         for row in &stop.after(importer.import(rows)).await? {
-            if let RowOutcome::Refuse(refusal) = row.outcome {
-                *refusals.entry(refusal.code()).or_default() += 1;
+            if let Some((code, reason)) = row.outcome.code().zip(row.outcome.reason()) {
+                reasons.entry((row.outcome.as_str(), code)).or_insert((0, reason)).0 += 1;
             }
             if listing == RowListing::Json {
                 print_listing_line(&row_as_json(row))?;
@@ -312,20 +314,13 @@ async fn print_status(imports: &Imports, source: &SourceName) -> Result<(), Comm
 
 /// One row of a report. It has no secrets: a row's values are not recorded.
 fn row_as_json(row: &RecordedRow) -> String {
-    let reason = match row.outcome {
-        RowOutcome::Refuse(refusal) => Some((refusal.code(), refusal.to_string())),
-        _ => None,
-    };
-    let (code, reason) = reason.unzip();
+    let (code, reason) = (row.outcome.code(), row.outcome.reason());
     let (position, line, id, outcome) = (row.position, row.line, &row.old_id, row.outcome.as_str());
     json!({ "row": position, "line": line, "id": id, "outcome": outcome, "code": code, "reason": reason }).to_string()
 }
 
 fn row_as_text(row: &RecordedRow) -> String {
-    let reason = match row.outcome {
-        RowOutcome::Refuse(refusal) => format!("\t{refusal}"),
-        _ => String::new(),
-    };
+    let reason = row.outcome.reason().map(|reason| format!("\t{reason}")).unwrap_or_default();
     let place = row.line.map_or_else(|| format!("row {}", row.position), |line| format!("line {line}"));
     format!("{place}\t{}\t{}{reason}", escape_cell(&row.old_id), row.outcome.as_str())
 }

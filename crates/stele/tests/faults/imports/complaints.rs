@@ -57,6 +57,38 @@ fn dry_run_succeeds_and_the_run_fails_on_a_unique_key_postgresql() {
     assert_check_predicts_run(&ImportFixture::on_postgres());
 }
 
+/// Two systems have one person, with different passwords: the first one stays, the row is joined, and both are shown.
+fn assert_differing_passwords_are_shown(fixture: &ImportFixture) {
+    let row = |n: u64, phone: &str, password: &str| format!("{n},user{n},{phone},,{}\n", md5_hex(password));
+    let first = [row(1, "13800138001", "one-and-the-same"), row(2, "13800138002", "first"), row(3, "13800138003", "x")];
+    fixture.write_file(format!("{HEADER}\n{}", first.concat()).as_bytes());
+    assert_ended(&fixture.import("run"), 0, "added 3 same 0 merged 0 refused 0");
+    let second =
+        [row(1, "+8613800138001", "one-and-the-same"), row(2, "13800138002", "second"), row(4, "13800138004", "y")];
+    fixture.write_file(format!("{HEADER}\n{}", second.concat()).as_bytes());
+    fixture.write_map("csv", "merge = \"phone\"");
+    for command in ["check", "run"] {
+        let arguments = ["import", command, "--source", "second", "--map", "map.toml", "users.csv"];
+        let output = fixture.installation.run(&arguments);
+        assert_ended(&output, 0, "added 1 same 0 merged 2 refused 0");
+        assert!(output.stdout.contains("merged 1: password_kept: the user keeps the password"), "{output:?}");
+    }
+    let report = fixture.installation.run(&["import", "report", "--source", "second", "--json"]).stdout;
+    assert_eq!(outcomes(&report), ["merge", "merge password_kept", "add"]);
+    assert!(!report.contains(&md5_hex("second")), "{report}");
+}
+
+#[test]
+fn a_password_that_differs_between_two_sources_is_shown_in_sqlite() {
+    assert_differing_passwords_are_shown(&ImportFixture::on_sqlite());
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Redis"]
+fn a_password_that_differs_between_two_sources_is_shown_in_postgresql() {
+    assert_differing_passwords_are_shown(&ImportFixture::on_postgres());
+}
+
 /// MAS, issue 3479.
 #[test]
 fn a_warning_drops_the_user() {
