@@ -7,3 +7,4 @@ mod fixture;
 mod kills;
 mod lost_servers;
 mod manners;
+mod source_tls;
