@@ -112,9 +112,47 @@ fn one_bad_byte_refuses_its_row_only() {
 fn broken_records_are_refused_with_their_line() {
     let rows = read(MAP, b"id,name,memo\n1,alice\n2,bob,x,y\n\n\nid,name,memo\n3,carol,\n");
     assert_eq!(rows, ["1/2  wrong_field_count", "2/3  wrong_field_count", "3/4  repeated_header", "4/7 3 carol "]);
-    // A quote that is not closed takes the rest of the file into one record.
-    let rows = read(MAP, b"id,name,memo\n1,alice,x\n2,\"bob,y\n3,carol,z\n");
-    assert_eq!(rows, ["1/2 1 alice x", "2/3  wrong_field_count"]);
+}
+
+#[test]
+fn a_quote_that_is_not_closed_swallows_no_row() {
+    for end in ["\n", "\r\n", "\r"] {
+        for broken in [
+            "2,\"bob,y",
+            // The number of fields is right: without a closing quote, the memo would have the other rows.
+            "2,bob,\"y",
+            "2,bob,\"y \"\"z",
+        ] {
+            let text =
+                format!("id,name,memo{end}1,alice,x{end}{broken}{end}3,carol,z{end}4,dave,\"a{end}b\"{end}5,erin,");
+            let rows = read(MAP, text.as_bytes());
+            assert_eq!(
+                rows,
+                ["1/2 1 alice x", "2/3  unclosed_quote", "3/4 3 carol z", "4/5 4 dave a b", "5/7 5 erin "],
+                "{text}"
+            );
+        }
+        // It is closed by the quote that opens a later field.
+        let text = format!("id,name,memo{end}2,bob,\"y{end}3,carol,z{end}4,dave,\"a\"{end}5,erin,");
+        assert_eq!(read(MAP, text.as_bytes()), ["1/2  unclosed_quote", "2/3 3 carol z", "3/4 4 dave a", "4/5 5 erin "]);
+    }
+    // A field that is closed is a user's text, never rows, although a column is missing.
+    let rows = read(MAP, b"id,name,memo\n1,\"x\n9,root,y\"\n2,bob,\n");
+    assert_eq!(rows, ["1/2  wrong_field_count", "2/4 2 bob "]);
+    // More than is held, in an encoding that cannot be sought in.
+    let mut text = "id,name,memo\n1,\"alice,x\n".to_owned();
+    for n in 2..60_000 {
+        writeln!(text, "{n},user{n},张三李四王五").unwrap();
+    }
+    for encoding in [encoding_rs::UTF_8, encoding_rs::GB18030] {
+        let map = MAP.replacen('\n', &format!("\nencoding = \"{}\"\n", encoding.name()), 1);
+        let rows = read(&map, &encoding.encode(&text).0);
+        assert_eq!(
+            (rows.len(), rows[0].as_str(), rows[1].as_str()),
+            (59_999, "1/2  unclosed_quote", "2/3 2 user2 张三李四王五")
+        );
+        assert_eq!(rows.last().unwrap(), "59999/60000 59999 user59999 张三李四王五");
+    }
 }
 
 #[test]

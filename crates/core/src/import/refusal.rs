@@ -70,6 +70,8 @@ pub enum Refusal {
     WrongFieldCount,
     /// The record repeats the header, as in files that were joined.
     RepeatedHeader,
+    /// A quoted field of the record is not closed, so that it goes on over the following lines. These are read by themselves.
+    UnclosedQuote,
     /// The record is longer than the limit.
     RecordTooLong,
     /// The record is not an object, or is not valid JSON.
@@ -115,13 +117,18 @@ pub enum Refusal {
 }
 
 /// The code of each refusal without a field, and its sentence.
-const PLAIN: [(Refusal, &str, &str); 16] = [
+const PLAIN: [(Refusal, &str, &str); 17] = [
     (
         Refusal::WrongFieldCount,
         "wrong_field_count",
         "the number of fields is not that of the header; quote fields that contain the delimiter",
     ),
     (Refusal::RepeatedHeader, "repeated_header", "the record is the header once more; nothing is lost"),
+    (
+        Refusal::UnclosedQuote,
+        "unclosed_quote",
+        "a quoted field goes on over the end of the line and is not closed; close it, and double the quotes in it",
+    ),
     (Refusal::RecordTooLong, "record_too_long", "the record is longer than 1 MiB; look for a quote that is not closed"),
     (Refusal::NotAnObject, "not_an_object", "the line is not a JSON object; write one object a line"),
     (Refusal::NoOldId, "no_old_id", "the old id is empty; give the row an id, or map id to another column"),

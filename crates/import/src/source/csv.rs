@@ -1,5 +1,7 @@
 //! CSV files. Lines end with CR LF, LF or CR. Fields are quoted as RFC 4180 says.
 
+mod quotes;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,7 @@ use encoding_rs::UTF_8;
 use stele_core::import::Refusal;
 use zeroize::Zeroize as _;
 
+use self::quotes::{FurtherLines, QuoteTracker};
 use super::decode::DecodedFile;
 use super::{Source, SourceError, locate_columns};
 use crate::map::ImportMap;
@@ -39,6 +42,10 @@ impl CsvSource {
     fn read_record(&mut self) -> Result<Option<Record>, SourceError> {
         let Some((line, is_too_long)) = self.records.read()? else { return Ok(None) };
         self.position += 1;
+        if self.records.read_swallowed_lines_again()? {
+            let cells = Err(Refusal::UnclosedQuote);
+            return Ok(Some(Record { position: self.position, line: Some(line), cells }));
+        }
         let fields = self.records.fields();
         let cells = if is_too_long {
             Err(Refusal::RecordTooLong)
@@ -85,12 +92,16 @@ pub(super) fn header_of(path: &Path) -> Result<Vec<String>, SourceError> {
 /// Reads one record at a time into memory of a fixed size.
 struct RecordReader {
     path: PathBuf,
+    encoding: &'static encoding_rs::Encoding,
     file: DecodedFile,
     parser: Reader,
     input: Vec<u8>,
     /// The part of `input` that is not parsed yet.
     pending: std::ops::Range<usize>,
     is_at_end: bool,
+    /// How many decoded bytes are parsed.
+    parsed: u64,
+    quotes: QuoteTracker,
     lines: LineCounter,
     /// The fields of the current record, one after another, and where each ends.
     output: Vec<u8>,
@@ -105,7 +116,23 @@ impl RecordReader {
         let parser = ReaderBuilder::new().delimiter(delimiter).build();
         let (input, output, ends) = (vec![0; BUFFER_BYTES], vec![0; BUFFER_BYTES], vec![0; MAX_COLUMNS]);
         let lines = LineCounter::default();
-        Ok(Self { path, file, parser, input, pending: 0..0, is_at_end: false, lines, output, ends, field_count: 0 })
+        let quotes = QuoteTracker::new(delimiter);
+        let (pending, is_at_end, parsed, field_count) = (0..0, false, 0, 0);
+        Ok(Self {
+            path,
+            encoding,
+            file,
+            parser,
+            input,
+            pending,
+            is_at_end,
+            parsed,
+            quotes,
+            lines,
+            output,
+            ends,
+            field_count,
+        })
     }
 
     fn read_header(&mut self) -> Result<Vec<Vec<u8>>, SourceError> {
@@ -120,16 +147,17 @@ impl RecordReader {
     fn read(&mut self) -> Result<Option<(u64, bool)>, SourceError> {
         let (mut written, mut ended, mut is_too_long) = (0, 0, false);
         let line = self.lines.current();
+        self.quotes.reset();
         loop {
             if self.pending.is_empty() && !self.is_at_end {
-                let read = self.file.read(&mut self.input);
-                let read = read.map_err(|cause| SourceError::Unreadable { path: self.path.clone(), cause })?;
-                (self.pending, self.is_at_end) = (0..read, read == 0);
+                self.fill_input()?;
             }
             let input = &self.input[self.pending.clone()];
             let (result, consumed, out, ends) =
                 self.parser.read_record(input, &mut self.output[written..], &mut self.ends[ended..]);
+            self.quotes.follow(&input[..consumed], self.parsed, &self.lines);
             self.lines.count(&input[..consumed]);
+            self.parsed += consumed as u64;
             self.pending.start += consumed;
             written += out;
             ended += ends;
@@ -150,6 +178,48 @@ impl RecordReader {
         }
     }
 
+    fn fill_input(&mut self) -> Result<(), SourceError> {
+        let read = self.file.read(&mut self.input);
+        let read = read.map_err(|cause| SourceError::Unreadable { path: self.path.clone(), cause })?;
+        (self.pending, self.is_at_end) = (0..read, read == 0);
+        Ok(())
+    }
+
+    /// If the last record goes on over several lines and is malformed, goes back to its second line. Returns whether it
+    /// is.
+    fn read_swallowed_lines_again(&mut self) -> Result<bool, SourceError> {
+        let Some(mut further) = self.quotes.take_malformed() else { return Ok(false) };
+        match further.bytes.take() {
+            Some(mut bytes) => {
+                bytes.extend_from_slice(&self.input[self.pending.clone()]);
+                self.pending = 0..bytes.len();
+                bytes.resize(bytes.len().max(BUFFER_BYTES), 0);
+                self.input.zeroize();
+                self.input = bytes;
+            }
+            None => self.seek(&further)?,
+        }
+        (self.parsed, self.lines) = (further.offset, further.lines.clone());
+        self.parser.reset();
+        Ok(true)
+    }
+
+    /// Reads the file again up to the start of `further`.
+    fn seek(&mut self, further: &FurtherLines) -> Result<(), SourceError> {
+        let opened = DecodedFile::open(&self.path, self.encoding);
+        self.file = opened.map_err(|cause| SourceError::Unreadable { path: self.path.clone(), cause })?;
+        let mut left = further.offset;
+        loop {
+            self.fill_input()?;
+            let read = self.pending.len() as u64;
+            if left <= read || self.is_at_end {
+                self.pending.start = usize::try_from(left.min(read)).unwrap_or(self.pending.end);
+                return Ok(());
+            }
+            left -= read;
+        }
+    }
+
     fn grow_output(&mut self) {
         let mut larger = vec![0; (2 * self.output.len()).min(MAX_RECORD_BYTES)];
         larger[..self.output.len()].copy_from_slice(&self.output);
@@ -164,7 +234,7 @@ impl RecordReader {
 }
 
 /// Counts lines that end with CR LF, LF or CR. The parser counts only LF, and that of a CR LF to the next record.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct LineCounter {
     ended: u64,
     is_after_cr: bool,
