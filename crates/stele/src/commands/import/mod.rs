@@ -4,6 +4,7 @@ pub(super) mod audit;
 mod location;
 mod progress;
 mod reader;
+mod scratch;
 mod stop;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use zeroize::Zeroizing;
 
 use self::audit::ImportAudit;
 use self::progress::ImportProgress;
+use self::scratch::ScratchFolder;
 use self::stop::StopSignal;
 use super::admin::read_secret_from_stdin;
 use super::{CommandError, OutputFormat, escape_cell, print_line, print_listing_line};
@@ -252,7 +254,7 @@ async fn run_and_record(settings: &Settings, source: &Source) -> Result<(), Comm
 
 /// Imports into a scratch database, which is removed.
 async fn check_only(settings: &Settings, source: &Source, listing: RowListing) -> Result<Summary, CommandError> {
-    let folder = tempfile::Builder::new().prefix("import-check-").tempdir_in(settings.data_dir());
+    let folder = ScratchFolder::create(&settings.data_dir());
     let folder = folder.map_err(|error| setup_error(&format!("cannot create a folder in the data folder: {error}")))?;
     let imports = context::open_import_check(settings, folder.path()).await?;
     import(start(&imports, source, Pass::Check).await?, Pass::Check, listing).await

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::fixture::{BATCH, HoldPoint, ImportFixture, assert_ended, assert_interrupted};
-use crate::support::eventually;
+use crate::support::{KillOnDrop, eventually};
 
 const COUNT: u64 = 20 * BATCH;
 
@@ -162,6 +162,29 @@ fn imports_and_exports_are_in_the_audit_log_with_their_counts() {
     let expected = [("import_users", run), ("export_digests", "old"), ("export_users", "old"), ("undo_import", run)];
     assert_eq!(seen, expected.map(|(act, subject)| (act.to_owned(), subject.to_owned())));
     assert!(entries.iter().all(|entry| word(entry, "operator").contains("uid:") && word(entry, "result") == "ok"));
+}
+
+#[test]
+fn what_a_killed_check_leaves_is_removed_by_the_next_one() {
+    let fixture = ImportFixture::on_sqlite();
+    fixture.write_users(COUNT);
+    let scratch_folders = || {
+        let names = std::fs::read_dir(fixture.installation.data()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("import-check-")).count()
+    };
+    let args = ["import", "check", "--source", "old", "--map", "map.toml", "users.csv"];
+    let start = || KillOnDrop(fixture.installation.command(&args).spawn().unwrap());
+    let mut killed = start();
+    eventually("a scratch folder", || (scratch_folders() == 1).then_some(()));
+    killed.0.kill().unwrap();
+    killed.0.wait().unwrap();
+    assert_eq!(scratch_folders(), 1);
+    // Those of checks that go on stay.
+    let (first, second) = (start(), start());
+    for check in [first, second] {
+        assert_ended(&ImportFixture::output_of(check), 0, &format!("added {COUNT} same 0 merged 0 refused 0"));
+    }
+    assert_eq!(scratch_folders(), 0);
 }
 
 #[test]
