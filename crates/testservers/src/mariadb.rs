@@ -51,7 +51,8 @@ impl Mariadb {
         let data = format!("--datadir={}", process.path("data").display());
         let mut install = process.command(require_program("mariadb-install-db"));
         install.args(["--no-defaults", &data, "--auth-root-authentication-method=normal", "--skip-test-db"]);
-        let output = install.output().unwrap();
+        // A server that starts removes the temporary tables of all others in the same folder.
+        let output = install.env("TMPDIR", process.path("")).output().unwrap();
         assert!(output.status.success(), "mariadb-install-db: {}", String::from_utf8_lossy(&output.stderr));
         let server = Self { port, tls, server: Mutex::new(process) };
         server.launch().then_some(server)
@@ -74,6 +75,7 @@ impl Mariadb {
             path_option("datadir", "data"),
             path_option("socket", "socket"),
             path_option("pid-file", "pid"),
+            path_option("tmpdir", ""),
             format!("--port={}", self.port),
             "--bind-address=127.0.0.1".to_owned(),
             // For tests a commit need not reach the disk.
