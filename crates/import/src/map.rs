@@ -105,9 +105,26 @@ pub struct ImportMap {
     pub(crate) query: String,
     pub(crate) columns: Columns,
     pub(crate) secret: SecretSpec,
+    /// Further columns to read, in a map that only samples a source.
+    sampled: Vec<String>,
 }
 
 impl ImportMap {
+    /// A map that reads columns and makes no users of them.
+    pub(crate) fn for_sample(format: Format, query: &str, delimiter: u8, columns: Vec<String>) -> Self {
+        Self {
+            format,
+            dialect: None,
+            merge: MergeRule::None,
+            encoding: encoding_rs::UTF_8,
+            delimiter,
+            query: query.to_owned(),
+            columns: Columns::default(),
+            secret: SecretSpec::absent(),
+            sampled: columns,
+        }
+    }
+
     /// Parses a map.
     ///
     /// # Errors
@@ -124,6 +141,7 @@ impl ImportMap {
             query: parse_query(raw.query, raw.format)?,
             columns: raw.columns,
             secret: raw.secret.unwrap_or_else(SecretSpec::absent),
+            sampled: Vec::new(),
         };
         map.check_columns()?;
         map.secret.check()?;
@@ -154,6 +172,7 @@ impl ImportMap {
                 wanted.push(column);
             }
         }
+        wanted.extend(self.sampled.iter().map(String::as_str));
         wanted
     }
 

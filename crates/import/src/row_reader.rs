@@ -178,8 +178,8 @@ impl<'a> Row<'a> {
     fn read_registered_at(&self) -> Result<Option<Timestamp>, Refusal> {
         let Some(spec) = &self.columns().registered_at else { return Ok(None) };
         let text = self.text(Some(&spec.column), Field::RegisteredAt)?;
-        // MySQL's zero date means that there is none.
-        let text = text.filter(|text| !text.starts_with("0000-00-00"));
+        // MySQL's zero date means that there is none, and so does a zero in a column of Unix times.
+        let text = text.filter(|text| !text.starts_with("0000-00-00") && *text != "0");
         parse(text, Field::RegisteredAt, |text| spec.format.read(text))
     }
 

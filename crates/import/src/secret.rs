@@ -1,5 +1,7 @@
 //! Secrets: the hash of a row, in the form that the map's kinds name.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use stele_core::import::{Field, Refusal};
 use stele_core::password::RawPassword;
 use stele_core::verifier::{HashForm, ImportedHash, InvalidHash, parse_imported};
@@ -78,6 +80,8 @@ fn parse_hex(spec: &SecretSpec, text: &str, salt: &str) -> Result<ImportedHash, 
     // The text of the salt is what was hashed, white space included.
     let hex = stele_core::hex::encode(salt.as_bytes());
     match (salted, plain) {
+        (None, None) if spec.kind.contains(SecretKind::Base64) => parse_base64(text),
+        _ if !is_hex && spec.kind.contains(SecretKind::Base64) => parse_base64(text),
         _ if !is_hex => Err(Refusal::WrongSecretKind),
         (Some((_, name)), plain) if plain.is_none() || !salt.is_empty() => {
             parse(&Zeroizing::new(format!("${name}${hex}${text}")))
@@ -88,6 +92,13 @@ fn parse_hex(spec: &SecretSpec, text: &str, salt: &str) -> Result<ImportedHash, 
         (_, None) if spec.salt.is_some() => Err(Refusal::DamagedSecret),
         (_, None) => Err(Refusal::WrongSecretKind),
     }
+}
+
+/// base64 of a clear password.
+fn parse_base64(text: &str) -> Result<ImportedHash, Refusal> {
+    let bytes = STANDARD.decode(text).map_err(|_| Refusal::WrongSecretKind)?;
+    let password = String::from_utf8(bytes).map_err(|_| Refusal::NotText(Field::Secret))?;
+    Ok(ImportedHash::Digest(RawPassword::new(password).digest()))
 }
 
 fn parse(text: &str) -> Result<ImportedHash, Refusal> {
@@ -274,5 +285,25 @@ mod tests {
             let hash = read_secret(&spec(kind, false), &Cell::text(text.as_str()), &Cell::Null).unwrap().unwrap();
             assert_eq!(stele_core::verifier::PendingHash::new(hash).unwrap().verifier(), expected);
         }
+    }
+
+    #[test]
+    fn base64_is_the_clear_password_beside_md5_or_alone() {
+        let both = mixed(&[SecretKind::Md5, SecretKind::Base64], false);
+        for (text, expected) in [
+            ("MTIzNDU2", "digest"),
+            (D, "digest"),
+            ("123456", "wrong_secret_kind"),
+            ("/w==", "not_text:secret"),
+            (BCRYPT, "wrong_secret_kind"),
+        ] {
+            assert_eq!(read(&both, text, ""), expected, "{text}");
+        }
+        let spec = spec(SecretKind::Base64, false);
+        let Ok(Some(ImportedHash::Digest(digest))) = read_secret(&spec, &Cell::text(" MTIzNDU2\n"), &Cell::Null) else {
+            panic!("base64 of a password is its digest")
+        };
+        assert_eq!(digest.hex().as_slice(), D.as_bytes());
+        assert_eq!(read(&spec, D, ""), "not_text:secret");
     }
 }

@@ -5,15 +5,16 @@ mod decode;
 mod json_lines;
 mod mysql;
 mod postgres;
+mod sample;
 mod sqlite;
 mod tls;
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use stele_core::mac::sha256;
 
+pub use self::sample::{SampledColumn, SourceColumns, columns_of};
 use crate::map::{Format, ImportMap};
 use crate::record::Record;
 
@@ -99,74 +100,6 @@ pub async fn open_source(map: &ImportMap, from: &str) -> Result<Box<dyn Source>,
         Format::Mysql => Box::new(mysql::MysqlSource::open(from, map).await?),
         Format::Postgres => Box::new(postgres::PostgresSource::open(from, map).await?),
     })
-}
-
-/// What [`columns_of`] finds at a location.
-pub struct SourceColumns {
-    /// The format of the source.
-    pub format: Format,
-    /// The query that a map of a database needs; `None` for files.
-    pub query: Option<String>,
-    /// The names of the columns. JSON Lines: the keys of the first object.
-    pub columns: Vec<String>,
-}
-
-/// The columns of a file or of a database's `table`, for [`crate::guess_map`]. No row is read.
-///
-/// # Errors
-/// [`SourceError`] if the source cannot be read, or is a database and `table` is `None`.
-pub async fn columns_of(from: &str, table: Option<&str>) -> Result<SourceColumns, SourceError> {
-    let (format, path) = (format_of(from)?, Path::new(from));
-    let query = match (format, table) {
-        (Format::Csv | Format::Jsonl, None) => None,
-        (Format::Csv | Format::Jsonl, Some(_)) => {
-            let fault = "is not a database and has no tables; remove the name of the table";
-            return Err(SourceError::Location(format!("{from} {fault}")));
-        }
-        (_, None) => {
-            let fault = "is a database; name the table of the users with --table";
-            return Err(SourceError::Location(format!("{} {fault}", redact_url(from))));
-        }
-        (format, Some(table)) => Some(format!("SELECT * FROM {}", quote_table(table, format))),
-    };
-    let columns = match (format, query.as_deref().unwrap_or_default()) {
-        (Format::Csv, _) => csv::header_of(path)?,
-        (Format::Jsonl, _) => json_lines::keys_of_first_object(path)?,
-        (Format::Sqlite, query) => sqlite::columns_of_query(path, query)?,
-        (Format::Mysql, query) => mysql::columns_of_query(from, query).await?,
-        (Format::Postgres, query) => postgres::columns_of_query(from, query).await?,
-    };
-    Ok(SourceColumns { format, query, columns })
-}
-
-/// The format of a source: by the scheme of its URL, the ending of its name, or the first bytes of an SQLite file.
-fn format_of(from: &str) -> Result<Format, SourceError> {
-    match from.split_once("://").map(|(scheme, _)| scheme) {
-        Some("mysql") => return Ok(Format::Mysql),
-        Some("postgres" | "postgresql") => return Ok(Format::Postgres),
-        Some(_) => {
-            let fault = "is neither a file nor a URL that begins with mysql:// or postgres://";
-            return Err(SourceError::Location(format!("{} {fault}", redact_url(from))));
-        }
-        None => {}
-    }
-    let path = Path::new(from);
-    let is_json = path.extension().is_some_and(|extension| extension == "jsonl" || extension == "json");
-    let unreadable = |cause| SourceError::Unreadable { path: path.to_owned(), cause };
-    let mut start = Vec::new();
-    std::fs::File::open(path).and_then(|file| file.take(16).read_to_end(&mut start)).map_err(unreadable)?;
-    Ok(match (start == b"SQLite format 3\0", is_json) {
-        (true, _) => Format::Sqlite,
-        (false, true) => Format::Jsonl,
-        (false, false) => Format::Csv,
-    })
-}
-
-/// The name of a table, or of a schema and a table, as an SQL identifier.
-fn quote_table(table: &str, format: Format) -> String {
-    let quote = if format == Format::Mysql { "`" } else { "\"" };
-    let parts = table.split('.').map(|part| format!("{quote}{}{quote}", part.replace(quote, &quote.repeat(2))));
-    parts.collect::<Vec<_>>().join(".")
 }
 
 /// Identifies a source, so that an interrupted import continues only with the same map and the same file or database.

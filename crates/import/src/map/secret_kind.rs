@@ -15,6 +15,8 @@ use super::MapError;
 pub enum SecretKind {
     /// The password. Only its md5 digest leaves the row reader.
     Clear,
+    /// base64 of the password, which hides nothing.
+    Base64,
     /// `md5(password)` in hex: `D`.
     Md5,
     /// `md5(password + salt)` in hex.

@@ -77,16 +77,18 @@ impl Source for CsvSource {
     }
 }
 
-/// The header of a CSV file in UTF-8. The delimiter is the one of `,`, `;`, tab and `|` that gives the most columns.
-pub(super) fn header_of(path: &Path) -> Result<Vec<String>, SourceError> {
-    let mut best = Vec::new();
+/// The delimiter and the header of a CSV file in UTF-8. The delimiter is the one of `,`, `;`, tab and `|` that gives the
+/// most columns.
+pub(super) fn header_of(path: &Path) -> Result<(u8, Vec<String>), SourceError> {
+    let mut best = (b',', Vec::new());
     for delimiter in *b",;\t|" {
         let header = RecordReader::open(path.to_owned(), UTF_8, delimiter)?.read_header()?;
-        if header.len() > best.len() {
-            best = header;
+        if header.len() > best.1.len() {
+            best = (delimiter, header);
         }
     }
-    Ok(best.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect())
+    let (delimiter, header) = best;
+    Ok((delimiter, header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect()))
 }
 
 /// Reads one record at a time into memory of a fixed size.
