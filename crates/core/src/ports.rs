@@ -27,7 +27,7 @@ pub use codes::{CodeVerification, CodeVerificationResult, NewCode, OnCodeMatch, 
 pub use delivery::{CodeMessage, Delivery};
 pub use import_store::{
     AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, LegacyLookup, MergedRow, PendingUser,
-    RecordedRow, SourceUser, UndoneRows,
+    RecordedRow, SourceLock, SourceUser, UndoneRows,
 };
 pub use keys::{
     KeyRecord, KeyRefresher, KeyRetirement, KeyStore, KeyUsage, ResealedUser, SaltedLoginUsage, SealedUser,

@@ -20,7 +20,7 @@ use crate::mac::MacKey;
 use crate::password::{PasswordDigest, RawPassword};
 use crate::ports::{
     AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, LegacyLookup, MergedRow,
-    PasswordListStore, RecordedRow, SourceUser, UndoneRows,
+    PasswordListStore, RecordedRow, SourceLock, SourceUser, UndoneRows,
 };
 use crate::random::Random;
 use crate::seal::Sealer;

@@ -15,8 +15,8 @@ Examples:
   stele import report --source portal
   stele import undo --source cloudbox
 
-A URL on the command line, with its password, can be read by every user of the machine; @FILE keeps it in a file:
-  stele import run --source cloudbox --map cloudbox.toml @cloudbox.url
+A URL on the command line, with its password, can be read by every user of the machine; `@FILE` in place of the URL
+keeps it in a file.
 
 The last line on standard output is `added N same N merged N refused N`. Exit code 0: every row has one of the first
 three outcomes; 3: some were refused; 1: the import could not go on (run the same command again to resume); 2: the
@@ -63,7 +63,7 @@ pub enum ImportCommand {
     Undo(SourceOptions),
     /// Propose a map
     Map {
-        /// Propose a map from the names of the columns of this file, or of a table of this database
+        /// Propose a map from the columns and the first rows of this file, or of a table of this database
         #[arg(long, value_name = "FROM")]
         guess: String,
         /// The table of the users, if FROM is a database or an SQLite file

@@ -119,8 +119,8 @@ fn faults_of_the_command_the_map_or_the_file_exit_with_2() {
         .assert_failed(2, "a source has 1 to 32 characters");
     for (map, message) in [
         (MAP.replace("user_name", "login"), "which the source does not have"),
-        (MAP.replace("username", "user"), "unknown field `user`"),
-        (MAP.replace("\"md5\"", "\"sha3\""), "unknown variant `sha3`"),
+        (MAP.replace("username", "user"), "unknown key `user`"),
+        (MAP.replace("\"md5\"", "\"sha3\""), "unknown value `sha3`"),
         (MAP.replace("\"cloudbox\"", "\"cloudbx\""), "dialect is not known; write one of \"cloudbox\""),
     ] {
         std::fs::write(installation.path("map.toml"), map).unwrap();

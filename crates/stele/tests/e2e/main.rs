@@ -22,6 +22,7 @@ mod file_permissions;
 mod hashing;
 mod import;
 mod import_passwords;
+mod import_real_tables;
 mod independent;
 mod key_rotation;
 mod listen_addresses;

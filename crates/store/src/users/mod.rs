@@ -2,6 +2,7 @@
 
 mod audit_log_store;
 mod import_batch;
+mod import_lock;
 mod import_lookup;
 mod import_store;
 mod insert_user;

@@ -190,13 +190,44 @@ impl Summary {
     }
 }
 
-/// Imports the rows of a source, from where an interrupted run ended.
-async fn import(imports: &Imports, source: &Source, listing: RowListing) -> Result<Summary, CommandError> {
-    let Source { options, map, fingerprint } = source;
+/// What an error of an import leaves behind, and the remedy.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Check,
+    Run,
+}
+
+impl Pass {
+    fn interrupted(self, cause: &dyn Display) -> CommandError {
+        match self {
+            Self::Check => CommandError::Failed(format!("interrupted: {cause}; nothing was imported, check again")),
+            Self::Run => resumable_error(cause),
+        }
+    }
+}
+
+/// An import that has reserved its source, and is about to read on.
+struct StartedImport<'a> {
+    importer: Importer<'a>,
+    batches: reader::Batches,
+    stop: StopSignal,
+}
+
+/// Opens a source and starts its run, or continues an interrupted one.
+async fn start<'a>(imports: &'a Imports, source: &'a Source, pass: Pass) -> Result<StartedImport<'a>, CommandError> {
+    let Source { options, from, map, fingerprint } = source;
+    let opened = reader::open(map, from).await?;
+    let stop = StopSignal::listen()?;
     let rules = ImportRules { merge: map.merge, dialect: map.old_id_dialect() };
     let started = imports.start(&options.source.source, rules, fingerprint, source.order()).await;
-    let mut importer = started.map_err(|error| resumable_error(&error))?;
-    let mut batches = reader::start(map, &options.from, importer.run().cursor)?;
+    let importer = started.map_err(|error| pass.interrupted(&error))?;
+    let batches = opened.read(importer.run().cursor);
+    Ok(StartedImport { importer, batches, stop })
+}
+
+/// Imports the rows of a source, from where an interrupted run ended. If it cannot go on, the counts so far are printed.
+async fn import(started: StartedImport<'_>, pass: Pass, listing: RowListing) -> Result<Summary, CommandError> {
+    let StartedImport { mut importer, batches, mut stop } = started;
     let mut progress = ImportProgress::new();
     let reasons = import_batches(&mut importer, batches, &mut progress, &mut stop, listing).await;
     let ImportRun { counts, passwords, .. } = *importer.run();
