@@ -16,6 +16,7 @@ mod import_passwords;
 mod imports;
 #[cfg(test)]
 mod key_store;
+#[cfg(test)]
 mod legacy_ids;
 #[cfg(test)]
 mod login_attempts;

@@ -5,7 +5,7 @@ use stele_core::password::NewPassword;
 use stele_core::password::RawPassword;
 use stele_core::usecase::RequestInfo;
 use stele_core::usecase::change_password::{ChangePasswordRequest, PasswordChangeAuthorization};
-use stele_core::user::UserStatus;
+use stele_core::user::{ClientUserId, UserStatus};
 
 use crate::fixture::{Kind, account, add_imported, assert_wrong_password, lab, log_in, logins, raw, salted};
 
@@ -50,10 +50,10 @@ async fn a_password_of_the_old_server_can_be_changed_before_the_first_login() {
     let lab = lab(Kind::Cloudbox, &server, &[]).await;
     add_imported(&lab, Kind::Cloudbox.api(), &["u0"]).await;
     let caller = RequestInfo::from_client("cloudbox", [203, 0, 113, 7].into());
-    let id = account(&lab, "u0").await.user.id;
+    let id = ClientUserId::from(account(&lab, "u0").await.user.id);
     let change = async |proof| {
         let password = NewPassword::from_digest(RawPassword::new("a-new-password".to_owned()).digest());
-        let authorization = PasswordChangeAuthorization::ProofOnly(id);
+        let authorization = PasswordChangeAuthorization::ProofOnly(&id);
         lab.use_cases().change_password(ChangePasswordRequest { authorization, proof, password, caller: &caller }).await
     };
     assert_wrong_password(&change(salted(&lab, "wrong!", 0)).await);
