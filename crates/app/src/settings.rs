@@ -32,7 +32,7 @@ stele_service::settings! {
     /// minimum length of a new password in characters
     PASSWORD_MIN: usize = with_derived_default(|| Policy::default().min_password_length).range(1, 128);
     /// what happens to a new password that is on the list of common passwords: refuse; warn: accept and count; off: no
-    /// check; imported and old passwords are never checked; `stele passwords load` adds a list of the operator
+    /// check; imported and old passwords are never refused; `stele passwords load` adds a list of the operator
     PASSWORD_LIST: CommonPasswordPolicy = parsed_with_derived_default(
         CommonPasswordPolicy::parse,
         "refuse, warn or off",
