@@ -10,7 +10,7 @@ mod passwords;
 mod refusal;
 mod row;
 
-pub use claims::{IdClaims, PORTAL, numbers_with_portal_id};
+pub use claims::{IdClaims, PORTAL, derived_number};
 pub use decision::{Decision, IdentifierOwner, ImportLookup, ImportRules, KnownRow, Merger, decide};
 pub use passwords::{PasswordCheck, PasswordCounts};
 pub use refusal::{Field, Refusal};

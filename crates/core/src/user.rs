@@ -13,7 +13,7 @@ use crate::seal::SealedSecret;
 use crate::text::find_invisible_in_text;
 use crate::time::Timestamp;
 
-pub use id::{FIRST_USER_NUMBER, UserId, UserRef, sequential_id};
+pub use id::{FIRST_USER_NUMBER, UserId, UserRef, displaced_id, sequential_id};
 pub use legacy::{ClientUserId, LegacyIds, legacy_key};
 
 /// A user's role.

@@ -47,8 +47,6 @@ pub struct ImportLookup {
     pub legacy_owners: HashMap<String, i64>,
     /// The numbers of the users who have a number, by themselves or in the portal.
     pub number_owners: HashMap<i64, i64>,
-    /// The numbers of the users who have an id in the portal, by an old id or by their number.
-    pub portal_id_owners: HashMap<i64, i64>,
 }
 
 /// The rules of a source.
@@ -113,7 +111,6 @@ struct Batch<'a> {
     uuids: HashSet<UserId>,
     legacy_keys: HashSet<String>,
     numbers: HashSet<i64>,
-    portal_ids: HashSet<i64>,
     /// Users whom rows have joined.
     joined: HashSet<i64>,
 }
@@ -129,7 +126,6 @@ impl<'a> Batch<'a> {
             uuids: HashSet::new(),
             legacy_keys: HashSet::new(),
             numbers: HashSet::new(),
-            portal_ids: HashSet::new(),
             joined: HashSet::new(),
         }
     }
@@ -150,7 +146,6 @@ impl<'a> Batch<'a> {
                 self.uuids.extend([row.id, claims.id].into_iter().flatten());
                 self.legacy_keys.extend(claims.legacy_key);
                 self.numbers.extend(claims.number);
-                self.portal_ids.extend(claims.portal_id);
                 if let Decision::Merge(merger) = &decision {
                     self.joined.insert(merger.number);
                 }
@@ -204,20 +199,12 @@ impl<'a> Batch<'a> {
         let is_other = |found: Option<&i64>| found.is_some_and(|&number| Some(number) != owner);
         let is_key_taken = |key: &String| is_other(lookup.legacy_owners.get(key)) || self.legacy_keys.contains(key);
         let is_number_taken = |number| is_other(lookup.number_owners.get(&number)) || self.numbers.contains(&number);
-        let is_portal_id_taken = |id| is_other(lookup.portal_id_owners.get(&id)) || self.portal_ids.contains(&id);
         let is_id_taken = claims.legacy_key.as_ref().is_some_and(is_key_taken)
             || claims.id.is_some_and(|id| self.is_uuid_taken(id, owner));
         if is_id_taken {
             return Err(Refusal::IdTaken);
         }
-        if claims.number.is_some_and(is_number_taken) {
-            return Err(Refusal::NumberTaken);
-        }
-        match claims.portal_id.is_some_and(is_portal_id_taken) {
-            true if self.rules.dialect == Some(super::PORTAL) => Err(Refusal::IdTaken),
-            true => Err(Refusal::NumberTaken),
-            false => Ok(()),
-        }
+        if claims.number.is_some_and(is_number_taken) { Err(Refusal::NumberTaken) } else { Ok(()) }
     }
 
     fn is_uuid_taken(&self, id: UserId, owner: Option<i64>) -> bool {

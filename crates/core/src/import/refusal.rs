@@ -108,7 +108,7 @@ pub enum Refusal {
     UuidTaken,
     /// Another user has the old id in the dialect whose clients know it.
     IdTaken,
-    /// Another user has the number, or is known by it to the portal's clients.
+    /// Another user has the number, or the portal answers it for another user.
     NumberTaken,
     /// An earlier row of this source has the old id, with other content.
     OldIdRepeated,
@@ -164,8 +164,7 @@ const PLAIN: [(Refusal, &str, &str); 17] = [
     (
         Refusal::IdTaken,
         "id_taken",
-        "clients of this dialect know another user by this old id; for the portal, import its table before any other and \
-         before new users register",
+        "clients of this dialect know another user by this old id; import one of the two sources without its dialect",
     ),
     (
         Refusal::NumberTaken,

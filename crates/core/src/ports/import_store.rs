@@ -22,8 +22,6 @@ pub struct ImportQuery {
     pub legacy_keys: Vec<String>,
     /// Numbers that rows set.
     pub numbers: Vec<i64>,
-    /// Ids in the portal that rows claim.
-    pub portal_ids: Vec<i64>,
 }
 
 /// An import run: one reading of one source.
@@ -77,6 +75,8 @@ pub struct LegacyLookup {
     pub dialect: String,
     /// See [`legacy_key`](crate::user::legacy_key).
     pub key: String,
+    /// See [`derived_number`](crate::import::derived_number).
+    pub derived_number: Option<i64>,
 }
 
 /// A row that is joined to an existing user. What the user has stays; what it lacks is filled in.

@@ -375,7 +375,8 @@ impl<'a> Importer<'a> {
         };
         let old_id = row.old_id.as_str().to_owned();
         let lookup = self.job.rules.dialect.zip(claims.legacy_key);
-        let lookup = lookup.map(|(dialect, key)| LegacyLookup { dialect: dialect.to_owned(), key });
+        let derived_number = claims.derived_number;
+        let lookup = lookup.map(|(dialect, key)| LegacyLookup { dialect: dialect.to_owned(), key, derived_number });
         let (status, content, position) = (row.status, candidate.content, candidate.position);
         AddedRow { user, status, number: claims.number, old_id, lookup, content, position }
     }
@@ -411,7 +412,6 @@ fn query_for(candidates: &[Candidate], rules: ImportRules<'_>) -> ImportQuery {
         // A legacy id may be the UUID that a row sets.
         legacy_keys: keys.chain(ids().map(|id| id.to_string())).collect(),
         numbers: claims.iter().filter_map(|claims| claims.number).collect(),
-        portal_ids: claims.iter().filter_map(|claims| claims.portal_id).collect(),
     }
 }
 

@@ -77,8 +77,7 @@ impl ImportStore for CheckStore {
             owner.number = -owner.number;
         }
         let owners = found.uuid_owners.values_mut().chain(found.legacy_owners.values_mut());
-        let owners = owners.chain(found.number_owners.values_mut()).chain(found.portal_id_owners.values_mut());
-        owners.for_each(|number| *number = -*number);
+        owners.chain(found.number_owners.values_mut()).for_each(|number| *number = -*number);
         let real = self.real.lookup(source, query).await?;
         found.rows.extend(real.rows.into_iter().map(|(old_id, mut row)| {
             row.run = OTHER_RUN;
@@ -92,7 +91,6 @@ impl ImportStore for CheckStore {
         found.uuid_owners.extend(real.uuid_owners);
         found.legacy_owners.extend(real.legacy_owners);
         found.number_owners.extend(real.number_owners);
-        found.portal_id_owners.extend(real.portal_id_owners);
         Ok(found)
     }
 

@@ -47,9 +47,15 @@ impl fmt::Display for UserId {
 pub const FIRST_USER_NUMBER: i64 = 100_001;
 
 /// portal `id` of a user who has no id of an old portal: counts up from 1 where numbers count up from
-/// [`FIRST_USER_NUMBER`]. A number below that, which only an import gives, is its own.
+/// [`FIRST_USER_NUMBER`]. A number below that, which only an import gives, has a [`displaced_id`].
 pub fn sequential_id(number: i64) -> i64 {
-    if number < FIRST_USER_NUMBER { number } else { number - FIRST_USER_NUMBER + 1 }
+    if number < FIRST_USER_NUMBER { displaced_id(number) } else { number - FIRST_USER_NUMBER + 1 }
+}
+
+/// portal `id` of a user whose [`sequential_id`] is the old id of another user: beyond what old portals have counted to,
+/// and below 2^31 for numbers up to 147,483,647.
+pub fn displaced_id(number: i64) -> i64 {
+    number.saturating_add(2_000_000_000)
 }
 
 /// How an administrator refers to a user: by UUID, its 32 hex digits, or the user's number. Clients refer to users by
@@ -105,6 +111,7 @@ mod tests {
 
     #[test]
     fn sequential_ids_count_up_from_1() {
-        assert_eq!([100_001, 100_002, 7, 100_000].map(sequential_id), [1, 2, 7, 100_000]);
+        let ids = [1, 2, 2_000_000_007, 2_000_100_000];
+        assert_eq!([100_001, 100_002, 7, 100_000].map(sequential_id), ids);
     }
 }

@@ -7,7 +7,7 @@ use crate::import::OldId;
 /// The ids of a user in the old system of one dialect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LegacyIds {
-    /// The id, as the old system wrote it.
+    /// The id, as the old system wrote it; for a portal user without one, the [`displaced_id`](super::displaced_id).
     pub id: String,
     /// cloudbox `user_alias_id`; `None` if it is the user's own.
     pub alias_id: Option<String>,

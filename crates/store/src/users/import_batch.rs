@@ -14,6 +14,7 @@ use stele_core::verifier::NO_PASSWORD;
 use stele_core::{Error, Result};
 
 use super::import_store::{encode_outcome, to_i64};
+use super::legacy_ids::pack_legacy_ids;
 use super::pool::{BackendConnections, SLOW_QUERY_TIMEOUTS, query};
 use super::rows::{UserRow, encode_sealed_digest};
 use super::schema::{identifiers, import_rows, import_runs, legacy_ids, users};
@@ -126,8 +127,9 @@ struct OldIdRow {
     merged: bool,
     dialect: Option<String>,
     key: Option<String>,
-    alias_id: Option<String>,
+    answer: Option<String>,
     old_number: Option<i64>,
+    derived_number: Option<i64>,
 }
 
 /// The batch as it is written.
@@ -190,7 +192,9 @@ fn rows_with_users(batch: &ImportBatch) -> impl Iterator<Item = &AddedRow> {
 fn new_row(added: &AddedRow) -> NewRow {
     let AddedRow { user, status, number, old_id, lookup, content, position } = added;
     let (seal_key_id, sealed) = encode_sealed_digest(&user.credential);
-    let (dialect, key) = lookup.clone().map(|LegacyLookup { dialect, key }| (dialect, key)).unzip();
+    let lookup = lookup.clone();
+    let derived_number = lookup.as_ref().and_then(|lookup| lookup.derived_number);
+    let (dialect, key) = lookup.map(|LegacyLookup { dialect, key, .. }| (dialect, key)).unzip();
     let (position, content) = (to_i64(*position), content.0.to_vec());
     let old_id = OldIdRow {
         id: old_id.clone(),
@@ -199,8 +203,9 @@ fn new_row(added: &AddedRow) -> NewRow {
         merged: false,
         dialect,
         key,
-        alias_id: None,
+        answer: None,
         old_number: None,
+        derived_number,
     };
     NewRow {
         number: *number,
@@ -216,7 +221,10 @@ fn new_row(added: &AddedRow) -> NewRow {
 /// The alias and the number of a user who existed before stay; those of the row are answered by its dialect alone.
 fn merged_row(MergedRow { row, alias_id, .. }: &MergedRow) -> NewRow {
     let new = new_row(row);
-    let old_id = OldIdRow { merged: true, alias_id: alias_id.clone(), old_number: row.number, ..new.old_id };
+    let old_number = row.number;
+    let has_more = alias_id.is_some() || old_number.is_some();
+    let answer = has_more.then(|| pack_legacy_ids(&row.old_id, alias_id.as_deref(), old_number));
+    let old_id = OldIdRow { merged: true, answer, old_number, ..new.old_id };
     NewRow { old_id, ..new }
 }
 
@@ -338,8 +346,9 @@ fn insert_old_id_sqlite(conn: &mut SqliteConnection, rows: &Rows, old: &OldIdRow
         legacy_ids::merged.eq(old.merged),
         legacy_ids::dialect.eq(&old.dialect),
         legacy_ids::key.eq(&old.key),
-        legacy_ids::alias_id.eq(&old.alias_id),
+        legacy_ids::answer.eq(&old.answer),
         legacy_ids::old_number.eq(old.old_number),
+        legacy_ids::derived_number.eq(old.derived_number),
     );
     diesel::RunQueryDsl::execute(diesel::insert_into(legacy_ids::table).values(values), conn)
 }

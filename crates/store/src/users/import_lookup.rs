@@ -1,14 +1,12 @@
 //! Looks up what is known about the rows of a batch of an import: earlier rows, and the users who have their identifiers,
 //! ids and numbers.
 
-use diesel::dsl::{exists, not};
+use diesel::dsl::exists;
 use diesel::{ExpressionMethods, NullableExpressionMethods, QueryDsl, QueryResult};
 use stele_core::Result;
-use stele_core::import::{
-    ContentHash, IdentifierOwner, ImportLookup, KnownRow, PORTAL, SourceName, numbers_with_portal_id,
-};
+use stele_core::import::{ContentHash, IdentifierOwner, ImportLookup, KnownRow, SourceName};
 use stele_core::ports::ImportQuery;
-use stele_core::user::{UserId, sequential_id};
+use stele_core::user::UserId;
 use stele_core::verifier::NO_PASSWORD;
 
 use super::pool::{BackendConnections, SLOW_QUERY_TIMEOUTS, query};
@@ -40,11 +38,9 @@ fn decode_id(id: Vec<u8>) -> QueryResult<UserId> {
 
 /// Looks up what is known about the rows of a batch.
 pub(super) async fn lookup(db: &BackendConnections, source: &SourceName, query: &ImportQuery) -> Result<ImportLookup> {
-    let (source, ImportQuery { old_ids, keys, ids, dialect, legacy_keys, numbers, portal_ids }) =
+    let (source, ImportQuery { old_ids, keys, ids, dialect, legacy_keys, numbers }) =
         (source.as_str().to_owned(), query.clone());
     let ids: Vec<Vec<u8>> = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
-    let portal_keys: Vec<String> = portal_ids.iter().map(i64::to_string).collect();
-    let portal_numbers: Vec<i64> = portal_ids.iter().copied().flat_map(numbers_with_portal_id).collect();
     let found: QueryResult<ImportLookup> = query!(db, Read, SLOW_QUERY_TIMEOUTS, |conn| async {
         let known = legacy_ids::table
             .filter(legacy_ids::source.eq(&source))
@@ -89,20 +85,6 @@ pub(super) async fn lookup(db: &BackendConnections, source: &SourceName, query: 
                 .filter(legacy_ids::old_number.eq_any(&numbers))
                 .select((legacy_ids::old_number.assume_not_null(), legacy_ids::number));
             found.number_owners = old.load::<(i64, i64)>(conn).await?.into_iter().chain(own).collect();
-        }
-        if !portal_keys.is_empty() {
-            let portal = Some(PORTAL.to_owned());
-            let by_old_id = legacy_owners!(&portal, &portal_keys).load::<(String, i64)>(conn).await?.into_iter();
-            let by_old_id = by_old_id.filter_map(|(key, number)| Some((key.parse().ok()?, number)));
-            let has_old_id =
-                legacy_ids::table.filter(legacy_ids::number.eq(users::number)).filter(legacy_ids::dialect.eq(&portal));
-            let by_number = users::table
-                .filter(users::number.eq_any(&portal_numbers))
-                .filter(not(exists(has_old_id)))
-                .select(users::number);
-            let by_number = by_number.load::<i64>(conn).await?.into_iter();
-            let by_number = by_number.map(|number| (sequential_id(number), number));
-            found.portal_id_owners = by_number.chain(by_old_id).collect();
         }
         Ok(found)
     }

@@ -4,6 +4,7 @@ use diesel::dsl::{case_when, exists, not};
 use diesel::result::{DatabaseErrorKind, Error as DbError};
 use diesel::sql_types::{BigInt, Binary, Nullable};
 use diesel::{ExpressionMethods, IntoSql, QueryDsl, QueryResult};
+use stele_core::import::derived_number;
 use stele_core::old_server::LegacyId;
 use stele_core::user::{NewUser, User, legacy_key};
 use stele_core::{Error, Result};
@@ -68,6 +69,7 @@ impl SqlStore {
                         legacy_ids::merged.eq(false),
                         legacy_ids::dialect.eq(Some(*source).filter(|_| is_id)),
                         legacy_ids::key.eq(Some(legacy_key(id)).filter(|_| is_id)),
+                        legacy_ids::derived_number.eq(derived_number(source, id).filter(|_| is_id)),
                     );
                     diesel::insert_into(legacy_ids::table).values(row).execute(conn).await?;
                 }

@@ -1,12 +1,12 @@
 //! Lookups of accounts for a dialect: by an identifier or by what a client names a user, with the user's legacy ids in
 //! the dialect, in one statement.
 
-use diesel::dsl::sql;
 use diesel::sql_types::{Nullable, Text};
-use diesel::{ExpressionMethods, QueryDsl, QueryResult, SelectableHelper};
+use diesel::{ExpressionMethods, NullableExpressionMethods, QueryDsl, QueryResult, SelectableHelper};
 use stele_core::Result;
+use stele_core::import::PORTAL;
 use stele_core::session::DialectName;
-use stele_core::user::{Account, ClientUserId, LegacyIds};
+use stele_core::user::{Account, ClientUserId, LegacyIds, displaced_id};
 
 use super::pool::{BackendConnections, read};
 use super::rows::{CredentialRow, UserRow};
@@ -14,33 +14,45 @@ use super::schema::{identifiers, legacy_ids, users};
 use super::user_store::{DECOY_NUMBER, account_from_row, coalesce};
 use crate::error::{corrupt_column_error, map_database_error};
 
-/// An account with the packed fields of its legacy id in a dialect.
-type LegacyAccountRow = (i64, UserRow, CredentialRow, Option<String>);
+/// An account with what its dialect answers as the user's id.
+type AnswerRow = (i64, UserRow, CredentialRow, Option<String>);
 
-/// Separates packed fields: no id has a control character.
-const FIELD_SEPARATOR: char = '\t';
+/// As [`AnswerRow`], for the portal; at the end the number, if the id that follows from it is another user's old one.
+type PortalRow = (i64, UserRow, CredentialRow, Option<String>, Option<i64>);
 
-/// Selects the account with this number, with its legacy id in a dialect: the first one, if several sources of the
-/// dialect have brought some. `id`, `alias_id` and `old_number` are packed in one text, because a scalar subquery costs
-/// less than half of a join with a sort (ADR 51).
-macro_rules! with_legacy_ids {
-    ($dialect:expr, $number:expr) => {
-        users::table.filter(users::number.eq($number)).select((
-            users::number,
-            UserRow::as_select(),
-            CredentialRow::as_select(),
-            sql::<Nullable<Text>>(
-                "(SELECT l.id || '\t' || coalesce(l.alias_id, '') || '\t' || coalesce(CAST(l.old_number AS TEXT), '') \
-                 FROM legacy_ids AS l WHERE l.number = users.number AND l.dialect = ",
-            )
-            .bind::<Text, _>($dialect)
-            .sql(" ORDER BY l.run, l.position LIMIT 1)"),
-        ))
+/// Separates the parts of an answer: no id has a control character.
+const SEPARATOR: char = '\t';
+
+diesel::define_sql_function! {
+    #[sql_name = "coalesce"]
+    fn first_answer(answer: Nullable<Text>, id: Text) -> Text;
+}
+
+/// Selects what a dialect answers as the id of a row of `users`: the first of the user's legacy ids there, if several
+/// sources have brought some. A scalar subquery, because a join with a sort costs twice as much; without literal SQL,
+/// whose statements diesel does not keep prepared (ADR 51).
+macro_rules! answer {
+    ($own:ident, $dialect:expr) => {
+        $own.filter($own.field(legacy_ids::number).eq(users::number))
+            .filter($own.field(legacy_ids::dialect).eq($dialect))
+            .order(($own.field(legacy_ids::run), $own.field(legacy_ids::position)))
+            .select(first_answer($own.field(legacy_ids::answer), $own.field(legacy_ids::id)))
+            .single_value()
     };
 }
 
-/// The number of the user whom clients of a dialect know by a legacy id, of which this is the key.
-macro_rules! legacy_number {
+/// Selects the number of the user with this identifier key.
+macro_rules! number_of_identifier {
+    ($key:ident) => {
+        coalesce(
+            identifiers::table.filter(identifiers::key.eq(&$key)).select(identifiers::number).single_value(),
+            DECOY_NUMBER,
+        )
+    };
+}
+
+/// Selects the number of the user whom clients of a dialect know by a legacy id, of which this is the key.
+macro_rules! number_of_legacy_id {
     ($known:ident, $dialect:ident, $key:ident) => {
         $known
             .filter($known.field(legacy_ids::dialect).eq($dialect))
@@ -50,19 +62,16 @@ macro_rules! legacy_number {
     };
 }
 
-fn account_from_legacy_row(row: Option<LegacyAccountRow>) -> Result<Option<Account>> {
-    let Some((number, user, credential, packed)) = row else { return Ok(None) };
-    let account = account_from_row(Some((number, user, credential)))?;
-    let legacy = packed.as_deref().map(unpack_legacy_ids).transpose().map_err(map_database_error)?;
-    Ok(account.map(|account| Account { legacy, ..account }))
-}
-
-fn unpack_legacy_ids(packed: &str) -> QueryResult<LegacyIds> {
-    let corrupt = || corrupt_column_error("legacy_ids");
-    let [id, alias_id, number] = packed.split(FIELD_SEPARATOR).collect::<Vec<_>>()[..] else { return Err(corrupt()) };
-    let alias_id = Some(alias_id.to_owned()).filter(|alias_id| !alias_id.is_empty());
-    let number = Some(number).filter(|number| !number.is_empty()).map(str::parse).transpose();
-    Ok(LegacyIds { id: id.to_owned(), alias_id, number: number.map_err(|_| corrupt())? })
+/// Selects the account with this number, and what a dialect answers as its id.
+macro_rules! account_with_answer {
+    ($own:ident, $dialect:ident, $number:expr) => {
+        users::table.filter(users::number.eq($number)).select((
+            users::number,
+            UserRow::as_select(),
+            CredentialRow::as_select(),
+            answer!($own, $dialect),
+        ))
+    };
 }
 
 /// The account with this identifier key, with its legacy ids in `dialect`.
@@ -71,22 +80,34 @@ pub(super) async fn find_by_identifier(
     dialect: DialectName,
     key: &str,
 ) -> Result<Option<Account>> {
+    // No identifier contains NUL, and PostgreSQL rejects it.
     if key.contains('\0') {
         return Ok(None);
     }
-    let key = key.to_owned();
+    let (key, own) = (key.to_owned(), diesel::alias!(legacy_ids as own));
+    if dialect != PORTAL {
+        let row = read!(db, AnswerRow, account_with_answer!(own, dialect, number_of_identifier!(key)));
+        return to_account(row?);
+    }
+    let taken = diesel::alias!(legacy_ids as taken);
     let row = read!(
         db,
-        LegacyAccountRow,
-        with_legacy_ids!(
-            dialect,
-            coalesce(
-                identifiers::table.filter(identifiers::key.eq(&key)).select(identifiers::number).single_value(),
-                DECOY_NUMBER
-            )
-        )
+        PortalRow,
+        users::table.filter(users::number.eq(number_of_identifier!(key))).select((
+            users::number,
+            UserRow::as_select(),
+            CredentialRow::as_select(),
+            answer!(own, dialect),
+            taken
+                .filter(taken.field(legacy_ids::derived_number).eq(users::number.nullable()))
+                .select(taken.field(legacy_ids::derived_number))
+                .single_value(),
+        ))
     );
-    account_from_legacy_row(row?)
+    let row = row?.map(|(number, user, credential, answer, derived)| {
+        (number, user, credential, answer.or(derived.map(|number| displaced_id(number).to_string())))
+    });
+    to_account(row)
 }
 
 /// The account that a client of `dialect` names so, with its legacy ids there.
@@ -96,13 +117,13 @@ pub(super) async fn find_by_client_id(
     id: &ClientUserId,
 ) -> Result<Option<Account>> {
     let key = id.legacy_key().to_owned();
-    let (named, known) = diesel::alias!(users as named, legacy_ids as known);
+    let (named, known, own) = diesel::alias!(users as named, legacy_ids as known, legacy_ids as own);
     let row = match (id.id(), id.number()) {
         // Legacy ids can be counted through, so an unknown one reads what a known one does.
         (None, None) => read!(
             db,
-            LegacyAccountRow,
-            with_legacy_ids!(dialect, coalesce(legacy_number!(known, dialect, key), DECOY_NUMBER))
+            AnswerRow,
+            account_with_answer!(own, dialect, coalesce(number_of_legacy_id!(known, dialect, key), DECOY_NUMBER))
         ),
         (uuid, number) => {
             // What the text is not finds nothing.
@@ -110,13 +131,39 @@ pub(super) async fn find_by_client_id(
             let number = number.unwrap_or(DECOY_NUMBER);
             let by_uuid = named.filter(named.field(users::id).eq(uuid)).select(named.field(users::number));
             let by_number = named.filter(named.field(users::number).eq(number)).select(named.field(users::number));
-            let own = coalesce(by_uuid.single_value(), coalesce(by_number.single_value(), DECOY_NUMBER));
+            let of_own_id = coalesce(by_uuid.single_value(), coalesce(by_number.single_value(), DECOY_NUMBER));
             read!(
                 db,
-                LegacyAccountRow,
-                with_legacy_ids!(dialect, coalesce(legacy_number!(known, dialect, key), own.clone()))
+                AnswerRow,
+                account_with_answer!(
+                    own,
+                    dialect,
+                    coalesce(number_of_legacy_id!(known, dialect, key), of_own_id.clone())
+                )
             )
         }
     };
-    account_from_legacy_row(row?)
+    to_account(row?)
+}
+
+fn to_account(row: Option<AnswerRow>) -> Result<Option<Account>> {
+    let Some((number, user, credential, answer)) = row else { return Ok(None) };
+    let account = account_from_row(Some((number, user, credential)))?;
+    let legacy = answer.as_deref().map(unpack_legacy_ids).transpose().map_err(map_database_error)?;
+    Ok(account.map(|account| Account { legacy, ..account }))
+}
+
+/// The column `answer`.
+pub(super) fn pack_legacy_ids(id: &str, alias_id: Option<&str>, number: Option<i64>) -> String {
+    let number = number.map(|number| number.to_string()).unwrap_or_default();
+    format!("{id}{SEPARATOR}{}{SEPARATOR}{number}", alias_id.unwrap_or_default())
+}
+
+fn unpack_legacy_ids(answer: &str) -> QueryResult<LegacyIds> {
+    let corrupt = || corrupt_column_error("legacy_ids.answer");
+    let mut parts = answer.split(SEPARATOR);
+    let mut next = || parts.next().filter(|part| !part.is_empty()).map(str::to_owned);
+    let (id, alias_id, number) = (next().ok_or_else(corrupt)?, next(), next());
+    let number = number.map(|number| number.parse()).transpose().map_err(|_| corrupt())?;
+    Ok(LegacyIds { id, alias_id, number })
 }

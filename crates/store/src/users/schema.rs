@@ -151,8 +151,9 @@ diesel::table! {
         merged -> Bool,
         dialect -> Nullable<Text>,
         key -> Nullable<Text>,
-        alias_id -> Nullable<Text>,
+        answer -> Nullable<Text>,
         old_number -> Nullable<BigInt>,
+        derived_number -> Nullable<BigInt>,
     }
 }
 

@@ -169,23 +169,31 @@ async fn a_source_sets_numbers_and_later_users_count_up_beyond_them() {
             numbered("3", "b", 100_001),
             numbered("4", "c", 100_005),
             numbered("5", "d", 7),
-            // The id of the first user, who has none of an old portal.
+            // What the portal would answer to the first user.
             numbered("1", "e", 100_009),
         ];
-        let outcomes = ["add", "add", "number_taken", "number_taken", "add", "id_taken"];
+        let outcomes = ["add", "add", "number_taken", "number_taken", "add", "add"];
         assert_eq!(import(&backend, &keys, "portal", "portal", rows).await, outcomes, "{name}");
         let number = async |key: &str| account(&backend, key).await.user.number;
         assert_eq!((number("a").await, number("d").await), (100_005, 7), "{name}");
-        // Above every number, and above every number that would be answered as one of the ids.
+        // Above every number, and above every number from which one of the ids would follow.
         let highest = number("unnumbered").await;
         assert!(highest > 100_009, "{name}: {highest}");
         let next = backend.users.add(&user_named("next")).await.unwrap().unwrap().number;
         assert!(next > highest, "{name}: {next}");
 
-        // Other dialects may set numbers too, unless the portal would answer them as an id of its own.
-        let tms = vec![numbered("t1", "f", 500_000), numbered("t2", "g", 100_002), numbered("t3", "h", 2)];
-        let outcomes = ["add", "number_taken", "number_taken"];
+        // Other dialects may set numbers too.
+        let tms = vec![numbered("t1", "f", 500_000), numbered("t2", "g", 100_002), numbered("t3", "h", 7)];
+        let outcomes = ["add", "add", "number_taken"];
         assert_eq!(import(&backend, &keys, "tms", "tms", tms).await, outcomes, "{name}");
+        // The portal answers no id twice: users without an old one give way.
+        assert_eq!(answered(&backend, "portal", "e").await, Some(legacy("1")), "{name}");
+        for (key, id) in
+            [("first", Some("2000100001")), ("g", Some("2000100002")), ("f", None), ("unnumbered", Some("9"))]
+        {
+            assert_eq!(answered(&backend, "portal", key).await, id.map(legacy), "{name} {key}");
+        }
+        assert_eq!(answered(&backend, "tms", "first").await, None, "{name}");
         assert_eq!(backend.users.add(&user_named("later")).await.unwrap().unwrap().number, 500_001, "{name}");
         let far = vec![numbered("t4", "i", 999_999_999_999)];
         assert_eq!(import(&backend, &keys, "far", "tms", far).await, ["add"], "{name}");

@@ -55,15 +55,20 @@ async fn each_user_store_call_is_one_statement() {
     let mut assert_one_more = |call: &str| {
         let after = logged_statements(&postgres);
         assert_eq!(after.len() - before.len(), 1, "{call}: {:#?}", &after[before.len()..]);
+        // A statement that is not kept prepared is planned at every call.
+        let is_kept = !after.last().is_some_and(|statement| statement.starts_with("<unnamed>"));
+        assert!(is_kept || !call.starts_with("find"), "{call}: {:?}", after.last());
         before = after;
     };
     for name in ["alice", "unknown", "alice"] {
         assert_eq!(users.find_by_identifier(name).await.unwrap().is_some(), name == "alice");
         assert_one_more("find_by_identifier");
     }
-    for name in ["alice", "unknown"] {
-        assert_eq!(users.find_for_login("cloudbox", name).await.unwrap().is_some(), name == "alice");
-        assert_one_more("find_for_login");
+    for dialect in ["cloudbox", "portal"] {
+        for name in ["alice", "unknown"] {
+            assert_eq!(users.find_for_login(dialect, name).await.unwrap().is_some(), name == "alice");
+            assert_one_more("find_for_login");
+        }
     }
     for id in [&user.id.to_string(), "4", "no-such-id"] {
         let found = users.find_for_client("cloudbox", &ClientUserId::parse(id).unwrap()).await.unwrap();

@@ -40,8 +40,8 @@ const INSERT_USERS: &str = "\
     memo, verifier, seal_key_id, sealed) RETURNING number, id";
 const INSERT_KEYS: &str = "INSERT INTO identifiers (key, number) SELECT * FROM unnest($1, $2)";
 const INSERT_OLD_IDS: &str = "\
-    INSERT INTO legacy_ids (source, run, id, number, position, content, merged, dialect, key, alias_id, old_number) \
-    SELECT $1, $2, * FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    INSERT INTO legacy_ids (source, run, id, number, position, content, merged, dialect, key, answer, old_number, \
+    derived_number) SELECT $1, $2, * FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 /// The decoy row's legacy id in a dialect, so that an unknown user costs the same there as an imported one (ADR 26).
 const INSERT_DECOY: &str = "\
     INSERT INTO legacy_ids (source, id, number, run, position, content, merged, dialect, key) \
@@ -172,8 +172,9 @@ fn insert_old_ids(rows: &Rows, old_ids: &[(&OldIdRow, i64)]) -> Statement {
         .bind::<Array<Bool>, _>(column!(old_ids, 0.merged))
         .bind::<Array<Nullable<Text>>, _>(column!(old_ids, 0.dialect))
         .bind::<Array<Nullable<Text>>, _>(column!(old_ids, 0.key))
-        .bind::<Array<Nullable<Text>>, _>(column!(old_ids, 0.alias_id))
+        .bind::<Array<Nullable<Text>>, _>(column!(old_ids, 0.answer))
         .bind::<Array<Nullable<BigInt>>, _>(column!(old_ids, 0.old_number))
+        .bind::<Array<Nullable<BigInt>>, _>(column!(old_ids, 0.derived_number))
 }
 
 fn insert_outcomes(rows: &Rows) -> Statement {
