@@ -31,7 +31,7 @@ pub struct OldProfile {
 
 impl OldProfile {
     /// The identifiers that the answer names.
-    fn identifiers(&self) -> impl Iterator<Item = Identifier> {
+    pub fn identifiers(&self) -> impl Iterator<Item = Identifier> {
         [&self.name, &self.phone, &self.email, &self.registered_with]
             .into_iter()
             .filter_map(|text| Identifier::parse(text.as_deref()?))

@@ -87,15 +87,21 @@ pub fn prepare_proof(
 
 /// The name by which the server of `api` is asked about a login; `None` if the user has none that this API takes.
 ///
-/// At the server of the dialect that the client uses, the name is what the client sent: a login that succeeded there
-/// must succeed here. Elsewhere it is the user's name at best. Phones are sent in canonical form.
+/// At the server of the dialect that the client uses, the name is what the client sent, to the byte: a login that succeeded
+/// there must succeed here, and a phone may be stored there in any spelling. Elsewhere it is the user's name at best, and
+/// phones are sent in canonical form.
 pub fn login_name(
     api: OldApi,
     dialect: DialectName,
     identifier: Option<&Identifier>,
     user: Option<&User>,
 ) -> Option<String> {
-    let sent = identifier.filter(|_| api.as_str() == dialect || user.is_none()).map(Identifier::text);
+    if api.as_str() == dialect
+        && let Some(sent) = identifier.map(Identifier::text).filter(|text| takes(api, text))
+    {
+        return Some(sent.to_owned());
+    }
+    let sent = identifier.filter(|_| user.is_none()).map(Identifier::text);
     let stored = user.map(|user| [&user.name, &user.phone, &user.email].map(|field| field.as_deref()));
     let [name, phone, email] = stored.unwrap_or_default();
     let typed = identifier.map(Identifier::text);
@@ -107,12 +113,17 @@ pub fn login_name(
         OldApi::Cloudbox | OldApi::Tms | OldApi::Jwt => {
             [sent, name, phone, email, typed].into_iter().flatten().next().map(mobile_or_text)
         }
-        OldApi::Portal => [sent, phone, email]
-            .into_iter()
-            .flatten()
-            .find(|text| Phone::parse(text).is_some() || Email::parse(text).is_some())
-            .map(mobile_or_text),
+        OldApi::Portal => [sent, phone, email].into_iter().flatten().find(|text| takes(api, text)).map(mobile_or_text),
         OldApi::Mefp => [sent, phone].into_iter().flatten().find_map(Phone::parse).map(|phone| phone.key().to_owned()),
+    }
+}
+
+/// Whether users log in with such a text at a server of `api`.
+fn takes(api: OldApi, text: &str) -> bool {
+    match api {
+        OldApi::Cloudbox | OldApi::Tms | OldApi::Jwt => true,
+        OldApi::Portal => Phone::parse(text).is_some() || Email::parse(text).is_some(),
+        OldApi::Mefp => Phone::parse(text).is_some(),
     }
 }
 

@@ -4,6 +4,11 @@
 //! The rate limits are checked before the question, and a no counts as a wrong password. A relayed salted digest is
 //! recorded as used before it is sent. A server that cannot answer is an error of its own, and nothing is counted.
 
+mod answered_user;
+mod replacement;
+
+use self::answered_user::check_answered_user;
+use self::replacement::replace_credential;
 use super::RequestInfo;
 use super::credential;
 use super::login::AllowedUsers;
@@ -208,18 +213,7 @@ async fn ask_and_accept(
     };
     let user = login.account.map(|account| &account.user);
     let expected = ExpectedUser { login_name: &question.login_name, user, legacy_ids };
-    if let Err(mismatch) = expected.check(&answer) {
-        deps.old_servers.record_login(server.api, OldLoginResult::WrongUser);
-        let user = user.map(|user| user.id.to_string());
-        tracing::error!(
-            server = server.api.as_str(),
-            user,
-            ?mismatch,
-            "an old server has confirmed a password, but its answer is about another user; compare the user's old id and \
-             identifiers with those of the old server"
-        );
-        return Err(Error::unavailable("the old server's answer is about another user"));
-    }
+    check_answered_user(deps, login, server.api, expected, &answer).await?;
     match login.account {
         Some(account) => accept_known(deps, login, account.clone(), server.api, taught.as_ref(), &answer).await,
         None => accept_unknown(deps, login, server.api, taught.as_ref(), &answer).await,
@@ -241,18 +235,13 @@ async fn accept_known(
         Some(secret) if account.credential.verifier == verifier::NO_PASSWORD => {
             ConfirmedCredential::Missing(secret.clone())
         }
-        // Sessions under the former password end, as with every change of a password.
-        Some(secret) => {
-            let new = credential::create(deps, account.user.id, &secret.digest()).await?;
-            let epoch = deps.random.new_epoch_from_old_server();
-            if !deps.users.change_credential(account.user.id, account.epoch, epoch, &new).await? {
-                let current = deps.users.find_for_client(login.caller.dialect, &account.user.id.into()).await?;
-                return accept_if_matching(deps, login, api, current).await;
+        Some(secret) => match replace_credential(deps, login, account, secret).await? {
+            Some((current, credential)) => {
+                account = current;
+                credential
             }
-            account.epoch = epoch;
-            account.credential = new;
-            ConfirmedCredential::Replaced
-        }
+            None => return Ok(None),
+        },
     };
     let has_filled = answer.fill_in(&mut account.user.profile);
     let filled_profile = has_filled.then(|| account.user.profile.clone());
