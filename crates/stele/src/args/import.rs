@@ -113,6 +113,10 @@ pub struct ExportOptions {
     /// have one
     #[arg(long)]
     pub exact: bool,
+    /// Write only users whose password was set in Stele: not those that still have the imported one, or one that an old
+    /// server has confirmed. Disabling or enabling a user counts as setting it
+    #[arg(long)]
+    pub changed: bool,
     /// Also write md5(password), where it is sealed; it is as good as the password. Needs the sealing keys, and
     /// `yes` on the first line of standard input
     #[arg(long)]

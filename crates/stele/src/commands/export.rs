@@ -5,6 +5,7 @@ use std::io::Write as _;
 use serde_json::{Map, Value};
 use stele_app::context;
 use stele_core::event::{Action, Outcome, Subject};
+use stele_core::ports::SourceUser;
 use stele_core::usecase::import::Imports;
 use stele_import::{ImportMap, csv_line, export_user, exported_columns, neutralize_formula};
 use stele_service::{ConfigError, Settings};
@@ -39,7 +40,8 @@ pub(crate) async fn run(settings: &Settings, options: ExportOptions) -> Result<(
         let page = imports.list_users(&options.source.source, &after, PAGE_SIZE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after.clone_from(&last.old_id);
-        for user in &page {
+        let is_wanted = |user: &&SourceUser| !options.changed || !user.account.has_password_of_old_server();
+        for user in page.iter().filter(is_wanted) {
             let digest = if options.with_digests { unseal(&imports, user)? } else { None };
             let values = export_user(&map, user, digest.as_ref().map(|digest| digest.as_str()));
             print_raw(&format_user(&map, &options, &values))?;
@@ -47,7 +49,7 @@ pub(crate) async fn run(settings: &Settings, options: ExportOptions) -> Result<(
     }
 }
 
-fn unseal(imports: &Imports, user: &stele_core::ports::SourceUser) -> Result<Option<Zeroizing<String>>, CommandError> {
+fn unseal(imports: &Imports, user: &SourceUser) -> Result<Option<Zeroizing<String>>, CommandError> {
     let digest = imports.unseal_digest(&user.account)?;
     Ok(digest.map(|digest| Zeroizing::new(String::from_utf8_lossy(digest.hex().as_slice()).into_owned())))
 }
