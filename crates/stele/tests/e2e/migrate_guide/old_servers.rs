@@ -56,8 +56,8 @@ fn users_of_cloudbox() -> String {
 
 /// The first is zhangsan; the last is refused.
 const USERS_OF_PORTAL: &str = "USE portal;
-    INSERT INTO portal_user (mobile, email, passwd, salt, memo, add_time) VALUES
-    ('13800138001', NULL, MD5(CONCAT('Zhang-2018', 'a1b2c3')), 'a1b2c3', '老用户', 1521525602),
-    ('13900139002', NULL, MD5(CONCAT('Qian-2019', 'd4e5f6')), 'd4e5f6', '', 1521525603),
-    (NULL, 'zhao@example.com', MD5(CONCAT('Zhao-2020', '778899')), '778899', '', 1521525604),
-    ('none', NULL, MD5(CONCAT('Wu-2020', 'aabbcc')), 'aabbcc', '', 1521525605);";
+    INSERT INTO portal_user (gid, mobile, email, passwd, salt, memo, add_time) VALUES
+    ('100001', '13800138001', NULL, MD5(CONCAT('Zhang-2018', 'a1b2c3')), 'a1b2c3', '老用户', 1521525602),
+    ('100002', '13900139002', NULL, MD5(CONCAT('Qian-2019', 'd4e5f6')), 'd4e5f6', '', 1521525603),
+    ('100003', NULL, 'zhao@example.com', MD5(CONCAT('Zhao-2020', '778899')), '778899', '', 1521525604),
+    ('100004', 'none', NULL, MD5(CONCAT('Wu-2020', 'aabbcc')), 'aabbcc', '', 1521525605);";
