@@ -3,7 +3,7 @@
 //! Every instance takes part. Each starts at a user of its own, chosen at random, so that two rarely compute the same
 //! hash; if they do, the second result is dropped.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::credential::seal_context;
 use crate::hasher::Hasher;
@@ -17,6 +17,28 @@ use crate::{Error, Result};
 const PAGE_SIZE: u32 = 100;
 /// How long to wait while logins use the hasher.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long to pause after a hash that took longer than the fastest one, in multiples of the difference. A hash that a
+/// busy machine slows down to half the speed is followed by a pause of four hashes.
+const PAUSE_FACTOR: u32 = 4;
+/// The longest pause after a hash, in multiples of the fastest one.
+const MAX_PAUSE_FACTOR: u32 = 20;
+
+/// Leaves the processors to logins, of this instance and of others on the same machine. A hash always costs the same
+/// work, so one that takes longer shows that the processors are busy.
+#[derive(Default)]
+struct Pace {
+    fastest: Option<Duration>,
+}
+
+impl Pace {
+    /// How long to pause after a hash that took `elapsed`.
+    fn pause_after(&mut self, elapsed: Duration) -> Duration {
+        let fastest = self.fastest.map_or(elapsed, |fastest| fastest.min(elapsed));
+        self.fastest = Some(fastest);
+        ((elapsed - fastest) * PAUSE_FACTOR).min(fastest * MAX_PAUSE_FACTOR)
+    }
+}
 
 /// The store, keys and hasher of background hashing.
 pub struct HashJob<'a> {
@@ -46,7 +68,7 @@ pub struct HashReport {
 pub async fn hash_pending(job: &HashJob<'_>) -> Result<HashReport> {
     let highest = job.store.highest_user_number().await?;
     let start = i64::try_from(job.random.uniform_below(u64::try_from(highest).unwrap_or(0) + 1)).unwrap_or(0);
-    let mut report = HashReport::default();
+    let (mut report, mut pace) = (HashReport::default(), Pace::default());
     // From the start to the end, then from the beginning to the start.
     for (mut from, end) in [(start, i64::MAX), (0, start)] {
         while from < end {
@@ -54,7 +76,7 @@ pub async fn hash_pending(job: &HashJob<'_>) -> Result<HashReport> {
             let Some(last) = page.last() else { break };
             from = last.number + 1;
             for user in page.iter().filter(|user| user.number < end) {
-                match hash_one(job, user).await? {
+                match hash_one(job, user, &mut pace).await? {
                     Some(replaced) => report.rows += u64::from(replaced),
                     None => report.unreadable += 1,
                 }
@@ -65,7 +87,7 @@ pub async fn hash_pending(job: &HashJob<'_>) -> Result<HashReport> {
 }
 
 /// Replaces the verifier of one user. Returns whether it was replaced; `None` if the sealed hash cannot be read.
-async fn hash_one(job: &HashJob<'_>, user: &PendingUser) -> Result<Option<bool>> {
+async fn hash_one(job: &HashJob<'_>, user: &PendingUser, pace: &mut Pace) -> Result<Option<bool>> {
     loop {
         // Logins come first.
         if job.hasher.queue_usage().used > 0 {
@@ -73,16 +95,23 @@ async fn hash_one(job: &HashJob<'_>, user: &PendingUser) -> Result<Option<bool>>
             continue;
         }
         let Some(hash) = open(job, user) else { return Ok(None) };
-        let salt = job.random.bits128();
+        let (salt, start) = (job.random.bits128(), Instant::now());
         let hashed = match hash {
             ImportedHash::Digest(digest) => job.hasher.hash(digest, salt).await,
             ImportedHash::Weak(weak) => job.hasher.wrap(weak, salt).await,
-            ImportedHash::Strong(verifier) => Ok(verifier),
+            ImportedHash::Strong(verifier) => {
+                return job.store.replace_pending_hash(user, &verifier).await.map(Some);
+            }
         };
         match hashed {
             Err(Error::Busy { retry_after }) => tokio::time::sleep(retry_after).await,
             Err(error) => return Err(error),
-            Ok(verifier) => return job.store.replace_pending_hash(user, &verifier).await.map(Some),
+            Ok(verifier) => {
+                let pause = pace.pause_after(start.elapsed());
+                let replaced = job.store.replace_pending_hash(user, &verifier).await?;
+                tokio::time::sleep(pause).await;
+                return Ok(Some(replaced));
+            }
         }
     }
 }
@@ -90,4 +119,17 @@ async fn hash_one(job: &HashJob<'_>, user: &PendingUser) -> Result<Option<bool>>
 fn open(job: &HashJob<'_>, user: &PendingUser) -> Option<ImportedHash> {
     let secret = job.sealer.open(&seal_context(user.id), user.credential.sealed.as_ref()?).ok()?;
     PendingHash::from_stored(&user.credential.verifier, secret).map(PendingHash::into_imported)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashing_pauses_while_the_processors_are_busy() {
+        let ms = Duration::from_millis;
+        let mut pace = Pace::default();
+        let pauses = [30, 20, 20, 25, 40, 5_000, 20].map(|elapsed| pace.pause_after(ms(elapsed)));
+        assert_eq!(pauses, [0, 0, 0, 20, 80, 400, 0].map(ms));
+    }
 }
