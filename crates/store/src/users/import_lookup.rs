@@ -1,7 +1,6 @@
 //! Looks up what is known about the rows of a batch of an import: earlier rows, and the users who have their identifiers,
 //! ids and numbers. The work must not grow with the tables, although a database that fills up has no statistics yet.
 
-use diesel::dsl::exists;
 use diesel::{ExpressionMethods, NullableExpressionMethods, QueryDsl, QueryResult, TextExpressionMethods};
 use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
 use stele_core::Result;
