@@ -1,5 +1,8 @@
 //! Import of existing users: batches of rows are looked up, decided and written, each in one transaction with the
 //! cursor, so that an interrupted import continues, and a repeated one changes nothing.
+//!
+//! The next batch can be looked up ([`BatchLookup`]) while one is written. If it has anything in common with the one that
+//! is being written, it is looked up again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,26 +10,28 @@ use std::time::Duration;
 
 use super::credential::seal_context;
 use super::hash_pending::{HashJob, HashReport, hash_pending};
-use super::import_passwords::check_passwords;
+pub use super::import_batch::{BatchLookup, LookedUpBatch, RowOrder};
+use super::import_batch::{Candidate, FoundRows, WrittenBatch};
 use super::merge_passwords::is_known_to_be_same;
+pub use super::merge_passwords::proves;
 use super::undo_import::lock_source;
 pub use super::undo_import::undo;
 use crate::hasher::Hasher;
 use crate::import::{
-    ContentHash, Decision, IdClaims, ImportRow, ImportRules, Merger, OutcomeCounts, PasswordCheck, PasswordCounts,
-    Refusal, RowOutcome, RunId, SourceName, SourceRow, decide,
+    Decision, IdClaims, ImportRules, Merger, OutcomeCounts, PasswordCounts, RowOutcome, RunId, SourceName, SourceRow,
+    decide,
 };
 use crate::mac::MacKey;
-use crate::password::{PasswordDigest, RawPassword};
+use crate::password::PasswordDigest;
 use crate::ports::{
-    AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, LegacyLookup, MergedRow,
-    PasswordListStore, RecordedRow, SourceLock, SourceUser, UndoneRows,
+    AddedRow, CommitOutcome, ImportBatch, ImportRun, ImportStore, LegacyLookup, MergedRow, PasswordListStore,
+    RecordedRow, SourceLock, SourceUser, UndoneRows,
 };
 use crate::random::Random;
 use crate::seal::Sealer;
 use crate::time::{Clock, Timestamp};
 use crate::user::{Account, Credential, NewUser, UserId};
-use crate::verifier::{self, HashMemory, ImportedHash, PendingHash, PresentedSecret};
+use crate::verifier::{self, ImportedHash, PendingHash};
 use crate::{Error, Result};
 
 /// How many rows one transaction writes.
@@ -34,16 +39,6 @@ pub const BATCH_SIZE: usize = 500;
 
 /// How many times to look a batch up when users register with its identifiers meanwhile.
 const MAX_ATTEMPTS: u32 = 5;
-
-/// Whether the order of a source's rows is fixed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RowOrder {
-    /// A file: an interrupted import continues at its cursor.
-    Fixed,
-    /// A database, whose rows may have moved: an interrupted import reads them again. Those that it has imported are
-    /// recognized.
-    Any,
-}
 
 /// The keys, store, clock and rules of an import.
 pub struct ImportJob<'a> {
@@ -163,17 +158,9 @@ impl Imports {
 pub struct Importer<'a> {
     job: ImportJob<'a>,
     run: ImportRun,
+    /// `None` if no batch was written since the next one was looked up.
+    written: Option<WrittenBatch>,
     _lock: SourceLock,
-}
-
-/// A row that can be imported.
-struct Candidate {
-    position: u64,
-    row: ImportRow,
-    content: ContentHash,
-    id: UserId,
-    /// What the lists of common passwords say of the row's password; `None` if it has none.
-    password: Option<PasswordCheck>,
 }
 
 impl<'a> Importer<'a> {
@@ -199,7 +186,7 @@ impl<'a> Importer<'a> {
                 ImportRun { cursor: 0, counts: OutcomeCounts::default(), ..run }
             }
         };
-        Ok(Self { job, run, _lock: lock })
+        Ok(Self { job, run, written: None, _lock: lock })
     }
 
     /// The run, with the rows that are written so far.
@@ -207,37 +194,46 @@ impl<'a> Importer<'a> {
         &self.run
     }
 
+    /// Looks batches of this run up.
+    pub fn lookup(&self) -> BatchLookup<'a> {
+        let ImportJob { store, password_list, mac, random, rules, .. } = self.job;
+        BatchLookup { store, password_list, mac, random, rules, source: self.run.source.clone() }
+    }
+
     /// Imports the rows that follow the cursor, [`BATCH_SIZE`] at most, and returns their outcomes.
     ///
     /// # Errors
-    /// `Unavailable` also if another process has continued this run; `Internal`. Then nothing of the batch is written.
+    /// As [`Importer::write`].
     pub async fn import(&mut self, rows: Vec<SourceRow>) -> Result<Vec<RecordedRow>> {
-        let Some(next_cursor) = rows.last().map(|row| row.position) else { return Ok(Vec::new()) };
-        let mut candidates = Vec::new();
-        let mut recorded = Vec::with_capacity(rows.len());
-        for SourceRow { position, line, old_id, row } in rows {
-            // The outcome of a candidate is decided below.
-            let outcome = RowOutcome::Refuse(*row.as_ref().err().unwrap_or(&Refusal::Changed));
-            recorded.push(RecordedRow { position, line, old_id, outcome });
-            if let Ok(row) = row {
-                let content = row.content_hash(self.job.mac, self.job.rules.dialect);
-                let id = row.id.unwrap_or_else(|| UserId::from_random(self.job.random.bits128()));
-                candidates.push(Candidate { position, row, content, id, password: None });
-            }
-        }
-        let secrets = candidates.iter().map(|candidate| candidate.row.secret.as_ref());
-        let passwords = check_passwords(self.job.password_list, secrets).await?;
-        for (candidate, password) in candidates.iter_mut().zip(passwords) {
-            candidate.password = password;
-        }
+        self.written = None;
+        let batch = self.lookup().look_up(rows).await;
+        self.write(batch).await
+    }
+
+    /// Writes the batch that follows the cursor, and returns the outcomes of its rows. It was looked up after the last
+    /// batch was written, or while it was.
+    ///
+    /// # Errors
+    /// `Unavailable` also if another process has continued this run; `Internal`. Then nothing of the batch is written.
+    pub async fn write(&mut self, looked_up: LookedUpBatch) -> Result<Vec<RecordedRow>> {
+        let LookedUpBatch { candidates, rows: mut recorded, query, found } = looked_up;
+        let Some(next_cursor) = recorded.last().map(|row| row.position) else { return Ok(recorded) };
+        let written = self.written.take();
+        let is_current = |found: &FoundRows| written.is_none_or(|written| !written.affects(&query, &found.lookup));
+        let mut found = found.filter(is_current);
         for _ in 0..MAX_ATTEMPTS {
-            let batch = self.decide_batch(&candidates, &mut recorded, next_cursor).await?;
+            let current = match found.take() {
+                Some(found) => found,
+                None => self.lookup().find(&candidates, &query).await?,
+            };
+            let batch = self.decide_batch(&candidates, &current, &mut recorded, next_cursor).await?;
             match self.job.store.write_batch(&batch).await? {
                 CommitOutcome::Written => {
                     self.run.cursor = next_cursor;
                     self.run.counts = self.run.counts.plus(batch.counts);
                     self.run.passwords = self.run.passwords.plus(batch.passwords);
                     self.run.updated_at = batch.now;
+                    self.written = Some(WrittenBatch::new(query, &batch));
                     return Ok(recorded);
                 }
                 CommitOutcome::CursorMoved => {
@@ -264,12 +260,12 @@ impl<'a> Importer<'a> {
     async fn decide_batch(
         &self,
         candidates: &[Candidate],
+        found: &FoundRows,
         recorded: &mut [RecordedRow],
         next_cursor: u64,
     ) -> Result<ImportBatch> {
-        let lookup = self.job.store.lookup(&self.run.source, &query_for(candidates, self.job.rules)).await?;
         let rows: Vec<_> = candidates.iter().map(|c| (c.position, &c.row, c.content)).collect();
-        let decisions = decide(&rows, &lookup, self.run.id, self.job.rules);
+        let decisions = decide(&rows, &found.lookup, self.run.id, self.job.rules);
         let kept = self.find_kept_passwords(candidates, &decisions).await?;
         let (source, now) = (self.run.source.clone(), self.job.clock.now());
         let (run, cursor) = (self.run.id, self.run.cursor);
@@ -292,23 +288,24 @@ impl<'a> Importer<'a> {
             true => RowOutcome::MergeKeepingPassword,
             false => RowOutcome::Merge,
         };
-        let mut decided = candidates.iter().zip(decisions).peekable();
+        let mut decided = candidates.iter().zip(&found.passwords).zip(decisions).peekable();
         for row in recorded.iter_mut() {
-            if let Some((candidate, decision)) = decided.next_if(|(candidate, _)| candidate.position == row.position) {
+            let is_decided = |((candidate, _), _): &((&Candidate, _), _)| candidate.position == row.position;
+            if let Some(((candidate, password), decision)) = decided.next_if(is_decided) {
                 row.outcome = match decision {
                     Decision::Same => RowOutcome::Same,
                     Decision::Refuse(refusal) => RowOutcome::Refuse(refusal),
                     Decision::Recount(known) if known.was_merged => merge_outcome(candidate),
                     Decision::Recount(_) => RowOutcome::Add,
                     Decision::Add => {
-                        candidate.password.into_iter().for_each(|password| batch.passwords.count(password));
+                        password.iter().for_each(|password| batch.passwords.count(*password));
                         let claims = IdClaims::of(&candidate.row, self.job.rules.dialect);
                         batch.reserved_number = batch.reserved_number.max(claims.reserved_number());
                         batch.added.push(self.to_added_row(candidate, candidate.id, claims, now));
                         RowOutcome::Add
                     }
                     Decision::Merge(merger) => {
-                        let password = candidate.password.filter(|_| !merger.has_password);
+                        let password = password.filter(|_| !merger.has_password);
                         password.into_iter().for_each(|password| batch.passwords.count(password));
                         let dialect = self.job.rules.dialect;
                         let claims = IdClaims::of(&candidate.row, dialect).of_merged(dialect);
@@ -394,32 +391,5 @@ impl<'a> Importer<'a> {
                 Credential { verifier: pending.verifier().to_owned(), sealed: Some(sealed) }
             }
         }
-    }
-}
-
-fn query_for(candidates: &[Candidate], rules: ImportRules<'_>) -> ImportQuery {
-    let claims: Vec<_> = candidates.iter().map(|candidate| IdClaims::of(&candidate.row, rules.dialect)).collect();
-    let ids = || candidates.iter().filter_map(|candidate| candidate.row.id).chain(claims.iter().filter_map(|c| c.id));
-    let keys = claims.iter().filter_map(|claims| claims.legacy_key.clone());
-    ImportQuery {
-        old_ids: candidates.iter().map(|candidate| candidate.row.old_id.as_str().to_owned()).collect(),
-        keys: candidates
-            .iter()
-            .flat_map(|candidate| candidate.row.identifiers().map(|(_, identifier)| identifier.key().to_owned()))
-            .collect(),
-        ids: ids().collect(),
-        dialect: rules.dialect.map(str::to_owned),
-        // A legacy id may be the UUID that a row sets.
-        legacy_keys: keys.chain(ids().map(|id| id.to_string())).collect(),
-        numbers: claims.iter().filter_map(|claims| claims.number).collect(),
-    }
-}
-
-/// Whether a password matches an imported hash: shows that the map names the right kind before anything is written.
-pub fn proves(secret: ImportedHash, password: &RawPassword) -> bool {
-    let (presented, memory) = (PresentedSecret::Raw(password.clone()), &mut HashMemory::default());
-    match PendingHash::new(secret) {
-        Ok(pending) => pending.verify(&presented, memory),
-        Err(strong) => verifier::verify(&strong, &presented, memory),
     }
 }

@@ -1,12 +1,13 @@
-//! Whether a user whom a row of an import joins has the row's password already. The user's password stays; the operator
+//! Whether an imported hash is that of a password, and whether a user whom a row of an import joins has the row's password already. The user's password stays; the operator
 //! is shown where it may be another one.
 
 use subtle::ConstantTimeEq as _;
 
 use super::credential::seal_context;
+use crate::password::RawPassword;
 use crate::seal::Sealer;
 use crate::user::{Credential, UserId};
-use crate::verifier::{self, ImportedHash, PendingHash};
+use crate::verifier::{self, HashMemory, ImportedHash, PendingHash, PresentedSecret};
 
 /// Whether the password of a user is known to be that of `secret`: the same hash, or the same `D`. Others would have to be
 /// computed by argon2id, which takes hours for a source, or cannot be compared at all.
@@ -22,10 +23,18 @@ pub(super) fn is_known_to_be_same(sealer: &Sealer, user: UserId, stored: &Creden
     }
 }
 
+/// Whether a password matches an imported hash: shows that the map names the right kind before anything is written.
+pub fn proves(secret: ImportedHash, password: &RawPassword) -> bool {
+    let (presented, memory) = (PresentedSecret::Raw(password.clone()), &mut HashMemory::default());
+    match PendingHash::new(secret) {
+        Ok(pending) => pending.verify(&presented, memory),
+        Err(strong) => verifier::verify(&strong, &presented, memory),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::password::RawPassword;
     use crate::random::OsRandom;
     use crate::time::Timestamp;
     use crate::verifier::parse_imported;

@@ -38,6 +38,7 @@ pub mod grant_reset;
 pub mod handover;
 pub mod hash_pending;
 pub mod import;
+mod import_batch;
 pub mod import_check;
 mod import_passwords;
 pub mod login;

@@ -11,6 +11,8 @@ mod cancelled_calls;
 #[cfg(test)]
 mod check_order;
 #[cfg(test)]
+mod import_lookup;
+#[cfg(test)]
 mod import_passwords;
 #[cfg(test)]
 mod imports;

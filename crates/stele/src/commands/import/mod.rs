@@ -2,6 +2,7 @@
 
 pub(super) mod audit;
 mod location;
+mod look_ahead;
 mod progress;
 mod reader;
 mod scratch;
@@ -28,6 +29,7 @@ use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
 
 use self::audit::ImportAudit;
+use self::look_ahead::{BatchReader, import_batches};
 use self::progress::ImportProgress;
 use self::scratch::ScratchFolder;
 use self::stop::StopSignal;
@@ -229,6 +231,7 @@ async fn start<'a>(imports: &'a Imports, source: &'a Source, pass: Pass) -> Resu
 async fn import(started: StartedImport<'_>, pass: Pass, listing: RowListing) -> Result<Summary, CommandError> {
     let StartedImport { mut importer, batches, mut stop } = started;
     let mut progress = ImportProgress::new();
+    let batches = BatchReader::new(batches, importer.lookup());
     let reasons = import_batches(&mut importer, batches, &mut progress, &mut stop, listing).await;
     let ImportRun { counts, passwords, .. } = *importer.run();
     let finished = match reasons {
@@ -243,33 +246,6 @@ async fn import(started: StartedImport<'_>, pass: Pass, listing: RowListing) -> 
             Err(pass.interrupted(&cause))
         }
         Err(error) => Err(error),
-    }
-}
-
-/// Imports to the end of the source.
-async fn import_batches(
-    importer: &mut Importer<'_>,
-    mut batches: reader::Batches,
-    progress: &mut ImportProgress,
-    stop: &mut StopSignal,
-    listing: RowListing,
-) -> Result<Reasons, CommandError> {
-    let mut reasons = Reasons::new();
-    loop {
-        let next = stop.or(batches.next()).await;
-        let (rows, fraction) = next.ok_or_else(|| CommandError::Failed("stopped by a signal".to_owned()))??;
-        if rows.is_empty() {
-            return Ok(reasons);
-        }
-        for row in &stop.after(importer.import(rows)).await? {
-            if let Some((code, reason)) = row.outcome.code().zip(row.outcome.reason()) {
-                reasons.entry((row.outcome.as_str(), code)).or_insert((0, reason)).0 += 1;
-            }
-            if listing == RowListing::Json {
-                print_listing_line(&row_as_json(row))?;
-            }
-        }
-        progress.update(importer.run().counts, fraction);
     }
 }
 
