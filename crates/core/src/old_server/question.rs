@@ -88,23 +88,25 @@ pub fn prepare_proof(
 /// The name by which the server of `api` is asked about a login; `None` if the user has none that this API takes.
 ///
 /// At the server of the dialect that the client uses, the name is what the client sent, to the byte: a login that succeeded
-/// there must succeed here, and a phone may be stored there in any spelling. Elsewhere it is the user's name at best, and
-/// phones are sent in canonical form.
+/// there must succeed here, and a phone may be stored there in any spelling (MeFP's document has one, 11 digits). Elsewhere
+/// it is the user's name at best, and phones are sent in canonical form.
 pub fn login_name(
     api: OldApi,
     dialect: DialectName,
     identifier: Option<&Identifier>,
     user: Option<&User>,
 ) -> Option<String> {
-    if api.as_str() == dialect
-        && let Some(sent) = identifier.map(Identifier::text).filter(|text| takes(api, text))
+    let is_own = api.as_str() == dialect;
+    let typed = identifier.map(Identifier::text);
+    if is_own
+        && api != OldApi::Mefp
+        && let Some(sent) = typed.filter(|text| takes(api, text))
     {
         return Some(sent.to_owned());
     }
-    let sent = identifier.filter(|_| user.is_none()).map(Identifier::text);
+    let sent = typed.filter(|_| is_own || user.is_none());
     let stored = user.map(|user| [&user.name, &user.phone, &user.email].map(|field| field.as_deref()));
     let [name, phone, email] = stored.unwrap_or_default();
-    let typed = identifier.map(Identifier::text);
     let mobile_or_text = |text: &str| match Recipient::parse(text) {
         Some(Recipient::Phone(phone)) => phone.key().to_owned(),
         _ => text.to_owned(),
@@ -118,13 +120,9 @@ pub fn login_name(
     }
 }
 
-/// Whether users log in with such a text at a server of `api`.
+/// Whether users log in with such a text at a server of `api`: the portal takes phones and e-mail addresses alone.
 fn takes(api: OldApi, text: &str) -> bool {
-    match api {
-        OldApi::Cloudbox | OldApi::Tms | OldApi::Jwt => true,
-        OldApi::Portal => Phone::parse(text).is_some() || Email::parse(text).is_some(),
-        OldApi::Mefp => Phone::parse(text).is_some(),
-    }
+    api != OldApi::Portal || Phone::parse(text).is_some() || Email::parse(text).is_some()
 }
 
 /// The question to the first server that may and can be asked: that of the client's dialect, then the others in the

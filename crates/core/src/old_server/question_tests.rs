@@ -79,7 +79,7 @@ fn the_question_has_a_name_that_the_server_knows() {
         (OldApi::Cloudbox, "cloudbox", "ALICE", Some(&full), Some("ALICE")),
         (OldApi::Tms, "tms", "+86 138-0013-8000", Some(&full), Some("+86 138-0013-8000")),
         (OldApi::Portal, "portal", "A@B.cn", Some(&full), Some("A@B.cn")),
-        (OldApi::Mefp, "mefp", "86 13800138000", Some(&full), Some("86 13800138000")),
+        (OldApi::Mefp, "mefp", "86 13800138000", Some(&full), Some("13800138000")),
         (OldApi::Jwt, "jwt", "138 0013 8000", None, Some("138 0013 8000")),
         // Elsewhere the user's name, or what the API takes.
         (OldApi::Jwt, "portal", "13800138000", Some(&full), Some("Alice")),
