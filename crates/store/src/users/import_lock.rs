@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use diesel::sql_types::{Bool, Integer};
 use diesel::{QueryableByName, sql_query};
@@ -13,8 +14,12 @@ use stele_core::mac::sha256;
 use stele_core::ports::SourceLock;
 use stele_core::{Error, Result};
 
-use super::pool::{ADMIN_CONNECT_TIMEOUT, BackendConnections, ConnectionPool};
+use super::pool::{ADMIN_CONNECT_TIMEOUT, BackendConnections, ConnectionPool, PostgresConnection};
 use super::postgres::CheckedConnectError;
+
+/// How long to wait for the lock of a session whose client has ended, which PostgreSQL may not have noticed yet.
+const RELEASE_GRACE: Duration = Duration::from_secs(2);
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Reserves a source; `None` if another process has reserved it.
 pub(super) async fn lock(db: &BackendConnections, source: &SourceName) -> Result<Option<SourceLock>> {
@@ -41,12 +46,25 @@ async fn lock_in_postgres(pool: &ConnectionPool, source: &SourceName) -> Result<
     })?;
     let digest = sha256(format!("stele import {source}").as_bytes());
     let key = i32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+    let deadline = Instant::now() + RELEASE_GRACE;
+    loop {
+        if try_lock(&mut connection, key).await? {
+            return Ok(Some(SourceLock::new(Mutex::new(connection))));
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+    }
+}
+
+async fn try_lock(connection: &mut PostgresConnection, key: i32) -> Result<bool> {
     let (conn, _) = connection.parts();
     // Installations may share a database in schemas of their own.
     let query = sql_query("SELECT pg_try_advisory_lock($1, hashtext(current_schema())) AS locked");
     let answer = tokio::time::timeout(ADMIN_CONNECT_TIMEOUT, query.bind::<Integer, _>(key).get_result(conn)).await;
     let Locked { locked } = answer.map_err(Error::unavailable)?.map_err(Error::unavailable)?;
-    Ok(locked.then(|| SourceLock::new(Mutex::new(connection))))
+    Ok(locked)
 }
 
 fn lock_file(database: &Path, source: &SourceName) -> Result<Option<SourceLock>> {

@@ -244,17 +244,24 @@ async fn an_interrupted_reading_of_a_database_counts_its_rows_once() {
 }
 
 #[tokio::test]
-async fn two_processes_do_not_continue_the_same_run() {
+async fn one_process_at_a_time_imports_from_a_source_or_takes_an_import_back() {
     for backend in user_backends().await {
         let keys = Keys::new();
         let mut first = keys.start(&backend, "files", RowOrder::Fixed).await;
         first.import(numbered_rows(2)).await.unwrap();
-        let mut second = keys.start(&backend, "files", RowOrder::Fixed).await;
-        let rows = |skip| numbered_rows(4).into_iter().skip(skip).take(2).collect::<Vec<_>>();
-        first.import(rows(2)).await.unwrap();
-        let error = second.import(rows(2)).await.unwrap_err().to_string();
-        assert!(error.contains("another process"), "{}: {error}", backend.name);
-        assert_eq!(backend.users.list(0, 100).await.unwrap().len(), 4);
+        let start = async || {
+            let job = keys.job(&backend, ImportRules::default());
+            Importer::start(job, &source_name("files"), &FINGERPRINT, RowOrder::Fixed).await
+        };
+        let undone = undo(backend.imports.as_ref(), &keys.clock, first.run(), &mut |_| Ok(())).await;
+        for error in [start().await.err(), undone.err()] {
+            let error = error.unwrap().to_string();
+            assert!(error.contains("another process imports from files"), "{}: {error}", backend.name);
+        }
+        drop(keys.start(&backend, "another", RowOrder::Fixed).await);
+        let run = first.run().id;
+        drop(first);
+        assert_eq!(start().await.unwrap().run().id, run, "{}", backend.name);
     }
 }
 
