@@ -190,10 +190,12 @@ fn new_user(number: usize, dialect: DialectKind, password: &str, is_only_account
         DialectKind::Tms => (number + 4).to_string(),
         DialectKind::Portal | DialectKind::Mefp | DialectKind::Jwt => (number + 1).to_string(),
     };
-    let name = if number % 4 == 0 { format!("user{number}") } else { format!("{dialect:?}{number}").to_lowercase() };
+    let name =
+        if number.is_multiple_of(4) { format!("user{number}") } else { format!("{dialect:?}{number}").to_lowercase() };
     let mut user = OldUser::new(&id, &name, StoredPassword::new(schema.format, password));
     let digits = format!("139{:08}", 10_000_000 + number);
-    let has_phone = matches!(dialect, DialectKind::Portal | DialectKind::Mefp) || !is_only_account || number % 2 == 0;
+    let has_phone =
+        matches!(dialect, DialectKind::Portal | DialectKind::Mefp) || !is_only_account || number.is_multiple_of(2);
     if has_phone {
         user.phone = match dialect {
             DialectKind::Portal | DialectKind::Mefp => digits,
@@ -204,10 +206,10 @@ fn new_user(number: usize, dialect: DialectKind, password: &str, is_only_account
         user.name = String::new();
         user.gid = (300_001 + number).to_string();
     }
-    if !matches!(dialect, DialectKind::Tms | DialectKind::Mefp) && number % 3 != 0 {
+    if !matches!(dialect, DialectKind::Tms | DialectKind::Mefp) && !number.is_multiple_of(3) {
         user.email = format!("p{number}@example.com");
     }
-    user.is_disabled = dialect == DialectKind::Cloudbox && is_only_account && number % 2 == 0;
+    user.is_disabled = dialect == DialectKind::Cloudbox && is_only_account && number.is_multiple_of(2);
     user
 }
 
