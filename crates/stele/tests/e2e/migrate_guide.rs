@@ -141,7 +141,10 @@ async fn check(weekend: &Weekend, name: &str, output: &BlockOutput) {
         }
         "rehearsal-end" => assert!(!weekend.path("work/rehearsal").exists()),
         "keys" => assert!(weekend.query("tar --list --file keys.tar").contains("keys/seal-1")),
-        "nginx" => client.eventually_sides(Side::Old, Side::Old).await,
+        "nginx" => {
+            client.eventually_configured().await;
+            client.eventually_sides(Side::Old, Side::Old).await;
+        }
         "nginx-logins" => {
             assert_eq!((weekend.old.cloudbox.count(Call::Login), weekend.old.portal.count(Call::Login)), (1, 1));
             // nginx writes its log after the response.

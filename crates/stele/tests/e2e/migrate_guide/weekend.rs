@@ -133,6 +133,7 @@ impl Weekend {
     pub(super) fn start_nginx(&mut self) {
         let before = "user www-data; pid /run/nginx.pid; events {}\nhttp {\n    access_log off;
             server { listen 80;
+                location = /before { return 204; }
                 location / { proxy_pass http://old-cloudbox:8081; }
                 location /i/ { proxy_pass http://old-portal:8082; } } }";
         fs::write(self.path("etc-nginx/nginx.conf"), self.with_own_addresses(before)).unwrap();
