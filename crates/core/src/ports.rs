@@ -38,7 +38,7 @@ pub use login_attempt::{
     AttemptOutcome, LoginAttempt, OriginTrustChange, ProofResult, RateLimitDecision, RepeatPermit, SuccessEffects,
     UsedProof,
 };
-pub use old_servers::{OldAnswer, OldLoginResult, OldServers};
+pub use old_servers::{AccountTurn, OldAnswer, OldLoginResult, OldServers};
 pub use password_list::PasswordListStore;
 pub use server_clock::ServerClock;
 pub use state_store::StateStore;

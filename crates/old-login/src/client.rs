@@ -131,15 +131,16 @@ impl Shared {
         }
     }
 
-    /// Reports to the circuit breaker. An answer about the login, whatever it is, shows that the server works.
+    /// Reports to the circuit breaker. An answer, whatever it is, shows that the server works: an unexpected one may be due
+    /// to this request alone.
     fn record_health(&self, pass: Pass, result: QuestionResult, answer: &OldAnswer) {
         let transition = match result {
-            QuestionResult::Yes | QuestionResult::No | QuestionResult::Challenge | QuestionResult::Refused => {
-                self.circuit_breaker.record_success(pass)
-            }
-            QuestionResult::Unavailable | QuestionResult::Malformed => {
-                self.circuit_breaker.record_failure(Instant::now(), pass)
-            }
+            QuestionResult::Yes
+            | QuestionResult::No
+            | QuestionResult::Challenge
+            | QuestionResult::Refused
+            | QuestionResult::Malformed => self.circuit_breaker.record_success(pass),
+            QuestionResult::Unavailable => self.circuit_breaker.record_failure(Instant::now(), pass),
             QuestionResult::CircuitOpen => Transition::None,
         };
         let server = self.api.as_str();

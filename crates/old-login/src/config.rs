@@ -21,6 +21,7 @@ use crate::mefp::{IV_LENGTH, KEY_LENGTH, OldMefp};
 use crate::metrics::OldServerMetrics;
 use crate::portal::OldPortal;
 use crate::tms::OldTms;
+use crate::turns::AccountTurns;
 
 stele_service::settings! {
     /// The old servers.
@@ -176,7 +177,7 @@ impl OldServersConfig {
             servers.push(server);
             clients.push(Arc::new(client));
         }
-        Ok(Arc::new(OldServerClients { servers, clients, metrics }))
+        Ok(Arc::new(OldServerClients { servers, clients, turns: AccountTurns::default(), metrics }))
     }
 }
 

@@ -65,6 +65,11 @@ impl HttpClient {
         if status.is_redirection() {
             return Err(SendError::Malformed(format!("status {}, which is not followed", status.as_u16())));
         }
+        // A failure of this request: one client must not be able to open the circuit for all with a request that the
+        // server cannot process.
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            return Err(SendError::Malformed("status 500".to_owned()));
+        }
         if status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) {
             return Err(SendError::Unavailable(format!("status {}", status.as_u16())));
         }

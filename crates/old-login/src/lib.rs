@@ -21,21 +21,24 @@ mod metrics;
 mod portal;
 mod refusal;
 mod tms;
+mod turns;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use stele_core::old_server::{OldApi, OldQuestion, OldServer};
-use stele_core::ports::{OldAnswer, OldLoginResult, OldServers};
+use stele_core::ports::{AccountTurn, OldAnswer, OldLoginResult, OldServers};
 
 use client::OldServerClient;
 pub use config::{OldServersConfig, SETTINGS};
 use metrics::OldServerMetrics;
+use turns::AccountTurns;
 
 /// The configured old servers.
 pub struct OldServerClients {
     servers: Vec<OldServer>,
     clients: Vec<Arc<OldServerClient>>,
+    turns: AccountTurns,
     metrics: OldServerMetrics,
 }
 
@@ -43,6 +46,10 @@ pub struct OldServerClients {
 impl OldServers for OldServerClients {
     fn list(&self) -> &[OldServer] {
         &self.servers
+    }
+
+    async fn take_turn(&self, account: &str) -> Option<AccountTurn> {
+        self.turns.take(account).await
     }
 
     async fn ask(&self, api: OldApi, question: OldQuestion) -> OldAnswer {

@@ -5,40 +5,29 @@ use crate::exchange::Reply;
 
 /// The server wants a captcha or a code.
 const CHALLENGE_WORDS: [&str; 3] = ["验证码", "captcha", "verification code"];
-/// The password is wrong, whatever else the message says, for instance how many attempts are left.
+/// The account or the client is locked or has to wait, or the password has expired.
+const LOCK_WORDS: [&str; 9] =
+    ["频繁", "过多", "锁定", "稍后", "过期", "too many", "locked", "expired", "try again later"];
+/// A lock is only announced: the password is wrong.
+const ATTEMPTS_LEFT_WORDS: [&str; 9] =
+    ["将被", "将锁定", "再错", "还剩", "还有", "剩余", "attempts left", "attempts remaining", "will be locked"];
+/// The password is wrong.
 const WRONG_PASSWORD_WORDS: [&str; 4] = ["密码错误", "密码不正确", "密码有误", "password"];
-/// The server refuses for another reason: a rate limit, a lock, a token, the clock, an error of its own.
-const OTHER_WORDS: [&str; 18] = [
-    "频繁",
-    "锁定",
-    "稍后",
-    "token",
-    "令牌",
-    "授权",
-    "时间戳",
-    "过期",
-    "重复",
-    "系统",
-    "服务器",
-    "异常",
-    "too many",
-    "locked",
-    "timestamp",
-    "expired",
-    "unauthorized",
-    "internal",
-];
+/// The server refuses for another reason: a token, the clock, an error of its own.
+const OTHER_WORDS: [&str; 11] =
+    ["token", "令牌", "授权", "时间戳", "重复", "系统", "服务器", "异常", "timestamp", "unauthorized", "internal"];
 
 /// Reads the failure of a login with this dialect code and message. The text of the result has the code and never the
 /// message, which may name the user.
 pub(crate) fn read_refusal(code: &str, message: &str) -> Reply {
     let message = message.to_lowercase();
     let has_any = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let is_locked = has_any(&LOCK_WORDS) && !has_any(&ATTEMPTS_LEFT_WORDS);
     if has_any(&CHALLENGE_WORDS) {
         Reply::Challenge
-    } else if has_any(&WRONG_PASSWORD_WORDS) {
+    } else if has_any(&WRONG_PASSWORD_WORDS) && !is_locked {
         Reply::No
-    } else if has_any(&OTHER_WORDS) {
+    } else if is_locked || has_any(&OTHER_WORDS) {
         // The code is of the server's own and short, or it is not worth a line.
         let code: String = code.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
         Reply::Refused(format!("it refuses the login with code {code}, and not for a wrong password"))
@@ -59,6 +48,10 @@ mod tests {
             ("", "no"),
             ("Wrong user or password", "no"),
             ("密码错误，再错3次将被锁定", "no"),
+            ("Wrong password, 2 attempts left before the account is locked", "no"),
+            ("密码错误次数过多，账号已锁定，请30分钟后再试", "refused"),
+            ("Too many password attempts, try again later", "refused"),
+            ("Password expired", "refused"),
             ("请输入验证码", "challenge"),
             ("用户名、密码或验证码错误", "challenge"),
             ("Captcha required", "challenge"),

@@ -13,6 +13,10 @@ pub trait LegacyUserStore: Send + Sync {
     /// [`LegacyUserStore::add_with_legacy_id`]. A source whose map names no dialect has no old server.
     async fn list_legacy_ids(&self, user_number: i64) -> Result<Vec<LegacyId>>;
 
+    /// Whether the user with this number was added by an import or by [`LegacyUserStore::add_with_legacy_id`], and not
+    /// only joined by a row.
+    async fn was_added_by_import(&self, user_number: i64) -> Result<bool>;
+
     /// Stores a user with the id that an old server has answered, both or neither; `None` if an identifier or the id is
     /// taken.
     async fn add_with_legacy_id(&self, new: &NewUser, legacy_id: &LegacyId) -> Result<Option<User>>;

@@ -29,12 +29,19 @@ pub enum OldLoginResult {
     WrongUser,
 }
 
+/// The turn of an account, until it is dropped.
+pub type AccountTurn = Box<dyn Send + Sync>;
+
 /// The old servers. An implementation bounds the time, the number and the size of what it sends and receives, and logs
 /// out the session that a yes has opened.
 #[async_trait]
 pub trait OldServers: Send + Sync {
     /// The servers that can be asked, in the order in which they are tried; empty if none is configured.
     fn list(&self) -> &[OldServer];
+
+    /// Waits until no other login of the account asks in this process, so that the rate limits, which count a login once it
+    /// is answered, bound how many questions an attacker can send at once. `None` if that takes too long.
+    async fn take_turn(&self, account: &str) -> Option<AccountTurn>;
 
     /// Asks the server of `api`, once.
     async fn ask(&self, api: OldApi, question: OldQuestion) -> OldAnswer;
@@ -48,6 +55,10 @@ pub trait OldServers: Send + Sync {
 impl OldServers for () {
     fn list(&self) -> &[OldServer] {
         &[]
+    }
+
+    async fn take_turn(&self, _: &str) -> Option<AccountTurn> {
+        None
     }
 
     async fn ask(&self, _: OldApi, _: OldQuestion) -> OldAnswer {

@@ -39,8 +39,6 @@ pub(super) struct UnverifiedLogin<'a> {
     pub allowed_users: AllowedUsers,
     /// The attempt as the rate limits count it.
     pub attempt: &'a LoginAttempt,
-    /// Whether the rate limits have yet to be checked.
-    pub must_check_limits: bool,
     /// Whether the client may repeat a salted proof.
     pub may_repeat: bool,
 }
@@ -115,9 +113,10 @@ enum ConfirmedCredential {
 /// or answered about another user; `Busy`, `Internal`.
 pub(super) async fn ask_old_server(deps: &Dependencies, login: &UnverifiedLogin<'_>) -> Result<Option<ConfirmedLogin>> {
     let Some((prepared, legacy_ids)) = prepare(deps, login).await? else { return Ok(None) };
-    if login.must_check_limits {
-        check_rate_limit(deps, login.attempt).await?;
-    }
+    let turn = deps.old_servers.take_turn(&login.attempt.account).await;
+    let _turn = turn.ok_or_else(|| Error::unavailable("other logins of this user are asked about"))?;
+    // Also if they were checked before the wait: a login that was counted meanwhile may have reached the limit.
+    check_rate_limit(deps, login.attempt).await?;
     let relayed = login.proof.as_salted().filter(|_| prepared.taught.is_none());
     let mark = match relayed {
         Some(salted) => Some(mark_relayed(deps, login, salted).await?),
@@ -125,7 +124,15 @@ pub(super) async fn ask_old_server(deps: &Dependencies, login: &UnverifiedLogin<
     };
     let confirmed = ask_and_accept(deps, login, &prepared, &legacy_ids).await;
     match confirmed {
-        Ok(Some(confirmed)) => Ok(Some(ConfirmedLogin { relayed, mark, ..confirmed })),
+        Ok(Some(confirmed)) => {
+            if let (Some(salted), None) = (relayed, login.account) {
+                // From now on the digest is looked up by the user's id.
+                let owner = confirmed.account.user.id;
+                let used_proof = to_used_proof(deps, owner.as_bytes(), salted, login.attempt.now);
+                deps.users.mark_proof_used(&used_proof).await?;
+            }
+            Ok(Some(ConfirmedLogin { relayed, mark, ..confirmed }))
+        }
         // No session was opened here by the digest, and a client whose login was not answered may send it again.
         rejected => {
             if let Some(ProofMark { used_proof, was_used: false }) = &mark {
@@ -158,6 +165,10 @@ async fn prepare(
         return Ok(None);
     }
     let mut legacy_ids = deps.legacy_users.list_legacy_ids(account.user.number).await?;
+    // A password that was set here before an import joined the user is not the old server's.
+    if !has_no_password && !deps.legacy_users.was_added_by_import(account.user.number).await? {
+        return Ok(None);
+    }
     let is_known_there = |server: &OldServer| legacy_ids.iter().any(|legacy| legacy.api == server.api);
     let prepared = prepare_for(login, servers, login.attempt.now, &|server| may_ask(server) && is_known_there(server));
     Ok(prepared.map(|prepared| {
@@ -277,7 +288,8 @@ async fn accept_unknown(
     answer: &OldProfile,
 ) -> Result<Option<ConfirmedLogin>> {
     let Some(identifier) = login.identifier else { return Ok(None) };
-    if login.allowed_users == AllowedUsers::Admins && answer.role != Role::Admin {
+    // An unknown user is no administrator, whatever the old server says.
+    if login.allowed_users == AllowedUsers::Admins {
         return Ok(None);
     }
     let new = new_user(deps, identifier, taught, answer).await?;
@@ -332,7 +344,7 @@ async fn new_user(
         registered_through: String::new(),
         registered_at: answer.registered_at.unwrap_or_else(|| deps.now()),
         alias_id: alias_id.unwrap_or_else(|| deps.random.hex128()),
-        role: answer.role,
+        role: Role::User,
         profile,
         credential,
     };

@@ -141,7 +141,6 @@ pub(super) async fn verify_proof<T>(
             proof,
             allowed_users,
             attempt: &attempt,
-            must_check_limits: limit_check == LimitCheck::Pending,
             may_repeat: repeat_policy != RepeatPolicy::NotAllowed && !deps.policy.repeat_window.is_zero(),
         };
         confirmed = old_login::ask_old_server(deps, &login).await?;

@@ -1,7 +1,7 @@
 //! Users as the old servers know them: their ids there, and the users whom a confirmed login adds.
 
 use async_trait::async_trait;
-use diesel::dsl::case_when;
+use diesel::dsl::{case_when, exists, not};
 use diesel::sql_types::{Nullable, Text};
 use diesel::{ExpressionMethods, IntoSql, QueryDsl};
 use stele_core::old_server::{LegacyId, OldApi};
@@ -48,6 +48,14 @@ impl LegacyUserStore for SqlStore {
             Some(LegacyId { api: OldApi::parse(dialect.as_ref().unwrap_or(&source))?, id })
         };
         Ok(rows.filter_map(to_legacy_id).collect())
+    }
+
+    async fn was_added_by_import(&self, user_number: i64) -> Result<bool> {
+        let added = query!(self.db, Read, |conn| {
+            let rows = legacy_ids::table.filter(legacy_ids::number.eq(user_number)).filter(not(legacy_ids::merged));
+            diesel::select(exists(rows)).get_result(conn).await
+        });
+        added.map_err(map_database_error)
     }
 
     async fn add_with_legacy_id(&self, new: &NewUser, legacy_id: &LegacyId) -> Result<Option<User>> {

@@ -120,6 +120,20 @@ async fn the_circuit_breaker_opens_and_closes() {
 }
 
 #[tokio::test]
+async fn requests_that_the_server_cannot_process_do_not_open_the_circuit() {
+    let (server, lab) = portal(&["u0", "u1"]).await;
+    for fault in [Fault::Status(413), Fault::Status(500), Fault::Malformed] {
+        server.set_fault(fault);
+        for _ in 0..BREAKER_FAILURES + 1 {
+            assert_unavailable(&log_in(&lab, "portal", "u0", raw("123456")).await);
+        }
+    }
+    server.set_fault(Fault::None);
+    log_in(&lab, "portal", "u1", raw("123456")).await.unwrap();
+    assert_eq!(logins(&server), 3 * (BREAKER_FAILURES + 1) + 1);
+}
+
+#[tokio::test]
 async fn at_most_32_questions_are_asked_at_once_and_the_rest_waits() {
     let names: Vec<String> = (0..40).map(|n| format!("u{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

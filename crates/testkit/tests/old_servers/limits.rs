@@ -1,11 +1,14 @@
 //! Rate limits, disabled users, and changes of password of users who have none here.
 
+use std::time::Duration;
+
 use stele_core::Error;
 use stele_core::password::NewPassword;
 use stele_core::password::RawPassword;
 use stele_core::usecase::RequestInfo;
 use stele_core::usecase::change_password::{ChangePasswordRequest, PasswordChangeAuthorization};
 use stele_core::user::{ClientUserId, UserStatus};
+use stele_old_servers::{Call, Fault};
 
 use crate::fixture::{Kind, account, add_imported, assert_wrong_password, lab, log_in, logins, raw, salted};
 
@@ -62,4 +65,18 @@ async fn a_password_of_the_old_server_can_be_changed_before_the_first_login() {
     log_in(&lab, "cloudbox", "u0", salted(&lab, "a-new-password", 2)).await.unwrap();
     assert_wrong_password(&log_in(&lab, "cloudbox", "u0", salted(&lab, "123456", 3)).await);
     assert_eq!(logins(&server), 2, "Stele leads from now on");
+}
+
+#[tokio::test]
+async fn parallel_wrong_passwords_are_asked_about_one_after_the_other_until_the_limit() {
+    let server = Kind::Portal.start(&["u0"]);
+    let lab = lab(Kind::Portal, &server, &[("STELE_LIMIT_ACCOUNT", "3")]).await;
+    add_imported(&lab, Kind::Portal.api(), &["u0"]).await;
+    server.set_fault_on(Call::Login, Fault::Slow(Duration::from_millis(20)));
+    let attempts = (0..60).map(|_| log_in(&lab, "portal", "u0", raw("wrong!")));
+    let results = futures_util::future::join_all(attempts).await;
+    assert!(results.iter().all(Result::is_err));
+    assert_eq!(server.most_in_flight(), 1);
+    // The next login asks when the one before is answered, and may not see yet that it was counted.
+    assert!((4..=10).contains(&logins(&server)), "{}", logins(&server));
 }

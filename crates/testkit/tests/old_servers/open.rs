@@ -1,10 +1,15 @@
 //! `STELE_OLD_…_OPEN`: users whom no import has brought.
 
+use stele_core::mac::sha256;
 use stele_core::old_server::{LegacyId, OldApi};
+use stele_core::ports::UsedProof;
+use stele_core::proof::Proof;
 use stele_core::user::Role;
-use stele_old_servers::Fault;
+use stele_old_servers::{Fault, OldCloudbox, StoredPassword};
 
-use crate::fixture::{Kind, account, add_imported, assert_unavailable, lab, log_in, logins, phone, raw, salted};
+use crate::fixture::{
+    Kind, account, add_imported, assert_unavailable, lab, log_in, logins, old_user, phone, raw, salted,
+};
 
 #[tokio::test]
 async fn an_accepted_unknown_user_is_added_with_what_the_answer_says() {
@@ -100,4 +105,23 @@ async fn two_instances_add_one_user() {
         assert_eq!(one.unwrap().user.id, other.unwrap().user.id, "{round}");
     }
     assert_eq!(lab.dependencies().users.list(0, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_unknown_user_is_no_administrator_and_a_digest_stays_used_under_the_id() {
+    let mut admin = old_user(0, "u0", StoredPassword::md5("123456"));
+    admin.is_admin = true;
+    let server = OldCloudbox::start([admin]);
+    let lab = lab(Kind::Cloudbox, &server, &[("STELE_OLD_CLOUDBOX_OPEN", "true")]).await;
+    let proof = salted(&lab, "123456", 0);
+    log_in(&lab, "cloudbox", "u0", proof.clone()).await.unwrap();
+    let user = account(&lab, "u0").await.user;
+    assert_eq!(user.role, Role::User);
+    // The state store may lose its record of the proof; the user store has it under the id of the user who was added.
+    let Proof::Salted(proof) = proof else { unreachable!() };
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&proof.made_at().as_secs().to_be_bytes());
+    key[8..].copy_from_slice(&sha256(&[user.id.as_bytes().as_slice(), &proof.digest].concat())[..24]);
+    let used = UsedProof { key, expires: lab.dependencies().now() };
+    assert!(!lab.dependencies().users.mark_proof_used(&used).await.unwrap());
 }
