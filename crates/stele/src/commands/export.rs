@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::CommandError;
 use super::admin::read_secret_from_stdin;
 use super::import::audit::ImportAudit;
-use super::import::read_map;
+use super::import::{last_run, read_map};
 use crate::args::{ExportFormat, ExportOptions};
 
 /// Users per query.
@@ -22,11 +22,12 @@ const PAGE_SIZE: u32 = 500;
 
 pub(crate) async fn run(settings: &Settings, options: ExportOptions) -> Result<(), CommandError> {
     let (_, map) = read_map(&options.map)?;
+    let imports = context::open_imports(settings).await?;
+    last_run(&imports, &options.source.source).await?;
     if options.with_digests && *read_secret_from_stdin()? != "yes" {
         let text = "--with-digests writes what is as good as every password; confirm with `yes` on standard input";
         return Err(ConfigError::new(text).into());
     }
-    let imports = context::open_imports(settings).await?;
     // Recorded before the first digest is written: the output cannot be taken back.
     let action = if options.with_digests { Action::ExportDigests } else { Action::ExportUsers };
     let audit = ImportAudit::open(settings).await?;

@@ -111,9 +111,14 @@ fn faults_of_the_command_the_map_or_the_file_exit_with_2() {
     import(&installation, "run", &["--prove", "bob"]).assert_failed(2, "does not match the hash");
     import(&installation, "run", &["--prove", "carol"]).assert_failed(2, "prove another user");
     assert!(status(&installation).is_empty(), "nothing was imported");
-    installation
-        .run(&["import", "undo", "--source", "cloudbox"])
-        .assert_failed(1, "nothing was imported from cloudbox");
+    let source = ["--source", "cloudbox"];
+    for command in
+        [&["import", "status"][..], &["import", "report"], &["import", "undo"], &["export", "--map", "map.toml"]]
+    {
+        let output = installation.run(&[command, &source].concat());
+        output.assert_failed(2, "nothing was imported from cloudbox; correct --source");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
     installation
         .run(&["import", "status", "--source", "Cloud box"])
         .assert_failed(2, "a source has 1 to 32 characters");

@@ -298,10 +298,15 @@ async fn refuse_nothing(settings: &Settings, source: &Source) -> Result<(), Comm
     summary.finish()
 }
 
-async fn last_run(imports: &Imports, source: &SourceName) -> Result<ImportRun, CommandError> {
-    imports.find_last_run(source).await?.ok_or_else(|| {
-        CommandError::Failed(format!("nothing was imported from {source}; see `stele import run --help`"))
-    })
+/// The last run of a source.
+///
+/// # Errors
+/// [`CommandError::Setup`] if nothing was imported from it.
+pub(super) async fn last_run(imports: &Imports, source: &SourceName) -> Result<ImportRun, CommandError> {
+    let fault = || {
+        setup_error(&format!("nothing was imported from {source}; correct --source, or see `stele import run --help`"))
+    };
+    imports.find_last_run(source).await?.ok_or_else(fault)
 }
 
 async fn print_status(imports: &Imports, source: &SourceName) -> Result<(), CommandError> {
