@@ -7,7 +7,7 @@ use stele_app::context;
 use stele_core::event::{Action, Outcome, Subject};
 use stele_core::ports::SourceUser;
 use stele_core::usecase::import::Imports;
-use stele_import::{ImportMap, csv_line, export_user, exported_columns, neutralize_formula};
+use stele_import::{ImportMap, SecretKind, csv_line, export_user, exported_columns, neutralize_formula};
 use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
 
@@ -22,6 +22,11 @@ const PAGE_SIZE: u32 = 500;
 
 pub(crate) async fn run(settings: &Settings, options: ExportOptions) -> Result<(), CommandError> {
     let (_, map) = read_map(&options.map)?;
+    if options.with_digests && !map.takes(SecretKind::Md5) {
+        let path = options.map.display();
+        let text = format!("{path}: --with-digests writes md5(password), which is none of the map's kinds of secrets");
+        return Err(ConfigError::new(text + "; set kind = \"md5\" in [secret]").into());
+    }
     let imports = context::open_imports(settings).await?;
     last_run(&imports, &options.source.source).await?;
     if options.with_digests && *read_secret_from_stdin()? != "yes" {

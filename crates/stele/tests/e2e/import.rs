@@ -216,6 +216,16 @@ fn undo_takes_unchanged_users_back_and_export_writes_the_columns_of_the_map() {
     export(&["--with-digests"], "no\n").assert_failed(2, "confirm with `yes`");
     let with = export(&["--with-digests"], "yes\n").assert_success().stdout.clone();
     assert!(with.contains(&md5_hex("123456")) && with.contains(&md5_hex("654321")), "{with}");
+    let exports = |installation: &Installation| {
+        installation.run(&["audit"]).assert_success().stdout.lines().filter(|line| line.contains("export")).count()
+    };
+    let recorded = exports(&installation);
+    assert!(recorded > 0);
+    let salted = MAP.replace("kind = \"md5\"", "kind = \"md5ps\"\nsalt = \"salt\"");
+    std::fs::write(installation.path("map.toml"), salted).unwrap();
+    export(&["--with-digests"], "yes\n").assert_failed(2, "set kind = \"md5\"");
+    assert_eq!(exports(&installation), recorded, "nothing was exported");
+    std::fs::write(installation.path("map.toml"), MAP).unwrap();
     let json = export(&["--format", "jsonl", "--with-digests"], "yes\n").assert_success().stdout.clone();
     let first: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
     assert_eq!((&first["mobile"], &first["is_admin"]), (&"13800138000".into(), &"1".into()));
