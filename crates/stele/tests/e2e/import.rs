@@ -131,6 +131,10 @@ fn faults_of_the_command_the_map_or_the_file_exit_with_2() {
         std::fs::write(installation.path("map.toml"), map).unwrap();
         import(&installation, "run", &[]).assert_failed(2, message);
     }
+    std::fs::write(installation.path("map.toml"), MAP).unwrap();
+    let missing = installation.run(&["--data", "missing", "import", "check", RUN[2], RUN[3], RUN[4], RUN[5], RUN[6]]);
+    missing.assert_failed(2, "data folder missing: ");
+    assert!(missing.stderr.contains("`stele migrate`") && missing.stderr.contains("--data"), "{missing:?}");
     std::fs::remove_file(installation.path("map.toml")).unwrap();
     import(&installation, "check", &[]).assert_failed(2, "check the path of the map");
 }

@@ -261,8 +261,7 @@ async fn run_and_record(settings: &Settings, source: &Source) -> Result<(), Comm
 
 /// Imports into a scratch database, which is removed.
 async fn check_only(settings: &Settings, source: &Source, listing: RowListing) -> Result<Summary, CommandError> {
-    let folder = ScratchFolder::create(&settings.data_dir());
-    let folder = folder.map_err(|error| setup_error(&format!("cannot create a folder in the data folder: {error}")))?;
+    let folder = ScratchFolder::create(&settings.data_dir()).map_err(|error| setup_error(&error))?;
     let imports = context::open_import_check(settings, folder.path()).await?;
     import(start(&imports, source, Pass::Check).await?, Pass::Check, listing).await
 }

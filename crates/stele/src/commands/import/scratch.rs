@@ -2,7 +2,7 @@
 //! by the next check if this one is killed.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -18,7 +18,20 @@ pub(super) struct ScratchFolder {
 
 impl ScratchFolder {
     /// Creates a folder in the data folder, and removes those that killed checks have left there.
-    pub(super) fn create(data: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The path of the data folder, what is wrong with it, and the remedy.
+    pub(super) fn create(data: &Path) -> Result<Self, String> {
+        Self::create_in(data).map_err(|error| {
+            let remedy = match error.kind() {
+                ErrorKind::NotFound => "run `stele migrate`, which makes it, or name another one with --data",
+                _ => "run the command as a user who can write there, or name another folder with --data",
+            };
+            format!("cannot create a folder in the data folder {}: {error}; {remedy}", data.display())
+        })
+    }
+
+    fn create_in(data: &Path) -> io::Result<Self> {
         remove_stale(data)?;
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(data)?;
         let lock = File::create(folder.path().join(LOCK))?;
@@ -44,4 +57,22 @@ fn remove_stale(data: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_folder_that_cannot_be_used_is_named_with_the_remedy() {
+        let parent = TempDir::new().unwrap();
+        let missing = parent.path().join("missing");
+        let file = parent.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for (data, remedy) in [(&missing, "stele migrate"), (&file, "can write there")] {
+            let error = ScratchFolder::create(data).err().unwrap();
+            let path = data.display().to_string();
+            assert!([path.as_str(), remedy, "--data"].iter().all(|part| error.contains(part)), "{error}");
+        }
+    }
 }
