@@ -32,6 +32,15 @@ pub enum SourceError {
     /// The file has no header.
     #[error("{0} has no header line: write the names of the columns into the first line")]
     NoHeader(PathBuf),
+    /// The first line of the file is a row, not a header. It may have passwords, so the message has nothing of it.
+    #[error("the first line of {0} looks like data: the file needs a header line with the names of the columns")]
+    DataInHeader(PathBuf),
+    /// None of the map's columns is in the first line of the file. It may be a row with passwords.
+    #[error(
+        "the first line of {0} names none of the map's columns: the file needs a header line; else correct the names \
+         in [columns], or the delimiter"
+    )]
+    NoColumn(PathBuf),
     /// The map names a column that the source does not have, or has twice.
     #[error("the map's {key} names the column {column:?}, which the source {fault}: its columns are {columns}")]
     Column {

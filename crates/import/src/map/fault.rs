@@ -6,9 +6,24 @@ use super::MapError;
 pub(super) fn describe(text: &str, error: &toml::de::Error) -> MapError {
     let number = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
     let place = number.map(|number| format!("line {number}: ")).unwrap_or_default();
-    let line = number.and_then(|number| text.lines().nth(number - 1)).unwrap_or_default().trim();
-    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-    MapError(place + &explain_unknown_name(&message).unwrap_or_else(|| format!("{line}: {message}")))
+    let key = number.and_then(|number| key_of(text.lines().nth(number - 1)?));
+    let key = key.map(|key| format!("{key}: ")).unwrap_or_default();
+    let message = without_value(&error.message().split_whitespace().collect::<Vec<_>>().join(" "));
+    MapError(place + &explain_unknown_name(&message).unwrap_or_else(|| format!("{key}{message}")))
+}
+
+/// The key of a line `key = value`. The rest is not shown: the file may be one with passwords.
+fn key_of(line: &str) -> Option<&str> {
+    let key = line.split_once(" =")?.0.trim();
+    (!key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')).then_some(key)
+}
+
+/// Serde's "invalid type: string "…", expected a map" without the string.
+fn without_value(message: &str) -> String {
+    match (message.find(" \""), message.rfind("\", expected")) {
+        (Some(start), Some(end)) if start < end => format!("{}{}", &message[..start], &message[end + 1..]),
+        _ => message.to_owned(),
+    }
 }
 
 /// Rewrites serde's "unknown field `a`, expected one of `b`, `c`".
@@ -68,10 +83,30 @@ mod tests {
             ("\"md5\"", "\"md5pp\"", "line 6: unknown value `md5pp`: did you mean `md5ps`?"),
             ("column = \"p\"", "colunm = \"p\"", "line 7: unknown key `colunm`: did you mean `column`?"),
             ("id = \"id\"", "xyzzy = \"id\"", "line 3: unknown key `xyzzy`; the keys are id"),
-            ("\"id\"", "\"id", "line 3: "),
+            ("\"id\"", "\"id", "line 3: id: "),
         ] {
             let error = ImportMap::parse(&map.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(error.starts_with(expected) && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_map_is_not_shown() {
+        for text in [
+            "7,zed,,,hunter2\n8,a,,,b\n",
+            "id,name,password\n7,zed,hunter2\n",
+            "hunter2",
+            "hunter2==",
+            "\"hunter2\"",
+            "mysql://root:hunter2@h/d",
+            "x = \"hunter2",
+            "format = hunter2",
+            "secret = \"hunter2\"",
+            "format = \"csv\"\ncolumns = \"a hunter2\"",
+            "{\"password\": \"hunter2\"}",
+        ] {
+            let error = ImportMap::parse(text).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
         }
     }
 }

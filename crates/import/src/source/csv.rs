@@ -1,5 +1,6 @@
 //! CSV files. Lines end with CR LF, LF or CR. Fields are quoted as RFC 4180 says.
 
+mod header;
 mod quotes;
 
 use std::io::Read;
@@ -35,7 +36,8 @@ impl CsvSource {
         let mut records = RecordReader::open(path, map.encoding, map.delimiter)?;
         let header = records.read_header()?;
         let columns: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
-        let wanted = locate_columns(map, &columns)?;
+        let wanted =
+            locate_columns(map, &columns).map_err(|error| header::fault_of(&records.path, map, &columns, error))?;
         Ok(Self { records, wanted, header, position: 0 })
     }
 
@@ -88,7 +90,11 @@ pub(super) fn header_of(path: &Path) -> Result<(u8, Vec<String>), SourceError> {
         }
     }
     let (delimiter, header) = best;
-    Ok((delimiter, header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect()))
+    let names: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
+    match names.iter().any(|name| header::is_value(name)) {
+        true => Err(SourceError::DataInHeader(path.to_owned())),
+        false => Ok((delimiter, names)),
+    }
 }
 
 /// Reads one record at a time into memory of a fixed size.

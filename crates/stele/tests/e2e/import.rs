@@ -139,6 +139,27 @@ fn faults_of_the_command_the_map_or_the_file_exit_with_2() {
     import(&installation, "check", &[]).assert_failed(2, "check the path of the map");
 }
 
+#[test]
+fn the_rows_of_a_file_without_a_header_are_in_no_output() {
+    let installation = installation(&[]);
+    for row in ["7,zed,13800138000,z@qq.com,,1,hunter2", "zed,hunter2", "hunter2"] {
+        std::fs::write(installation.path("users.csv"), format!("{row}\n8,bob,,,,1,hunter2\n")).unwrap();
+        let check = |map, from| installation.run(&["import", "check", "--source", "cloudbox", "--map", map, from]);
+        for (output, message) in [
+            (check("map.toml", "users.csv"), "the file needs a header line"),
+            (check("users.csv", "users.csv"), "users.csv: line 1: "),
+            (check("map.toml", "@users.csv"), "without @"),
+        ] {
+            output.assert_failed(2, message);
+            assert!(!format!("{output:?}").contains("hunter2"), "{output:?}");
+        }
+    }
+    std::fs::write(installation.path("users.csv"), "7,zed,hunter2\n").unwrap();
+    let guessed = installation.run(&["import", "map", "--guess", "users.csv"]);
+    guessed.assert_failed(2, "looks like data");
+    assert!(!format!("{guessed:?}").contains("hunter2"), "{guessed:?}");
+}
+
 #[tokio::test]
 async fn imported_users_log_in_through_every_dialect_before_and_after_hashing() {
     let installation = installation(&[user_row("1", "alice", "13800138000", "123456")]);

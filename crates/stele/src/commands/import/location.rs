@@ -1,6 +1,7 @@
 //! Where a source is: on the command line, or in a file, since other users of the machine can read command lines.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
@@ -19,8 +20,17 @@ pub(super) fn resolve(from: &str) -> Result<Zeroizing<String>, CommandError> {
         None | Some("") => {
             Err(super::setup_error(&format!("{path} is empty; write a path or URL into its first line")))
         }
-        Some(line) => Ok(Zeroizing::new(line.to_owned())),
+        Some(line) if is_database_url(line) || Path::new(line).is_file() => Ok(Zeroizing::new(line.to_owned())),
+        // Not with the line: it may be a row of a file of users.
+        Some(_) => Err(super::setup_error(&format!(
+            "the first line of {path} is neither a URL that begins with mysql:// or postgres:// nor the path of a \
+             file; correct it, or name the file of the users without @"
+        ))),
     }
+}
+
+fn is_database_url(line: &str) -> bool {
+    ["mysql://", "postgres://", "postgresql://"].iter().any(|scheme| line.starts_with(scheme))
 }
 
 /// A hint for people at a terminal: scripts would only see it as noise.
