@@ -5,6 +5,7 @@
 mod document;
 mod http;
 mod old_servers;
+mod way_back;
 mod weekend;
 
 use std::collections::BTreeSet;
