@@ -191,7 +191,7 @@ fn what_a_killed_check_leaves_is_removed_by_the_next_one() {
 fn help_teaches_by_examples() {
     let fixture = ImportFixture::on_sqlite();
     let help = fixture.installation.run(&["import", "--help"]).assert_success().stdout.clone();
-    for part in ["stele import check --source", "--prove", "mysql://", "@cloudbox.url", "stele import undo"] {
+    for part in ["stele import check --source", "--prove", "mysql://", "@FILE", "stele import undo"] {
         assert!(help.contains(part), "{part}: {help}");
     }
 }
