@@ -143,7 +143,7 @@ async fn check(weekend: &Weekend, name: &str, output: &BlockOutput) {
         "rehearsal-end" => assert!(!weekend.path("work/rehearsal").exists()),
         "keys" => assert!(weekend.query("tar --list --file keys.tar").contains("keys/seal-1")),
         "nginx" => {
-            client.eventually_configured().await;
+            weekend.wait_for_first_reload();
             client.eventually_sides(Side::Old, Side::Old).await;
         }
         "nginx-logins" => {

@@ -128,19 +128,6 @@ impl Client {
         .await;
     }
 
-    /// Waits until no client is answered by the configuration that nginx had before the guide.
-    pub(super) async fn eventually_configured(&self) {
-        eventually_async("the first reload of nginx", async || {
-            for n in 10..30 {
-                if self.from(n).send("GET /before", "").await.status == 204 {
-                    return false;
-                }
-            }
-            true
-        })
-        .await;
-    }
-
     /// Waits until the number of clients at Stele, of a sample, is the expected one. A client has both dialects at one
     /// place.
     pub(super) async fn eventually_sides_of_sample(&self, is_expected: impl Fn(usize, usize) -> bool) {

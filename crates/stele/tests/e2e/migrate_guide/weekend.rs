@@ -43,6 +43,8 @@ pub(super) struct Weekend {
     settings: String,
     pub(super) url: String,
     nginx: Option<KillOnDrop>,
+    /// The process id of the worker that nginx starts with.
+    first_worker: String,
 }
 
 /// What a block printed.
@@ -93,7 +95,7 @@ impl Weekend {
             }
         };
         let url = format!("http://{address}:8000");
-        let weekend = Self { folder, old, replacements, settings, url, nginx: None };
+        let weekend = Self { folder, old, replacements, settings, url, nginx: None, first_worker: String::new() };
         weekend.prepare_folder(address);
         weekend
     }
@@ -140,8 +142,18 @@ impl Weekend {
         let mut command = Command::new(self.path("programs/nginx"));
         let log = fs::File::create(self.path("nginx.log")).unwrap();
         command.args(["-g", "daemon off;"]).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        self.nginx = Some(KillOnDrop(command.spawn().unwrap()));
+        let nginx = command.spawn().unwrap();
+        let children = format!("/proc/{0}/task/{0}/children", nginx.id());
+        self.nginx = Some(KillOnDrop(nginx));
         eventually("nginx", || std::net::TcpStream::connect(self.url.strip_prefix("http://").unwrap()).ok());
+        let pid = || fs::read_to_string(&children).unwrap().split_whitespace().next().map(str::to_owned);
+        self.first_worker = eventually("a worker of nginx", pid);
+    }
+
+    /// Waits until the worker with the first configuration has ended: it may accept connections until then.
+    pub(super) fn wait_for_first_reload(&self) {
+        let worker = Path::new("/proc").join(&self.first_worker);
+        eventually("the end of the first worker of nginx", || (!worker.exists()).then_some(()));
     }
 
     /// The text with every address and folder of the guide replaced by this test's, in one pass.
