@@ -150,8 +150,8 @@ pub struct UndoneRows {
     /// The old ids of users who stay, because they have changed since, or another source has joined them; and of rows
     /// that were joined to existing users. Such a row's old id is removed, but what it has filled in stays.
     pub kept: Vec<String>,
-    /// The position of the last row of the page; `None` if there are no more.
-    pub last_position: Option<u64>,
+    /// The last old id of the page; `None` if there are no more.
+    pub last_id: Option<String>,
 }
 
 /// A user of a source.
@@ -187,6 +187,12 @@ pub trait ImportStore: Send + Sync {
     /// Reserves a source, so that one process at a time imports from it; `None` if another process has reserved it.
     async fn lock_source(&self, source: &SourceName) -> Result<Option<SourceLock>>;
 
+    /// The runs of a source, the newest first.
+    async fn list_runs(&self, source: &SourceName) -> Result<Vec<ImportRun>>;
+
+    /// The runs of a source with old ids that are not taken back, in any order. Reads every old id of the source.
+    async fn list_runs_with_users(&self, source: &SourceName) -> Result<Vec<RunId>>;
+
     /// The last run of a source.
     async fn find_last_run(&self, source: &SourceName) -> Result<Option<ImportRun>>;
 
@@ -215,9 +221,9 @@ pub trait ImportStore: Send + Sync {
     /// Up to `limit` rows of a run with positions above `after`, in the order of the source.
     async fn list_rows(&self, run: RunId, after: u64, limit: u32) -> Result<Vec<RecordedRow>>;
 
-    /// Takes back up to `limit` rows of a run that follow the position `after`: removes the users that it added and who
-    /// have not changed since, and the old ids of its rows.
-    async fn undo_rows(&self, run: RunId, after: u64, limit: u32) -> Result<UndoneRows>;
+    /// Takes back the rows of a run among the `limit` old ids of its source that follow `after`: removes the users that
+    /// it added and who have not changed since, and the old ids of its rows.
+    async fn undo_rows(&self, run: RunId, after: &str, limit: u32) -> Result<UndoneRows>;
 
     /// Records that a run was undone.
     async fn mark_undone(&self, run: RunId, now: Timestamp) -> Result<()>;

@@ -15,7 +15,7 @@ use super::import_batch::{Candidate, FoundRows, WrittenBatch};
 use super::merge_passwords::is_known_to_be_same;
 pub use super::merge_passwords::proves;
 use super::undo_import::lock_source;
-pub use super::undo_import::undo;
+pub use super::undo_import::{UndoChoice, undo};
 use crate::hasher::Hasher;
 use crate::import::{
     Decision, IdClaims, ImportRules, Merger, OutcomeCounts, PasswordCounts, RowOutcome, RunId, SourceName, SourceRow,
@@ -25,7 +25,7 @@ use crate::mac::MacKey;
 use crate::password::PasswordDigest;
 use crate::ports::{
     AddedRow, CommitOutcome, ImportBatch, ImportRun, ImportStore, LegacyLookup, MergedRow, PasswordListStore,
-    RecordedRow, SourceLock, SourceUser, UndoneRows,
+    RecordedRow, SourceLock, SourceUser,
 };
 use crate::random::Random;
 use crate::seal::Sealer;
@@ -79,7 +79,7 @@ pub struct ImportDependencies {
 /// [`Error::Internal`] unless their documentation names other errors.
 #[derive(Clone)]
 pub struct Imports {
-    deps: ImportDependencies,
+    pub(super) deps: ImportDependencies,
 }
 
 #[expect(clippy::missing_errors_doc, reason = "the type's documentation names them for all methods")]
@@ -117,15 +117,6 @@ impl Imports {
     /// Up to `limit` rows of a run with positions above `after`, in the order of the source.
     pub async fn list_rows(&self, run: RunId, after: u64, limit: u32) -> Result<Vec<RecordedRow>> {
         self.deps.store.list_rows(run, after, limit).await
-    }
-
-    /// Takes a run back: see [`undo`].
-    pub async fn undo(
-        &self,
-        run: &ImportRun,
-        progress: &mut (dyn FnMut(&UndoneRows) -> Result<()> + Send),
-    ) -> Result<()> {
-        undo(self.deps.store.as_ref(), self.deps.clock.as_ref(), run, progress).await
     }
 
     /// Up to `limit` users of a source whose old ids follow `after`, in the order of these ids.

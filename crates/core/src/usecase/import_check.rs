@@ -50,6 +50,14 @@ impl ImportStore for CheckStore {
         Ok(Some(SourceLock::new(())))
     }
 
+    async fn list_runs(&self, source: &SourceName) -> Result<Vec<ImportRun>> {
+        self.scratch.list_runs(source).await
+    }
+
+    async fn list_runs_with_users(&self, source: &SourceName) -> Result<Vec<RunId>> {
+        self.scratch.list_runs_with_users(source).await
+    }
+
     async fn find_last_run(&self, _: &SourceName) -> Result<Option<ImportRun>> {
         Ok(None)
     }
@@ -118,7 +126,7 @@ impl ImportStore for CheckStore {
         self.scratch.list_rows(run, after, limit).await
     }
 
-    async fn undo_rows(&self, run: RunId, after: u64, limit: u32) -> Result<UndoneRows> {
+    async fn undo_rows(&self, run: RunId, after: &str, limit: u32) -> Result<UndoneRows> {
         self.scratch.undo_rows(run, after, limit).await
     }
 

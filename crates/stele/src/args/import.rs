@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
-use stele_core::import::SourceName;
+use stele_core::import::{RunId, SourceName};
 
 /// `docs/MIGRATE.md` has each of these commands.
 const EXAMPLES: &str = "\
@@ -59,8 +59,18 @@ pub enum ImportCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Remove the users that the last run of a source added and who have not changed since, and list the others
-    Undo(SourceOptions),
+    /// Remove the users that a run of a source added and who have not changed since, and list the others
+    ///
+    /// Without --run, this is the latest run that added users or joined rows to users
+    Undo {
+        /// The source
+        #[command(flatten)]
+        source: SourceOptions,
+        /// Take this run back, also again: then users who stayed because another source had joined them, and has been
+        /// taken back since, are removed
+        #[arg(long, value_name = "N")]
+        run: Option<RunId>,
+    },
     /// Propose a map
     Map {
         /// Propose a map from the columns and the first rows of this file, or of a table of this database

@@ -272,6 +272,66 @@ fn undo_takes_unchanged_users_back_and_export_writes_the_columns_of_the_map() {
     installation.run(&["import", "undo", "--source", "cloudbox"]).assert_failed(1, "undone already");
 }
 
+fn undo(installation: &Installation, options: &[&str]) -> CommandOutput {
+    installation.run(&[&["import", "undo", "--source", "cloudbox"], options].concat())
+}
+
+#[test]
+fn undo_passes_over_runs_that_have_brought_no_users() {
+    let rows = [user_row("1", "alice", "13800138000", "123456"), user_row("2", "bob", "13800138001", "654321")];
+    let installation = installation(&rows);
+    assert_ended(&import(&installation, "run", &[]), 0, "added 2 same 0 merged 0 refused 0");
+    assert_ended(&import(&installation, "run", &[]), 0, "added 0 same 2 merged 0 refused 0");
+    assert_eq!(undo(&installation, &[]).assert_success().stdout, "removed 2 kept 0\n");
+    undo(&installation, &[]).assert_failed(1, "run 1 of cloudbox is undone already; nothing was changed");
+    undo(&installation, &["--run", "9"]).assert_failed(1, "cloudbox has no run 9");
+    assert_eq!(installation.run(&["user", "list"]).assert_success().stdout, "");
+    // Audited is the run that was taken back, not the last one.
+    let audit = installation.run(&["audit", "--json"]).assert_success().stdout.clone();
+    let undone: Vec<_> = audit.lines().filter(|line| line.contains("undo_import")).collect();
+    assert!(undone.len() == 1 && undone[0].contains("cloudbox run 1: added 2"), "{audit}");
+}
+
+#[test]
+fn undo_takes_both_runs_of_an_import_back_whose_map_was_changed_after_a_kill() {
+    let installation = installation(&[]);
+    let rows: Vec<_> = (0..12_000).map(|n| user_row(&n.to_string(), &format!("user{n}"), "", "123456")).collect();
+    write_users(&installation, &rows);
+    let mut killed = crate::support::KillOnDrop(installation.command(&RUN).spawn().unwrap());
+    let has_added = |status: &str| status.lines().last().is_some_and(|line| !line.starts_with("added 0 "));
+    eventually("a batch", || has_added(&status(&installation)).then_some(()));
+    killed.0.kill().unwrap();
+    killed.0.wait().unwrap();
+    std::fs::write(installation.path("map.toml"), format!("{MAP}\n# changed\n")).unwrap();
+    assert!(import(&installation, "run", &[]).assert_success().stdout.contains("merged 0 refused 0"));
+    let later = undo(&installation, &[]).assert_success().stdout.clone();
+    assert!(later.starts_with("earlier runs that still hold users: 1 (`--run N`)\nremoved "), "{later}");
+    undo(&installation, &[]).assert_failed(
+        1,
+        "run 2 of cloudbox is undone already; nothing was changed; earlier runs that still hold users: 1",
+    );
+    let first = undo(&installation, &["--run", "1"]).assert_success().stdout.clone();
+    assert!(first.starts_with("removed ") && first.ends_with(" kept 0\n"), "{first}");
+    assert_eq!(installation.run(&["user", "list"]).assert_success().stdout, "");
+    undo(&installation, &["--run", "1"]).assert_failed(1, "run 1 of cloudbox is undone already");
+}
+
+#[test]
+fn undo_of_a_run_is_repeated_after_the_source_that_had_joined_its_users_is_taken_back() {
+    let installation = installation(&[user_row("1", "alice", "13800138000", "123456")]);
+    assert_ended(&import(&installation, "run", &[]), 0, "added 1 same 0 merged 0 refused 0");
+    let map = MAP.replace("dialect = \"cloudbox\"", "merge = \"username\"");
+    std::fs::write(installation.path("map.toml"), map).unwrap();
+    let mut args = RUN;
+    args[3] = "other";
+    assert_ended(&installation.run(&args), 0, "added 0 same 0 merged 1 refused 0");
+    assert_eq!(undo(&installation, &[]).assert_success().stdout, "kept 1\nremoved 0 kept 1\n");
+    let other = installation.run(&["import", "undo", "--source", "other"]).assert_success().stdout.clone();
+    assert_eq!(other, "kept 1\nremoved 0 kept 1\n");
+    undo(&installation, &[]).assert_failed(1, "to try the users who stayed again: `--run 1`");
+    assert_eq!(undo(&installation, &["--run", "1"]).assert_success().stdout, "removed 1 kept 0\n");
+}
+
 #[test]
 fn a_map_is_proposed_from_the_columns_of_a_file() {
     let installation = installation(&[user_row("1", "alice", "13800138000", "123456")]);

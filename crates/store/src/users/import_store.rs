@@ -137,6 +137,24 @@ impl ImportStore for SqlStore {
         super::import_lock::lock(&self.db, source).await
     }
 
+    async fn list_runs(&self, source: &SourceName) -> Result<Vec<ImportRun>> {
+        let source = source.as_str().to_owned();
+        let rows: QueryResult<Vec<RunRow>> = query!(self.db, Read, SLOW_QUERY_TIMEOUTS, |conn| {
+            let of_source = import_runs::table.filter(import_runs::source.eq(&source)).order(import_runs::id.desc());
+            of_source.select(RunRow::as_select()).load(conn).await
+        });
+        rows.and_then(|rows| rows.into_iter().map(RunRow::into_run).collect()).map_err(map_database_error)
+    }
+
+    async fn list_runs_with_users(&self, source: &SourceName) -> Result<Vec<RunId>> {
+        let source = source.as_str().to_owned();
+        let runs = query!(self.db, Read, SLOW_QUERY_TIMEOUTS, |conn| {
+            let of_source = legacy_ids::table.filter(legacy_ids::source.eq(&source));
+            of_source.select(legacy_ids::run).distinct().load::<i64>(conn).await
+        });
+        runs.map_err(map_database_error)
+    }
+
     async fn find_last_run(&self, source: &SourceName) -> Result<Option<ImportRun>> {
         let source = source.as_str().to_owned();
         let row: QueryResult<Option<RunRow>> = query!(self.db, Read, |conn| {
@@ -239,28 +257,25 @@ impl ImportStore for SqlStore {
         rows.and_then(|rows| rows.into_iter().map(decode_row).collect()).map_err(map_database_error)
     }
 
-    async fn undo_rows(&self, run: RunId, after: u64, limit: u32) -> Result<UndoneRows> {
-        let after = to_i64(after);
+    async fn undo_rows(&self, run: RunId, after: &str, limit: u32) -> Result<UndoneRows> {
+        let after = after.to_owned();
         let undone: QueryResult<UndoneRows> = transaction!(self.db, SLOW_QUERY_TIMEOUTS, |conn| {
             let source: String = import_runs::table.find(run).select(import_runs::source).first(conn).await?;
-            let page = import_rows::table
-                .filter(import_rows::run.eq(run))
-                .filter(import_rows::position.gt(after))
-                .filter(import_rows::outcome.eq_any([OUTCOME_ADD, OUTCOME_MERGE]))
-                .order(import_rows::position)
-                .limit(limit.into())
-                .select((import_rows::position, import_rows::old_id))
-                .load::<(i64, String)>(conn)
-                .await?;
-            let Some((last, _)) = page.last() else { return Ok(UndoneRows::default()) };
-            let last_position = u64::try_from(*last).ok();
-            let old_ids: Vec<&String> = page.iter().map(|(_, old_id)| old_id).collect();
-            let of_run = legacy_ids::table
+            // Not the rows of the report: a reading that was repeated has overwritten their outcomes.
+            let page = legacy_ids::table
                 .filter(legacy_ids::source.eq(&source))
-                .filter(legacy_ids::id.eq_any(&old_ids))
-                .filter(legacy_ids::run.eq(run));
-            let columns = (legacy_ids::id, legacy_ids::number, legacy_ids::merged);
-            let rows = of_run.select(columns).load::<(String, i64, bool)>(conn).await?;
+                .filter(legacy_ids::id.gt(&after))
+                .order(legacy_ids::id)
+                .limit(limit.into())
+                .select((legacy_ids::id, legacy_ids::number, legacy_ids::merged, legacy_ids::run))
+                .load::<(String, i64, bool, i64)>(conn)
+                .await?;
+            let last_id = page.last().map(|(id, ..)| id.clone());
+            let of_run = page.into_iter().filter(|(.., of)| *of == run);
+            let rows: Vec<(String, i64, bool)> = of_run.map(|(id, number, merged, _)| (id, number, merged)).collect();
+            if rows.is_empty() {
+                return Ok(UndoneRows { last_id, ..UndoneRows::default() });
+            }
             let added: Vec<i64> = rows.iter().filter(|(.., merged)| !merged).map(|(_, number, _)| *number).collect();
             // Every change of a password or of the status sets an epoch.
             let changed = users::table.filter(users::number.eq_any(&added)).filter(users::epoch.ne(0));
@@ -279,9 +294,8 @@ impl ImportStore for SqlStore {
             diesel::delete(identifiers::table.filter(identifiers::number.eq_any(&removed))).execute(conn).await?;
             diesel::delete(users::table.filter(users::number.eq_any(&removed))).execute(conn).await?;
             let stays = |(_, number, merged): &&(String, i64, bool)| *merged || kept.contains(number);
-            let mut kept: Vec<String> = rows.iter().filter(stays).map(|(id, ..)| id.clone()).collect();
-            kept.sort_unstable();
-            Ok(UndoneRows { removed: removed.len() as u64, kept, last_position })
+            let kept: Vec<String> = rows.iter().filter(stays).map(|(id, ..)| id.clone()).collect();
+            Ok(UndoneRows { removed: removed.len() as u64, kept, last_id })
         });
         undone.map_err(map_database_error)
     }

@@ -487,6 +487,35 @@ async fn undo_removes_unchanged_users_and_lists_the_others() {
 }
 
 #[tokio::test]
+async fn undo_removes_users_whose_rows_had_moved_when_the_run_was_continued() {
+    for backend in user_backends().await {
+        let keys = Keys::new();
+        let rows = |ids: [&str; 3]| at_positions(ids.map(|id| Ok(row(id, &format!("name-{id}"), ""))).into());
+        let mut importer = keys.start(&backend, "tables", RowOrder::Any).await;
+        importer.import(rows(["a", "b", "c"])).await.unwrap();
+        drop(importer);
+        let mut importer = keys.start(&backend, "tables", RowOrder::Any).await;
+        importer.import(rows(["b", "c", "a"])).await.unwrap();
+        let run = importer.finish().await.unwrap();
+        assert_eq!(run.counts, counts(0, 3, 0, 0), "{}: moved rows are known", backend.name);
+        let later = keys.run(&backend, "tables", MergeRule::None, at_positions(vec![Ok(row("d", "dave", ""))])).await;
+        let of_source = backend.imports.list_runs(&run.source).await.unwrap();
+        assert_eq!(of_source.iter().map(|run| run.id).collect::<Vec<_>>(), [later.id, run.id], "{}", backend.name);
+        let mut with_users = backend.imports.list_runs_with_users(&run.source).await.unwrap();
+        with_users.sort_unstable();
+        assert_eq!(with_users, [run.id, later.id], "{}", backend.name);
+
+        // Pages smaller than the source, with rows of two runs.
+        let first = backend.imports.undo_rows(run.id, "", 2).await.unwrap();
+        assert_eq!((first.removed, first.last_id.as_deref()), (2, Some("b")), "{}", backend.name);
+        assert_eq!(undo_run(&backend, &keys, &run).await, UndoneRows { removed: 1, ..UndoneRows::default() });
+        let users: Vec<_> = backend.users.list(0, 100).await.unwrap().into_iter().map(|user| user.name).collect();
+        assert_eq!(users, [Some("dave".to_owned())], "{}: another run stays", backend.name);
+        assert_eq!(backend.imports.list_runs_with_users(&run.source).await.unwrap(), [later.id]);
+    }
+}
+
+#[tokio::test]
 async fn a_lookup_of_nothing_and_texts_with_nul_are_no_faults() {
     for backend in user_backends().await {
         let keys = Keys::new();

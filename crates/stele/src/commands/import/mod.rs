@@ -7,6 +7,7 @@ mod progress;
 mod reader;
 mod scratch;
 mod stop;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -20,7 +21,7 @@ use stele_core::event::Action;
 use stele_core::identifier::Identifier;
 use stele_core::import::{ImportRules, OutcomeCounts, PasswordCounts, SourceName};
 use stele_core::password::RawPassword;
-use stele_core::ports::{ImportRun, RecordedRow, UndoneRows};
+use stele_core::ports::{ImportRun, RecordedRow};
 use stele_core::random::OsRandom;
 use stele_core::time::Offset;
 use stele_core::usecase::import::{Importer, Imports, RowOrder, proves};
@@ -59,10 +60,10 @@ pub(crate) async fn run(settings: &Settings, command: ImportCommand) -> Result<(
             let imports = context::open_imports(settings).await?;
             report(&imports, &source.source, OutputFormat::from_json_flag(json)).await
         }
-        ImportCommand::Undo(options) => {
+        ImportCommand::Undo { source, run } => {
             let imports = context::open_imports(settings).await?;
             let audit = ImportAudit::open(settings).await?;
-            undo(&imports, &audit, &options.source).await
+            undo::undo(&imports, &audit, &source.source, run).await
         }
         ImportCommand::Map { guess, table } => {
             let from = location::resolve(&guess)?;
@@ -357,24 +358,4 @@ async fn report(imports: &Imports, source: &SourceName, format: OutputFormat) ->
         OutputFormat::Json => Ok(()),
         OutputFormat::Text => print_line(&imports.count_passwords(source).await?.to_string()),
     }
-}
-
-async fn undo(imports: &Imports, audit: &ImportAudit, source: &SourceName) -> Result<(), CommandError> {
-    let run = last_run(imports, source).await?;
-    if run.undone_at.is_some() {
-        return Err(CommandError::Failed(format!("the last run of {source} is undone already; nothing was changed")));
-    }
-    let (mut removed, mut kept) = (0, 0);
-    let mut lines = Vec::new();
-    let mut collect = |page: &UndoneRows| {
-        removed += page.removed;
-        kept += page.kept.len();
-        lines.extend(page.kept.iter().map(|old_id| format!("kept {}", escape_cell(old_id))));
-        Ok(())
-    };
-    let result = imports.undo(&run, &mut collect).await;
-    audit.record_run(Action::UndoImport, imports, source, result.is_ok()).await?;
-    result.map_err(|error| resumable_error(&error))?;
-    lines.iter().try_for_each(|line| print_line(line))?;
-    print_line(&format!("removed {removed} kept {kept}"))
 }
