@@ -10,7 +10,7 @@ use crate::client::md5_hex;
 use crate::support::Installation;
 
 /// Names with a backslash, a quote and a comma, in the order of their ids; the last one is an ordinary name.
-const NAMES: [&str; 5] = [r"x,\", r"y\", r#"a"b,\"c"#, r"\N", "lisi"];
+const NAMES: [&str; 5] = [r"x,\", r"y\", r#"a"b,\"c"#, r"\Nina", "lisi"];
 
 fn block(page: &str, name: &str) -> String {
     let blocks = blocks_of(&read_page(page));
