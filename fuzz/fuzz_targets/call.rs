@@ -26,6 +26,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use stele_app::context::{self, ContextBuilder};
 use stele_app::{Context, Environment, Service};
+use stele_core::common_passwords::ListedPasswordKey;
 use stele_core::ports::{
     AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
     QuotaUse, RateLimitDecision, ServerClock, StateStore, UsedProof, UserStore,
@@ -81,6 +82,7 @@ unavailable_port! {
     upgrade_credential(UserId, i64, &str, &Credential) -> bool;
     set_status(UserId, UserStatus, i64) -> bool;
     list(i64, u32) -> Vec<User>;
+    is_password_listed(ListedPasswordKey) -> bool;
     add_app(&app::App) -> bool;
     find_client_token(&[u8; 32]) -> Option<app::ClientToken>;
     add_client_token(&app::ClientToken) -> bool;

@@ -13,8 +13,9 @@ use crate::burst::{BurstRequest, send_burst};
 use crate::report::AttackResult;
 use crate::target::{Target, client_address, fresh_timestamp};
 
-/// The new password's md5 digest. Another format would be rejected before the account is looked up.
-const NEW_DIGEST: &str = "5f4dcc3b5aa765d61d8327deb882cf99";
+/// The md5 digest of `a-new-password`. Another format, or a common password, would be rejected before the account is
+/// looked up.
+const NEW_DIGEST: &str = "4b1c44e68ab6e0bd4e473024c5cb41d9";
 
 /// The most audit log entries that one origin may cause in an hour, in both classes of failures (`STELE_AUDIT_ORIGIN`),
 /// plus entries of the attack's own successful calls.

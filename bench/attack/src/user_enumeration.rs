@@ -8,8 +8,9 @@ use stele_bench_kit::{BenchError, DialectKind, DialectResponse, Request, Result,
 use crate::report::AttackResult;
 use crate::target::{Target, fresh_timestamp};
 
-/// The new password's md5 digest. Another format would be rejected before the account is looked up.
-const NEW_DIGEST: &str = "5f4dcc3b5aa765d61d8327deb882cf99";
+/// The md5 digest of `a-new-password`. Another format, or a common password, would be rejected before the account is
+/// looked up.
+const NEW_DIGEST: &str = "4b1c44e68ab6e0bd4e473024c5cb41d9";
 
 /// The sequence of calls.
 #[derive(Clone, Copy, PartialEq, Eq)]

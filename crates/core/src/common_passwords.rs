@@ -83,7 +83,7 @@ impl ListedPasswordKey {
 }
 
 /// Whether the password with this digest is on the built-in list. Every lookup does the same work without allocating:
-/// it compares [`WINDOW`] entries in constant time, from an address that depends on the digest's first 12 bits.
+/// it compares `WINDOW` entries in constant time, from an address that depends on the digest's first 12 bits.
 pub fn is_common(digest: &PasswordDigest) -> bool {
     let prefix = u128::from_be_bytes(*digest.expose()) >> (128 - PREFIX_BITS);
     let bucket = (prefix >> ENTRY_BITS) as usize;

@@ -37,7 +37,7 @@ pub enum TokenPlace {
 /// How `userId` is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UserIdForm {
-    /// A string, as in the document ("[guid]").
+    /// A string, as in the document (`[guid]`).
     #[default]
     Text,
     /// A number, as of a table whose key is an `int`.
