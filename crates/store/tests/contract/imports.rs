@@ -1,23 +1,20 @@
-//! Imports: every outcome, interruption at any batch, repetition, concurrent registration, undo, and hashing in the
-//! background.
+//! Imports: every outcome, interruption at any batch, repetition, and concurrent registration.
 
 use std::sync::Arc;
 
-use stele_core::hasher::Hasher;
 use stele_core::identifier::{Email, Phone, Username};
 use stele_core::import::{
     ImportRow, ImportRules, MergeRule, OldId, OutcomeCounts, PasswordCounts, Refusal, RowOutcome, SourceName, SourceRow,
 };
 use stele_core::mac::MacKey;
-use stele_core::password::RawPassword;
-use stele_core::ports::{CommitOutcome, ImportBatch, ImportQuery, ImportRun, RecordedRow, UndoneRows};
+use stele_core::ports::{CommitOutcome, ImportBatch, ImportQuery, ImportRun, RecordedRow};
 use stele_core::random::OsRandom;
 use stele_core::seal::Sealer;
-use stele_core::usecase::hash_pending::{HashJob, HashReport, hash_pending};
 use stele_core::usecase::import::{ImportJob, Importer, RowOrder, undo};
 use stele_core::user::{Account, Profile, Role, UserStatus};
-use stele_core::verifier::{self, Argon2Cost, HashMemory, NO_PASSWORD, PresentedSecret, parse_imported};
+use stele_core::verifier::{NO_PASSWORD, parse_imported};
 
+use crate::import_hashing::{hash_all, verifies};
 use crate::support::*;
 
 const FINGERPRINT: [u8; 32] = [1; 32];
@@ -27,14 +24,18 @@ pub(crate) const SALTED: &str = "$md5ps$6162$e00f40f32b5afe2e746fc953bb3f1c7b";
 
 /// The keys of an import, and its clock.
 pub(crate) struct Keys {
-    sealer: Sealer,
+    pub(crate) sealer: Sealer,
     mac: MacKey,
     pub(crate) clock: ManualClock,
 }
 
 impl Keys {
     pub(crate) fn new() -> Self {
-        let sealer = Sealer::new([(7, [7; 32].into())]).unwrap();
+        Self::with_seal_key([7; 32])
+    }
+
+    pub(crate) fn with_seal_key(key: [u8; 32]) -> Self {
+        let sealer = Sealer::new([(7, key.into())]).unwrap();
         Self { sealer, mac: MacKey::new([9; 32].into()), clock: ManualClock::at(NOW) }
     }
 
@@ -109,7 +110,7 @@ pub(crate) fn at_positions(rows: Vec<Result<ImportRow, Refusal>>) -> Vec<SourceR
     rows.into_iter().enumerate().map(to_source_row).collect()
 }
 
-fn numbered_rows(count: u32) -> Vec<SourceRow> {
+pub(crate) fn numbered_rows(count: u32) -> Vec<SourceRow> {
     at_positions((1..=count).map(|n| Ok(row(&format!("id{n}"), &format!("name{n}"), ""))).collect())
 }
 
@@ -353,165 +354,6 @@ async fn rows_of_a_second_source_join_users_and_fill_in_what_they_lack() {
             [("alice2", alice.user.id), ("bob2", bob.user.id), ("carol", account(&backend, "carol").await.user.id)]
         );
         assert_eq!(backend.imports.list_users(&source_name("tms"), "bob2", 10).await.unwrap().len(), 1);
-    }
-}
-
-const LOW_COST: Argon2Cost = Argon2Cost { memory_kib: 64, passes: 1, lanes: 1 };
-
-async fn hash_all(backend: &UserBackend, keys: &Keys) -> HashReport {
-    let hasher = Hasher::new(LOW_COST, 2, 64, &OsRandom).unwrap();
-    let (store, sealer) = (backend.imports.as_ref(), &keys.sealer);
-    hash_pending(&HashJob { store, sealer, hasher: &hasher, random: &OsRandom }).await.unwrap()
-}
-
-fn verifies(stored: &str, password: &str) -> bool {
-    verifier::verify(stored, &PresentedSecret::Raw(RawPassword::new(password.to_owned())), &mut HashMemory::default())
-}
-
-#[tokio::test]
-async fn hashes_wait_sealed_and_become_argon2id_in_the_background() {
-    for backend in user_backends().await {
-        let keys = Keys::new();
-        let mut rows: Vec<_> = (0..40).map(|n| Ok(row(&format!("d{n}"), &format!("digest{n}"), ""))).collect();
-        rows.push(Ok(ImportRow { secret: Some(parse_imported(SALTED).unwrap()), ..row("s", "salted", "") }));
-        rows.push(Ok(ImportRow { secret: None, ..row("n", "none", "") }));
-        keys.run(&backend, "files", MergeRule::None, at_positions(rows)).await;
-        assert_eq!(backend.imports.count_pending_hashes().await.unwrap(), 41, "{}", backend.name);
-        let waiting = account(&backend, "digest0").await.credential;
-        assert!(waiting.verifier == "{pending}" && waiting.sealed.is_some());
-        // Disabling salted logins keeps the only copy of a waiting hash.
-        assert_eq!(backend.keys.count_sealed_digests().await.unwrap(), 0);
-        assert_eq!(backend.keys.erase_sealed_digests(100).await.unwrap(), 0);
-        // A changed password is not overwritten.
-        let changed = account(&backend, "digest1").await;
-        assert!(backend.users.change_credential(changed.user.id, 0, 5, &credential("new")).await.unwrap());
-
-        assert_eq!(hash_all(&backend, &keys).await, HashReport { rows: 40, unreadable: 0 }, "{}", backend.name);
-        assert_eq!(backend.imports.count_pending_hashes().await.unwrap(), 0);
-        assert_eq!(account(&backend, "digest1").await.credential, credential("new"));
-        let digest = account(&backend, "digest0").await;
-        assert!(verifies(&digest.credential.verifier, "correct horse") && !verifies(&digest.credential.verifier, "x"));
-        assert_eq!((digest.credential.sealed, digest.epoch), (waiting.sealed, 0), "salted logins go on");
-        let salted = account(&backend, "salted").await.credential;
-        assert!(verifies(&salted.verifier, "correct horse") && salted.sealed.is_none(), "{}", salted.verifier);
-        assert_eq!(account(&backend, "none").await.credential.verifier, NO_PASSWORD);
-    }
-}
-
-#[tokio::test]
-async fn after_salted_logins_are_disabled_hashing_leaves_no_sealed_digest() {
-    for backend in user_backends().await {
-        let keys = Keys::new();
-        keys.run(&backend, "files", MergeRule::None, numbered_rows(1)).await;
-        assert!(backend.keys.disable_salted_logins(NOW).await.unwrap());
-        // An import goes on while they are disabled.
-        keys.run(&backend, "more", MergeRule::None, at_positions(vec![Ok(row("x", "later", ""))])).await;
-        assert_eq!(hash_all(&backend, &keys).await.rows, 2, "{}", backend.name);
-        for name in ["name1", "later"] {
-            let credential = account(&backend, name).await.credential;
-            assert!(credential.sealed.is_none() && verifies(&credential.verifier, "correct horse"), "{name}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_hash_that_cannot_be_unsealed_is_counted_and_left() {
-    for backend in user_backends().await {
-        let keys = Keys::new();
-        keys.run(&backend, "files", MergeRule::None, numbered_rows(2)).await;
-        let other = Keys { sealer: Sealer::new([(7, [8; 32].into())]).unwrap(), ..Keys::new() };
-        assert_eq!(hash_all(&backend, &other).await, HashReport { rows: 0, unreadable: 2 }, "{}", backend.name);
-        assert_eq!(hash_all(&backend, &keys).await, HashReport { rows: 2, unreadable: 0 });
-    }
-}
-
-#[tokio::test]
-async fn instances_hash_at_the_same_time_and_leave_nothing() {
-    for backend in user_backends().await {
-        let keys = Keys::new();
-        keys.run(&backend, "files", MergeRule::None, numbered_rows(60)).await;
-        let (first, second) = tokio::join!(hash_all(&backend, &keys), hash_all(&backend, &keys));
-        assert_eq!(first.rows + second.rows, 60, "{}", backend.name);
-        assert_eq!(backend.imports.count_pending_hashes().await.unwrap(), 0);
-    }
-}
-
-async fn undo_run(backend: &UserBackend, keys: &Keys, run: &ImportRun) -> UndoneRows {
-    let mut total = UndoneRows::default();
-    let mut add = |undone: &UndoneRows| {
-        total.removed += undone.removed;
-        total.kept.extend(undone.kept.clone());
-        Ok(())
-    };
-    undo(backend.imports.as_ref(), &keys.clock, run, &mut add).await.unwrap();
-    total
-}
-
-#[tokio::test]
-async fn undo_removes_unchanged_users_and_lists_the_others() {
-    for backend in user_backends().await {
-        let keys = Keys::new();
-        let before = backend.users.add(&user_with_phone("13800138009")).await.unwrap().unwrap();
-        let mut rows = numbered_rows(6);
-        let joining = ImportRow { secret: None, ..row("join", "joined", "13800138009") };
-        rows.push(SourceRow { position: 7, line: None, old_id: "join".to_owned(), row: Ok(joining) });
-        let run = keys.run(&backend, "files", MergeRule::Phone, rows).await;
-        assert_eq!(run.counts, counts(6, 0, 1, 0));
-        let changed = account(&backend, "name2").await.user.id;
-        assert!(backend.users.change_credential(changed, 0, 5, &credential("new")).await.unwrap());
-        let joined = ImportRow { secret: None, ..row("other", "name3", "") };
-        keys.run(&backend, "second", MergeRule::Username, at_positions(vec![Ok(joined)])).await;
-
-        let undone = undo_run(&backend, &keys, &run).await;
-        assert_eq!(
-            (undone.removed, undone.kept),
-            (4, vec!["id2".into(), "id3".into(), "join".into()]),
-            "{}",
-            backend.name
-        );
-        let users: Vec<_> = backend.users.list(0, 100).await.unwrap().into_iter().map(|user| user.name).collect();
-        // What a row has filled in stays.
-        assert_eq!(users, ["joined", "name2", "name3"].map(|name| Some(name.to_owned())));
-        assert_eq!(account(&backend, "13800138009").await.user.id, before.id);
-        assert!(backend.users.find_by_identifier("name1").await.unwrap().is_none());
-        let last = backend.imports.find_last_run(&run.source).await.unwrap().unwrap();
-        assert_eq!(last.undone_at, Some(NOW));
-        assert_eq!(report(&backend, &run).await.len(), 7, "the report stays");
-        // The rows can be imported again; those that stayed are the same.
-        let again = keys.run(&backend, "files", MergeRule::None, numbered_rows(6)).await;
-        assert_eq!(again.counts, counts(4, 2, 0, 0), "{}", backend.name);
-        // Undoing once more finds nothing.
-        assert_eq!(undo_run(&backend, &keys, &run).await.removed, 0);
-        assert!(backend.users.find_by_identifier("name1").await.unwrap().is_some());
-    }
-}
-
-#[tokio::test]
-async fn undo_removes_users_whose_rows_had_moved_when_the_run_was_continued() {
-    for backend in user_backends().await {
-        let keys = Keys::new();
-        let rows = |ids: [&str; 3]| at_positions(ids.map(|id| Ok(row(id, &format!("name-{id}"), ""))).into());
-        let mut importer = keys.start(&backend, "tables", RowOrder::Any).await;
-        importer.import(rows(["a", "b", "c"])).await.unwrap();
-        drop(importer);
-        let mut importer = keys.start(&backend, "tables", RowOrder::Any).await;
-        importer.import(rows(["b", "c", "a"])).await.unwrap();
-        let run = importer.finish().await.unwrap();
-        assert_eq!(run.counts, counts(0, 3, 0, 0), "{}: moved rows are known", backend.name);
-        let later = keys.run(&backend, "tables", MergeRule::None, at_positions(vec![Ok(row("d", "dave", ""))])).await;
-        let of_source = backend.imports.list_runs(&run.source).await.unwrap();
-        assert_eq!(of_source.iter().map(|run| run.id).collect::<Vec<_>>(), [later.id, run.id], "{}", backend.name);
-        let mut with_users = backend.imports.list_runs_with_users(&run.source).await.unwrap();
-        with_users.sort_unstable();
-        assert_eq!(with_users, [run.id, later.id], "{}", backend.name);
-
-        // Pages smaller than the source, with rows of two runs.
-        let first = backend.imports.undo_rows(run.id, "", 2).await.unwrap();
-        assert_eq!((first.removed, first.last_id.as_deref()), (2, Some("b")), "{}", backend.name);
-        assert_eq!(undo_run(&backend, &keys, &run).await, UndoneRows { removed: 1, ..UndoneRows::default() });
-        let users: Vec<_> = backend.users.list(0, 100).await.unwrap().into_iter().map(|user| user.name).collect();
-        assert_eq!(users, [Some("dave".to_owned())], "{}: another run stays", backend.name);
-        assert_eq!(backend.imports.list_runs_with_users(&run.source).await.unwrap(), [later.id]);
     }
 }
 

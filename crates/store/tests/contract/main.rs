@@ -11,9 +11,13 @@ mod cancelled_calls;
 #[cfg(test)]
 mod check_order;
 #[cfg(test)]
+mod import_hashing;
+#[cfg(test)]
 mod import_lookup;
 #[cfg(test)]
 mod import_passwords;
+#[cfg(test)]
+mod import_undo;
 #[cfg(test)]
 mod imports;
 #[cfg(test)]
