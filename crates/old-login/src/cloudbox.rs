@@ -6,7 +6,7 @@ use stele_core::client_timestamp::ClientTimestamp;
 use stele_core::hex;
 use stele_core::old_server::{OldProfile, OldProof, OldQuestion};
 use stele_core::time::Timestamp;
-use stele_core::user::{Profile, Role};
+use stele_core::user::Profile;
 use zeroize::Zeroizing;
 
 use crate::exchange::{OldDialect, OutboundRequest, Reply, Response, gender, text, text_or_empty};
@@ -26,7 +26,6 @@ impl OldDialect for OldCloudbox {
 
     fn read_login(&self, _: &OldQuestion, response: &Response) -> Reply {
         read_login(response, |data, mut profile| {
-            profile.role = if text_or_empty(data, "role") == "admin" { Role::Admin } else { Role::User };
             profile.profile.enterprise = text_or_empty(data, "enterprise");
             profile.profile.group = text_or_empty(data, "group");
             let logout = text(data, "user_token").map(|token| {
@@ -89,7 +88,6 @@ fn read_profile(id: String, data: &Map<String, Value>) -> OldProfile {
         registered_with: None,
         registered_at: text(data, "register_time").and_then(|at| Timestamp::parse(&at)),
         alias_id,
-        role: Role::User,
         profile: Profile {
             real_name: text_or_empty(data, "user_real_name"),
             gender: gender(data, "user_gender"),
@@ -153,7 +151,7 @@ mod tests {
             ["0b922f14-d00b-11e7-aafd-525400bbac8e", "0b9314d8d00b11e7aafd525400bbac8e"].map(str::to_owned)
         );
         assert_eq!((profile.name.as_deref(), profile.phone.as_deref()), (Some("dddddd"), Some("12312312312")));
-        assert_eq!((profile.email.as_deref(), profile.role), (None, Role::User));
+        assert_eq!(profile.email, None);
         assert_eq!((profile.profile.group.as_str(), profile.profile.real_name.as_str()), ("rentuser", "fff"));
         assert_eq!(profile.registered_at, Timestamp::parse("2017-11-23T04:59:11.544126Z"));
         assert_eq!(

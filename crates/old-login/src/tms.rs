@@ -2,11 +2,10 @@
 
 use stele_core::hex;
 use stele_core::old_server::{AcceptedProof, OldProof, OldQuestion};
-use stele_core::user::Role;
 use zeroize::Zeroizing;
 
 use crate::cloudbox::{read_login, salted_login};
-use crate::exchange::{OldDialect, OutboundRequest, Reply, Response, text_or_empty};
+use crate::exchange::{OldDialect, OutboundRequest, Reply, Response};
 
 const LOGIN_PATH: &str = "container/api/v1/cloudbox/tms/auth/authsalt";
 
@@ -37,10 +36,7 @@ impl OldDialect for OldTms {
     }
 
     fn read_login(&self, _: &OldQuestion, response: &Response) -> Reply {
-        read_login(response, |data, mut profile| {
-            profile.role = if text_or_empty(data, "role") == "1" { Role::Admin } else { Role::User };
-            (profile, None)
-        })
+        read_login(response, |_, profile| (profile, None))
     }
 }
 
@@ -96,7 +92,7 @@ mod tests {
         let salted = OldProof::Salted(SaltedProof { digest: [0; 16], timestamp: 1.into() });
         let reply = server(AcceptedProof::Salted).read_login(&question(salted), &response(200, SAMPLE));
         let Reply::Yes { profile, logout: None } = reply else { panic!("the sample is a yes without a logout") };
-        assert_eq!((profile.ids, profile.role), (vec!["4".to_owned()], Role::Admin));
+        assert_eq!(profile.ids, ["4"]);
         assert_eq!(profile.email.as_deref(), Some("1@hna"));
         assert!(profile.registered_at.is_some() && profile.alias_id.is_none());
     }

@@ -3,7 +3,7 @@
 use super::LegacyId;
 use crate::identifier::{Email, Identifier, Phone, Username};
 use crate::time::Timestamp;
-use crate::user::{Profile, Role, User};
+use crate::user::{Profile, User};
 
 /// What an old server's yes says about the user. Everything may be missing: MeFP's answer names no user at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +23,6 @@ pub struct OldProfile {
     pub registered_at: Option<Timestamp>,
     /// cloudbox `user_alias_id`: 32 hex digits.
     pub alias_id: Option<String>,
-    /// The role.
-    pub role: Role,
     /// Personal data.
     pub profile: Profile,
 }

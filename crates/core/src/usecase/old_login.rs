@@ -5,23 +5,25 @@
 //! recorded as used before it is sent. A server that cannot answer is an error of its own, and nothing is counted.
 
 mod answered_user;
+mod new_user;
 mod replacement;
 
 use self::answered_user::check_answered_user;
+use self::new_user::{new_user, with_identifier_alone};
 use self::replacement::replace_credential;
 use super::RequestInfo;
 use super::credential;
 use super::login::AllowedUsers;
 use super::proof_verification::{check_rate_limit, match_credential, to_used_proof};
 use crate::event::{Action, EntryPoint, Event, Outcome};
-use crate::identifier::{Email, Identifier, Phone, Username};
+use crate::identifier::Identifier;
 use crate::mac::sha256;
 use crate::old_server::{
     ExpectedUser, Leader, LegacyId, OldApi, OldProfile, OldServer, PreparedQuestion, UnknownUsers, prepare_question,
 };
 use crate::ports::{LoginAttempt, OldAnswer, OldLoginResult, SuccessEffects, UsedProof};
 use crate::proof::{Proof, SaltedProof};
-use crate::user::{Account, Credential, LegacyIds, NewUser, Profile, Role, UserId};
+use crate::user::{Account, LegacyIds, Profile};
 use crate::verifier::{self, PresentedSecret};
 use crate::{Dependencies, Error, Result};
 
@@ -317,48 +319,6 @@ async fn accept_unknown(
         return if is_same { accept_known(deps, login, account, api, taught, answer).await } else { Ok(None) };
     }
     accept_if_matching(deps, login, api, Some(account)).await
-}
-
-/// The user whom an answer describes. The user has the identifier that was sent, and those of the answer.
-async fn new_user(
-    deps: &Dependencies,
-    identifier: &Identifier,
-    taught: Option<&PresentedSecret>,
-    answer: &OldProfile,
-) -> Result<NewUser> {
-    let id = UserId::from_random(deps.random.bits128());
-    let credential = match taught {
-        Some(secret) => credential::create(deps, id, &secret.digest()).await?,
-        None => Credential { verifier: verifier::NO_PASSWORD.to_owned(), sealed: None },
-    };
-    let mut profile = Profile::default();
-    answer.fill_in(&mut profile);
-    let is_alias = |alias: &&String| alias.len() == 32 && alias.bytes().all(|b| b.is_ascii_hexdigit());
-    let alias_id = answer.alias_id.as_ref().filter(is_alias).map(|alias| alias.to_lowercase());
-    let new = NewUser {
-        id,
-        name: answer.username(),
-        phone: answer.phone(),
-        email: answer.email(),
-        registered_with: answer.registered_with.clone().filter(|text| Identifier::parse(text).is_some()),
-        registered_through: String::new(),
-        registered_at: answer.registered_at.unwrap_or_else(|| deps.now()),
-        alias_id: alias_id.unwrap_or_else(|| deps.random.hex128()),
-        role: Role::User,
-        profile,
-        credential,
-    };
-    let has_identifier = new.identifier_keys().contains(&identifier.key());
-    Ok(if has_identifier { new } else { with_identifier_alone(new, identifier) })
-}
-
-/// The same user with one identifier: the one that was sent.
-fn with_identifier_alone(new: NewUser, identifier: &Identifier) -> NewUser {
-    let text = identifier.text();
-    let phone = Phone::parse(text);
-    let email = Email::parse_provisioned(text).filter(|_| phone.is_none());
-    let name = Username::parse(text).filter(|_| phone.is_none() && email.is_none());
-    NewUser { name, phone, email, ..new }
 }
 
 /// Completes a confirmed login after it was recorded: stores the missing credential and the profile. A failure is only
