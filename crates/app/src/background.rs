@@ -1,5 +1,5 @@
 //! Background tasks of a process: writing the audit log, key rotation, deletion of expired rows, the clock check,
-//! wrapping of imported password hashes.
+//! argon2id over imported password hashes (of imports, and of earlier versions).
 
 use std::time::Duration;
 

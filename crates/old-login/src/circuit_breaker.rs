@@ -71,7 +71,7 @@ impl CircuitBreaker {
         if pass == Pass::Trial { Transition::Closed } else { Transition::None }
     }
 
-    /// Records that the server did not answer, or not as documented. Once the circuit is open, only a trial lengthens the
+    /// Records that the server did not answer, or said that it cannot answer now. Once the circuit is open, only a trial lengthens the
     /// backoff.
     pub(crate) fn record_failure(&self, now: Instant, pass: Pass) -> Transition {
         let mut state = self.state();

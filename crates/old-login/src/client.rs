@@ -8,12 +8,12 @@ use stele_core::old_server::{OldApi, OldQuestion};
 use stele_core::ports::OldAnswer;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::circuit_breaker::{CircuitBreaker, Pass, Transition};
 use crate::exchange::{OldDialect, OutboundRequest, Reply};
 use crate::http::{HttpClient, SendError};
-use crate::metrics::{OldServerMetrics, QuestionResult};
+use crate::metrics::{LogoutResult, OldServerMetrics, QuestionResult};
 
 /// How long a question may take, the wait for its turn included.
 pub(crate) const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
@@ -91,7 +91,7 @@ impl Shared {
             return OldAnswer::Unavailable("it does not check this kind of proof".to_owned());
         };
         let deadline = Instant::now() + QUESTION_TIMEOUT;
-        let Ok(Ok(_turn)) = tokio::time::timeout_at(deadline, self.questions.acquire()).await else {
+        let Ok(Ok(_turn)) = timeout_at(deadline, self.questions.acquire()).await else {
             self.metrics.record_question(self.api, QuestionResult::Unavailable);
             return OldAnswer::Unavailable("too many logins are asked about at once".to_owned());
         };
@@ -99,7 +99,7 @@ impl Shared {
             self.metrics.record_question(self.api, QuestionResult::CircuitOpen);
             return OldAnswer::Unavailable("it has failed repeatedly, and is not asked for some seconds".to_owned());
         };
-        let reply = match tokio::time::timeout_at(deadline, self.http.send(request)).await {
+        let reply = match timeout_at(deadline, self.http.send(request)).await {
             Ok(Ok(response)) => Ok(self.dialect.read_login(question, &response)),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(SendError::Unavailable(format!("no answer within {} s", QUESTION_TIMEOUT.as_secs()))),
@@ -157,14 +157,17 @@ impl Shared {
     /// Ends the session that a login has opened at the old server. If that fails, the session expires there.
     fn log_out_in_background(self: &Arc<Self>, request: OutboundRequest) {
         let Ok(permit) = Arc::clone(&self.logouts).try_acquire_owned() else {
-            self.metrics.record_logout(self.api, false);
+            self.metrics.record_logout(self.api, LogoutResult::Failed);
             return;
         };
         let shared = Arc::clone(self);
         tokio::spawn(async move {
             let sent = timeout(QUESTION_TIMEOUT, shared.http.send(request)).await;
-            let is_ok = matches!(sent, Ok(Ok(response)) if response.status.is_success());
-            shared.metrics.record_logout(shared.api, is_ok);
+            let result = match sent {
+                Ok(Ok(response)) if response.status.is_success() => LogoutResult::Ok,
+                _ => LogoutResult::Failed,
+            };
+            shared.metrics.record_logout(shared.api, result);
             drop(permit);
         });
     }

@@ -113,16 +113,16 @@ impl OldServersConfig {
         let leaders = settings.get(&OLD_LEADS)?;
         let mut servers = Vec::new();
         for api in OldApi::all() {
-            let (url, open) = url_settings(api);
+            let (url_setting, open) = url_settings(api);
             let leads = leaders.contains(&api);
             let unknown_users = if settings.get(open)? { UnknownUsers::Ask } else { UnknownUsers::Reject };
-            let Some(url) = settings.get(url)? else {
+            let Some(url) = settings.get(url_setting)? else {
                 let unused = match (leads, unknown_users) {
                     (true, _) => OLD_LEADS.name(),
                     (false, UnknownUsers::Ask) => open.name(),
                     (false, UnknownUsers::Reject) => continue,
                 };
-                let missing = url_settings(api).0.name();
+                let missing = url_setting.name();
                 return Err(ConfigError::new(format!(
                     "{unused}: there is no old {} server; set {missing}",
                     api.as_str()

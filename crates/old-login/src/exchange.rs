@@ -85,7 +85,7 @@ pub(crate) trait OldDialect: Send + Sync {
     /// The request of a login; `None` if this server does not check this kind of proof.
     fn login_request(&self, question: &OldQuestion) -> Option<OutboundRequest>;
 
-    /// Reads the response to [`OldDialect::login_request`], whose status is neither a redirect, nor 429, nor 5xx.
+    /// Reads the response to [`OldDialect::login_request`], whose status is neither a redirect, nor 408, nor 429, nor 5xx.
     fn read_login(&self, question: &OldQuestion, response: &Response) -> Reply;
 }
 

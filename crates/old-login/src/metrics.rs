@@ -16,12 +16,32 @@ pub(crate) enum QuestionResult {
     Challenge,
     /// The server refuses to answer.
     Refused,
-    /// No answer in time, no connection, status 429 or 5xx, or too many questions at once.
+    /// No answer in time, no connection, status 408, 429 or 5xx other than 500, or too many questions at once.
     Unavailable,
-    /// An answer that the document does not have.
+    /// An answer that the document does not have, or status 500.
     Malformed,
     /// Not asked, because the circuit breaker is open.
     CircuitOpen,
+}
+
+/// The result of a logout at an old server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LogoutResult {
+    /// The session has ended.
+    Ok,
+    /// Not sent, not answered in time, or answered with an error.
+    Failed,
+}
+
+impl LogoutResult {
+    const ALL: [Self; 2] = [Self::Ok, Self::Failed];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 impl QuestionResult {
@@ -82,8 +102,8 @@ impl OldServerMetrics {
             ] {
                 drop(own.logins.get_or_create(&result_labels(api, login_label(result))));
             }
-            for result in ["ok", "failed"] {
-                drop(own.logouts.get_or_create(&result_labels(api, result)));
+            for result in LogoutResult::ALL {
+                drop(own.logouts.get_or_create(&result_labels(api, result.as_str())));
             }
             own.set_circuit_open(api, false);
         }
@@ -98,8 +118,8 @@ impl OldServerMetrics {
         self.logins.get_or_create(&result_labels(api, login_label(result))).inc();
     }
 
-    pub(crate) fn record_logout(&self, api: OldApi, is_ok: bool) {
-        self.logouts.get_or_create(&result_labels(api, if is_ok { "ok" } else { "failed" })).inc();
+    pub(crate) fn record_logout(&self, api: OldApi, result: LogoutResult) {
+        self.logouts.get_or_create(&result_labels(api, result.as_str())).inc();
     }
 
     pub(crate) fn set_circuit_open(&self, api: OldApi, is_open: bool) {

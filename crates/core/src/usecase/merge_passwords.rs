@@ -1,5 +1,5 @@
-//! Whether an imported hash is that of a password, and whether a user whom a row of an import joins has the row's password already. The user's password stays; the operator
-//! is shown where it may be another one.
+//! Comparison of imported hashes: with the password of the user whom a row joins, and with a password that the operator
+//! names. The user's password stays; the operator is shown where the row's may be another one.
 
 use subtle::ConstantTimeEq as _;
 

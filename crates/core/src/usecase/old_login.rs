@@ -156,7 +156,7 @@ async fn prepare(
         if login.identifier.is_none() || !servers.iter().any(is_asked_about_unknown) {
             return Ok(None);
         }
-        let prepared = prepare_for(login, servers, login.attempt.now, &is_asked_about_unknown);
+        let prepared = prepare_for(login, servers, &is_asked_about_unknown);
         return Ok(prepared.map(|prepared| (prepared, Vec::new())));
     };
     let has_no_password = account.credential.verifier == verifier::NO_PASSWORD;
@@ -172,7 +172,7 @@ async fn prepare(
         return Ok(None);
     }
     let is_known_there = |server: &OldServer| legacy_ids.iter().any(|legacy| legacy.api == server.api);
-    let prepared = prepare_for(login, servers, login.attempt.now, &|server| may_ask(server) && is_known_there(server));
+    let prepared = prepare_for(login, servers, &|server| may_ask(server) && is_known_there(server));
     Ok(prepared.map(|prepared| {
         legacy_ids.retain(|legacy| legacy.api == prepared.server.api);
         (prepared, legacy_ids)
@@ -182,11 +182,10 @@ async fn prepare(
 fn prepare_for(
     login: &UnverifiedLogin<'_>,
     servers: &[OldServer],
-    now: crate::time::Timestamp,
     may_ask: &dyn Fn(&OldServer) -> bool,
 ) -> Option<PreparedQuestion> {
     let user = login.account.map(|account| &account.user);
-    prepare_question(servers, login.caller.dialect, (login.proof, now), (login.identifier, user), may_ask)
+    prepare_question(servers, login.caller.dialect, (login.proof, login.attempt.now), (login.identifier, user), may_ask)
 }
 
 /// Records a relayed digest as used, before it is sent: an eavesdropper who sends it at the same time gets no session.

@@ -12,7 +12,6 @@ mod phpass;
 mod salted_hash;
 mod wordpress;
 
-use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use self::argon2_phc::Argon2Spec;
@@ -20,7 +19,7 @@ use self::bcrypt_hash::{BcryptInput, BcryptSpec};
 use self::pbkdf2_hash::{Pbkdf2Spec, Prf};
 use self::phpass::PhpassSpec;
 use self::salted_hash::SaltedSpec;
-use super::{Argon2Cost, HashMemory, PresentedSecret, UNWRAPPED_PREFIX};
+use super::{Argon2Cost, HashMemory, PendingHash, PresentedSecret, UNWRAPPED_PREFIX};
 use crate::password::{PasswordDigest, RawPassword};
 
 /// Why a hash cannot be imported.
@@ -283,13 +282,8 @@ impl<'a> InnerHash<'a> {
 
 /// Whether an imported hash that is stored unwrapped matches `secret`.
 pub(super) fn verify_unwrapped(stored: &str, secret: &PresentedSecret, memory: &mut HashMemory) -> bool {
-    match parse_with_any_salt(stored) {
-        Some(ImportedHash::Digest(digest)) => digest.expose().ct_eq(secret.digest().expose()).into(),
-        Some(ImportedHash::Weak(weak)) => InnerHash::parse(&weak.inner_spec)
-            .and_then(|inner| inner.compute(secret, memory))
-            .is_some_and(|output| output.ct_eq(&weak.output).into()),
-        Some(ImportedHash::Strong(_)) | None => false,
-    }
+    let hash = parse_with_any_salt(stored).and_then(|hash| PendingHash::new(hash).ok());
+    hash.is_some_and(|hash| hash.verify(secret, memory))
 }
 
 #[cfg(test)]
