@@ -4,14 +4,9 @@ use stele_core::ports::SourceUser;
 use stele_core::user::{Gender, Role, User};
 use zeroize::Zeroizing;
 
-use crate::map::{ImportMap, SecretKind, TextColumn};
+use crate::map::{ImportMap, SecretKind};
 
-/// The columns of the map, in its order, each once.
-pub fn exported_columns(map: &ImportMap) -> Vec<&str> {
-    map.wanted_columns()
-}
-
-/// The value of each of the [`exported_columns`]. `digest` is `D` in hex, which is written where the map's secrets may be
+/// The value of each of the map's [`wanted_columns`](ImportMap::wanted_columns). `digest` is `D` in hex, which is written where the map's secrets may be
 /// `md5`; other secrets cannot be written back. A column that only says whether a user is disabled or an administrator is
 /// empty for other users.
 pub fn export_user(map: &ImportMap, user: &SourceUser, digest: Option<&str>) -> Vec<Zeroizing<String>> {
@@ -24,7 +19,7 @@ pub fn export_user(map: &ImportMap, user: &SourceUser, digest: Option<&str>) -> 
             .next()
             .unwrap_or_default()
     };
-    exported_columns(map).into_iter().map(value_of).collect()
+    map.wanted_columns().into_iter().map(value_of).collect()
 }
 
 fn values_by_key(map: &ImportMap, source: &SourceUser, digest: Option<&str>) -> Vec<(&'static str, Zeroizing<String>)> {
@@ -41,7 +36,6 @@ fn values_by_key(map: &ImportMap, source: &SourceUser, digest: Option<&str>) -> 
     });
     let at = columns.registered_at.as_ref().map(|spec| spec.format.write(*registered_at));
     let secret = digest.filter(|_| map.takes(SecretKind::Md5)).unwrap_or_default().to_owned();
-    let text = |spec: &Option<TextColumn>, value: &String| spec.as_ref().map_or(String::new(), |_| value.clone());
     let values = [
         ("id", source.old_id.clone()),
         ("uuid", id.to_string()),
@@ -54,16 +48,16 @@ fn values_by_key(map: &ImportMap, source: &SourceUser, digest: Option<&str>) -> 
         ("disabled", disabled.unwrap_or_default()),
         ("role", role.unwrap_or_default()),
         ("gender", gender.unwrap_or_default()),
-        ("real_name", text(&columns.real_name, &profile.real_name)),
-        ("nickname", text(&columns.nickname, &profile.nickname)),
-        ("avatar_url", text(&columns.avatar_url, &profile.avatar_url)),
-        ("enterprise", text(&columns.enterprise, &profile.enterprise)),
-        ("group", text(&columns.group, &profile.group)),
-        ("organization", text(&columns.organization, &profile.organization)),
-        ("department", text(&columns.department, &profile.department)),
-        ("description", text(&columns.description, &profile.description)),
-        ("org_id", text(&columns.org_id, &profile.org_id)),
-        ("memo", text(&columns.memo, &profile.memo)),
+        ("real_name", profile.real_name.clone()),
+        ("nickname", profile.nickname.clone()),
+        ("avatar_url", profile.avatar_url.clone()),
+        ("enterprise", profile.enterprise.clone()),
+        ("group", profile.group.clone()),
+        ("organization", profile.organization.clone()),
+        ("department", profile.department.clone()),
+        ("description", profile.description.clone()),
+        ("org_id", profile.org_id.clone()),
+        ("memo", profile.memo.clone()),
         ("secret.column", secret),
     ];
     values.into_iter().map(|(key, value)| (key, Zeroizing::new(value))).collect()

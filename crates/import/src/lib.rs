@@ -19,7 +19,7 @@ mod row_reader;
 mod secret;
 mod source;
 
-pub use export::{csv_line, export_user, exported_columns};
+pub use export::{csv_line, export_user};
 pub use formula::neutralize_formula;
 pub use guess::guess_map;
 pub use map::{Format, ImportMap, MapError, SecretKind};

@@ -5,6 +5,7 @@ mod decode;
 mod json_lines;
 mod mysql;
 mod postgres;
+mod row_receiver;
 mod sample;
 mod sqlite;
 mod tls;
@@ -105,8 +106,8 @@ pub async fn open_source(map: &ImportMap, from: &str) -> Result<Box<dyn Source>,
     Ok(match map.format {
         Format::Csv => Box::new(csv::CsvSource::open(file_path(from)?, map)?),
         Format::Jsonl => Box::new(json_lines::JsonLinesSource::open(file_path(from)?, map)?),
-        Format::Sqlite => Box::new(sqlite::SqliteSource::open(file_path(from)?, map)?),
-        Format::Mysql => Box::new(mysql::MysqlSource::open(from, map).await?),
+        Format::Sqlite => Box::new(sqlite::open(file_path(from)?, map)?),
+        Format::Mysql => Box::new(mysql::open(from, map).await?),
         Format::Postgres => Box::new(postgres::PostgresSource::open(from, map).await?),
     })
 }

@@ -24,11 +24,6 @@ enum TlsMode {
 }
 
 impl Mariadb {
-    /// Whether MariaDB is installed.
-    pub fn is_installed() -> bool {
-        program("mariadbd").is_some() && program("mariadb-install-db").is_some()
-    }
-
     /// Creates a data folder and starts a server on it.
     pub fn start() -> Self {
         // Another process may take the port before the server binds it.
@@ -128,9 +123,6 @@ impl Mariadb {
 }
 
 fn require_program(name: &str) -> PathBuf {
-    program(name).unwrap_or_else(|| panic!("{name}: install Debian's package mariadb-server"))
-}
-
-fn program(name: &str) -> Option<PathBuf> {
-    find_program(name, &["/usr/sbin".into(), "/usr/bin".into()])
+    let found = find_program(name, &["/usr/sbin".into(), "/usr/bin".into()]);
+    found.unwrap_or_else(|| panic!("{name}: install Debian's package mariadb-server"))
 }

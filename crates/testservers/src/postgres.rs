@@ -173,39 +173,30 @@ pub(super) fn with_fresh_schema(url: &str) -> String {
 
 /// Executes SQL statements in the database at `url`. Works inside and outside of an async runtime.
 pub fn execute(url: &str, sql: &str) {
-    let execute_sql = async || {
-        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
-        let executed = async {
-            let result = client.batch_execute(sql).await;
-            drop(client);
-            result
-        };
-        tokio::join!(executed, connection).0
-    };
-    let thread = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(execute_sql());
-    let executed: Result<(), tokio_postgres::Error> = std::thread::scope(|scope| scope.spawn(thread).join().unwrap());
-    executed.unwrap_or_else(|error| panic!("the test's PostgreSQL: {sql}: {error:?}"));
+    run_sql(url, sql);
 }
 
 /// The first column of the first row of a query of the database at `url`, as text.
 pub fn query_text(url: &str, sql: &str) -> Option<String> {
-    let query = async || {
-        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
-        let rows = async {
-            let rows = client.simple_query(sql).await;
-            drop(client);
-            rows
-        };
-        tokio::join!(rows, connection).0
-    };
-    let thread = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(query());
-    let messages: Result<Vec<SimpleQueryMessage>, tokio_postgres::Error> =
-        std::thread::scope(|scope| scope.spawn(thread).join().unwrap());
-    let messages = messages.unwrap_or_else(|error| panic!("the test's PostgreSQL: {sql}: {error:?}"));
-    messages.iter().find_map(|message| match message {
+    run_sql(url, sql).iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
         _ => None,
     })
+}
+
+fn run_sql(url: &str, sql: &str) -> Vec<SimpleQueryMessage> {
+    let query = async || {
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+        let messages = async {
+            let messages = client.simple_query(sql).await;
+            drop(client);
+            messages
+        };
+        tokio::join!(messages, connection).0
+    };
+    let thread = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(query());
+    let messages: Result<_, tokio_postgres::Error> = std::thread::scope(|scope| scope.spawn(thread).join().unwrap());
+    messages.unwrap_or_else(|error| panic!("the test's PostgreSQL: {sql}: {error:?}"))
 }
 
 /// The path of a PostgreSQL program; panics if it is not installed.

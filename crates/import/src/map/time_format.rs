@@ -64,9 +64,7 @@ impl TimeFormat {
             Self::Fields { format, zone } => parse_fields(text, format, *zone),
         }
     }
-}
 
-impl TimeFormat {
     /// Writes a time as [`TimeFormat::read`] reads it; empty if the format cannot write one.
     pub(crate) fn write(&self, at: Timestamp) -> String {
         match self {

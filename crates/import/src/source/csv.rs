@@ -35,7 +35,7 @@ impl CsvSource {
     pub(super) fn open(path: PathBuf, map: &ImportMap) -> Result<Self, SourceError> {
         let mut records = RecordReader::open(path, map.encoding, map.delimiter)?;
         let header = records.read_header()?;
-        let columns: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
+        let columns = column_names(&header);
         let wanted =
             locate_columns(map, &columns).map_err(|error| header::fault_of(&records.path, map, &columns, error))?;
         Ok(Self { records, wanted, header, position: 0 })
@@ -90,11 +90,15 @@ pub(super) fn header_of(path: &Path) -> Result<(u8, Vec<String>), SourceError> {
         }
     }
     let (delimiter, header) = best;
-    let names: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
+    let names = column_names(&header);
     match names.iter().any(|name| header::is_value(name)) {
         true => Err(SourceError::DataInHeader(path.to_owned())),
         false => Ok((delimiter, names)),
     }
+}
+
+fn column_names(header: &[Vec<u8>]) -> Vec<String> {
+    header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect()
 }
 
 /// Reads one record at a time into memory of a fixed size.

@@ -3,8 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use encoding_rs::{Decoder, Encoding, UTF_8};
 
@@ -16,7 +14,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 pub(super) struct DecodedFile {
     file: File,
     length: u64,
-    bytes_read: Arc<AtomicU64>,
+    bytes_read: u64,
     /// `None` for UTF-8.
     decoder: Option<Decoder>,
     raw: Vec<u8>,
@@ -35,15 +33,14 @@ impl DecodedFile {
         let (encoding, mark_length) = Encoding::for_bom(&start[..read]).unwrap_or((declared, 0));
         file.seek(SeekFrom::Start(mark_length as u64))?;
         let decoder = (encoding != UTF_8).then(|| encoding.new_decoder_without_bom_handling());
-        let bytes_read = Arc::new(AtomicU64::new(mark_length as u64));
+        let bytes_read = mark_length as u64;
         let raw = vec![0; if decoder.is_some() { BUFFER_BYTES } else { 0 }];
         Ok(Self { file, length, bytes_read, decoder, raw, pending: 0..0, is_at_end: false, is_finished: false })
     }
 
     /// How much of the file has been read, from 0 to 1.
     pub(super) fn fraction_read(&self) -> f64 {
-        let read = self.bytes_read.load(Ordering::Relaxed);
-        if self.length == 0 { 1.0 } else { (read as f64 / self.length as f64).min(1.0) }
+        if self.length == 0 { 1.0 } else { (self.bytes_read as f64 / self.length as f64).min(1.0) }
     }
 }
 
@@ -51,7 +48,7 @@ impl Read for DecodedFile {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let Some(decoder) = &mut self.decoder else {
             let read = self.file.read(out)?;
-            self.bytes_read.fetch_add(read as u64, Ordering::Relaxed);
+            self.bytes_read += read as u64;
             return Ok(read);
         };
         // A decoder may need 4 bytes for one character.
@@ -62,7 +59,7 @@ impl Read for DecodedFile {
             }
             if self.pending.is_empty() && !self.is_at_end {
                 let read = self.file.read(&mut self.raw)?;
-                self.bytes_read.fetch_add(read as u64, Ordering::Relaxed);
+                self.bytes_read += read as u64;
                 self.pending = 0..read;
                 self.is_at_end = read == 0;
             }

@@ -28,8 +28,8 @@ impl JsonLinesSource {
 
     /// The cells of the current line. An object without a wanted key has no value for it.
     fn parse_line(&self) -> Result<Vec<Cell>, Refusal> {
-        let object: Map<String, Value> = serde_json::from_slice(&self.lines.line).map_err(|_| Refusal::NotAnObject)?;
-        let mut object = object;
+        let mut object: Map<String, Value> =
+            serde_json::from_slice(&self.lines.line).map_err(|_| Refusal::NotAnObject)?;
         let cells = self.wanted.iter().map(|key| object.get(key).map_or(Cell::Null, cell_of)).collect();
         for value in object.values_mut() {
             if let Value::String(text) = value {

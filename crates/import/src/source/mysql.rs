@@ -1,47 +1,35 @@
 //! MySQL and MariaDB: an unbuffered result in a read-only transaction. The text protocol gives every value as text.
 
-use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts, OptsBuilder, Row, SslOpts, Value};
 use rustls::RootCertStore;
 use tokio::sync::mpsc;
 
+use super::row_receiver::{ROWS_AHEAD, ReadRow, RowReceiver};
 use super::tls::{TlsUse, default_tls_use};
-use super::{Source, SourceError, locate_columns, redact_url};
+use super::{SourceError, locate_columns, redact_url};
 use crate::map::ImportMap;
-use crate::record::{Cell, Record};
+use crate::record::Cell;
 
-/// How many rows are read ahead.
-const ROWS_AHEAD: usize = 1_000;
-
-type ReadRow = Result<Vec<Cell>, SourceError>;
-
-pub(super) struct MysqlSource {
-    row_rx: mpsc::Receiver<ReadRow>,
-    position: u64,
-}
-
-impl MysqlSource {
-    pub(super) async fn open(url: &str, map: &ImportMap) -> Result<Self, SourceError> {
-        if !url.starts_with("mysql://") {
-            return Err(SourceError::Location("a MySQL source is named as mysql://USER:PASSWORD@HOST/NAME".to_owned()));
-        }
-        let database = redact_url(url);
-        let connected = connect(url).await;
-        let mut conn = connected.map_err(|cause| SourceError::Database { database: database.clone(), cause })?;
-        let columns = column_names(&mut conn, &map.query).await.map_err(|e| database_error(&database, &e))?;
-        let wanted = locate_columns(map, &columns)?;
-        let (row_tx, row_rx) = mpsc::channel(ROWS_AHEAD);
-        let query = map.query.clone();
-        tokio::spawn(async move {
-            if let Err(error) = send_rows(conn, &query, &wanted, &row_tx).await {
-                // Fails if the import has stopped.
-                let _ = row_tx.send(Err(database_error(&database, &error))).await;
-            }
-        });
-        Ok(Self { row_rx, position: 0 })
+pub(super) async fn open(url: &str, map: &ImportMap) -> Result<RowReceiver, SourceError> {
+    if !url.starts_with("mysql://") {
+        return Err(SourceError::Location("a MySQL source is named as mysql://USER:PASSWORD@HOST/NAME".to_owned()));
     }
+    let database = redact_url(url);
+    let connected = connect(url).await;
+    let mut conn = connected.map_err(|cause| SourceError::Database { database: database.clone(), cause })?;
+    let columns = column_names(&mut conn, &map.query).await.map_err(|e| database_error(&database, &e))?;
+    let wanted = locate_columns(map, &columns)?;
+    let (row_tx, row_rx) = mpsc::channel(ROWS_AHEAD);
+    let query = map.query.clone();
+    tokio::spawn(async move {
+        if let Err(error) = send_rows(conn, &query, &wanted, &row_tx).await {
+            // Fails if the import has stopped.
+            let _ = row_tx.send(Err(database_error(&database, &error))).await;
+        }
+    });
+    Ok(RowReceiver::new(row_rx))
 }
 
 async fn connect(url: &str) -> Result<Conn, String> {
@@ -121,18 +109,4 @@ fn cell_of(value: Option<&Value>) -> Cell {
 
 fn database_error(database: &str, error: &mysql_async::Error) -> SourceError {
     SourceError::Database { database: database.to_owned(), cause: error.to_string() }
-}
-
-#[async_trait]
-impl Source for MysqlSource {
-    async fn next(&mut self, limit: usize) -> Result<Vec<Record>, SourceError> {
-        let mut batch = Vec::with_capacity(limit);
-        while batch.len() < limit
-            && let Some(cells) = self.row_rx.recv().await
-        {
-            self.position += 1;
-            batch.push(Record { position: self.position, line: None, cells: Ok(cells?) });
-        }
-        Ok(batch)
-    }
 }

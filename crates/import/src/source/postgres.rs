@@ -48,7 +48,6 @@ impl PostgresSource {
         });
         source.wanted = locate_columns(map, &columns.unwrap_or_default())?;
         source.first = source.cells_of(&messages);
-        source.first.reverse();
         Ok(source)
     }
 
@@ -120,8 +119,7 @@ impl Source for PostgresSource {
             let messages = self.fetch(limit).await?;
             self.cells_of(&messages)
         } else {
-            let rest = self.first.len().saturating_sub(limit);
-            self.first.split_off(rest).into_iter().rev().collect()
+            self.first.drain(..limit.min(self.first.len())).collect()
         };
         let mut records = Vec::with_capacity(rows.len());
         for cells in rows {

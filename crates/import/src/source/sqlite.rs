@@ -1,44 +1,30 @@
 //! SQLite files, opened read-only. A thread of its own reads the rows.
 
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 
-use async_trait::async_trait;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, Row};
 use tokio::sync::mpsc;
 
-use super::{Source, SourceError, locate_columns};
+use super::row_receiver::{ROWS_AHEAD, ReadRow, RowReceiver};
+use super::{SourceError, locate_columns};
 use crate::map::ImportMap;
-use crate::record::{Cell, Record};
+use crate::record::Cell;
 
-/// How many rows the thread reads ahead.
-const ROWS_AHEAD: usize = 1_000;
-
-type ReadRow = Result<Vec<Cell>, SourceError>;
-
-pub(super) struct SqliteSource {
-    row_rx: mpsc::Receiver<ReadRow>,
-    position: u64,
-    _reader: JoinHandle<()>,
-}
-
-impl SqliteSource {
-    pub(super) fn open(path: PathBuf, map: &ImportMap) -> Result<Self, SourceError> {
-        let conn = connect(&path)?;
-        let wanted = locate_columns(map, &column_names(&conn, &path, &map.query)?)?;
-        let (row_tx, row_rx) = mpsc::channel(ROWS_AHEAD);
-        let query = map.query.clone();
-        let read = move || {
-            if let Err(error) = read_rows(&conn, &query, &wanted, &row_tx) {
-                // Fails if the import has stopped.
-                let _ = row_tx.blocking_send(Err(database_error(&path, &error)));
-            }
-        };
-        let reader = std::thread::Builder::new().name("stele-import-sqlite".to_owned()).spawn(read);
-        let reader = reader.map_err(|cause| SourceError::Location(format!("cannot start a thread: {cause}")))?;
-        Ok(Self { row_rx, position: 0, _reader: reader })
-    }
+pub(super) fn open(path: PathBuf, map: &ImportMap) -> Result<RowReceiver, SourceError> {
+    let conn = connect(&path)?;
+    let wanted = locate_columns(map, &column_names(&conn, &path, &map.query)?)?;
+    let (row_tx, row_rx) = mpsc::channel(ROWS_AHEAD);
+    let query = map.query.clone();
+    let read = move || {
+        if let Err(error) = read_rows(&conn, &query, &wanted, &row_tx) {
+            // Fails if the import has stopped.
+            let _ = row_tx.blocking_send(Err(database_error(&path, &error)));
+        }
+    };
+    let started = std::thread::Builder::new().name("stele-import-sqlite".to_owned()).spawn(read);
+    started.map_err(|cause| SourceError::Location(format!("cannot start a thread: {cause}")))?;
+    Ok(RowReceiver::new(row_rx))
 }
 
 /// The names of the columns of a query, which is not run.
@@ -82,18 +68,4 @@ fn read_cell(row: &Row<'_>, column: usize) -> rusqlite::Result<Cell> {
 
 fn database_error(path: &Path, error: &rusqlite::Error) -> SourceError {
     SourceError::Database { database: path.display().to_string(), cause: error.to_string() }
-}
-
-#[async_trait]
-impl Source for SqliteSource {
-    async fn next(&mut self, limit: usize) -> Result<Vec<Record>, SourceError> {
-        let mut batch = Vec::with_capacity(limit);
-        while batch.len() < limit
-            && let Some(cells) = self.row_rx.recv().await
-        {
-            self.position += 1;
-            batch.push(Record { position: self.position, line: None, cells: Ok(cells?) });
-        }
-        Ok(batch)
-    }
 }

@@ -7,7 +7,7 @@ use stele_app::context;
 use stele_core::event::{Action, Outcome, Subject};
 use stele_core::ports::SourceUser;
 use stele_core::usecase::import::Imports;
-use stele_import::{ImportMap, SecretKind, csv_line, export_user, exported_columns, neutralize_formula};
+use stele_import::{SecretKind, csv_line, export_user, neutralize_formula};
 use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
 
@@ -37,7 +37,7 @@ pub(crate) async fn run(settings: &Settings, options: ExportOptions) -> Result<(
     let action = if options.with_digests { Action::ExportDigests } else { Action::ExportUsers };
     let audit = ImportAudit::open(settings).await?;
     audit.record(action, Subject::from(&options.source.source), Outcome::Done).await?;
-    let columns = exported_columns(&map);
+    let columns = map.wanted_columns();
     if options.format == ExportFormat::Csv {
         print_raw(&csv_line(columns.iter().copied()))?;
     }
@@ -50,7 +50,7 @@ pub(crate) async fn run(settings: &Settings, options: ExportOptions) -> Result<(
         for user in page.iter().filter(is_wanted) {
             let digest = if options.with_digests { unseal(&imports, user)? } else { None };
             let values = export_user(&map, user, digest.as_ref().map(|digest| digest.as_str()));
-            print_raw(&format_user(&map, &options, &values))?;
+            print_raw(&format_user(&columns, &options, &values))?;
         }
     }
 }
@@ -60,7 +60,7 @@ fn unseal(imports: &Imports, user: &SourceUser) -> Result<Option<Zeroizing<Strin
     Ok(digest.map(|digest| Zeroizing::new(String::from_utf8_lossy(digest.hex().as_slice()).into_owned())))
 }
 
-fn format_user(map: &ImportMap, options: &ExportOptions, values: &[Zeroizing<String>]) -> Zeroizing<String> {
+fn format_user(columns: &[&str], options: &ExportOptions, values: &[Zeroizing<String>]) -> Zeroizing<String> {
     match options.format {
         ExportFormat::Csv if options.exact => csv_line(values.iter().map(|value| value.as_str())),
         ExportFormat::Csv => {
@@ -68,9 +68,9 @@ fn format_user(map: &ImportMap, options: &ExportOptions, values: &[Zeroizing<Str
             csv_line(fields.iter().map(|field| field.as_ref()))
         }
         ExportFormat::Jsonl => {
-            let fields = exported_columns(map).into_iter().zip(values);
+            let fields = columns.iter().zip(values);
             let object: Map<String, Value> =
-                fields.map(|(column, value)| (column.to_owned(), Value::String(value.to_string()))).collect();
+                fields.map(|(column, value)| ((*column).to_owned(), Value::String(value.to_string()))).collect();
             Zeroizing::new(Value::Object(object).to_string() + "\n")
         }
     }

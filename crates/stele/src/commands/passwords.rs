@@ -121,7 +121,11 @@ fn count_lines(file: &Path) -> Result<u64, CommandError> {
 }
 
 fn read_error(file: &Path, error: &std::io::Error) -> CommandError {
-    ConfigError::new(format!("{} cannot be read: {error}", file.display())).into()
+    ConfigError::new(format!(
+        "{} cannot be read: {error}; check the path and the permissions of the file",
+        file.display()
+    ))
+    .into()
 }
 
 #[derive(PartialEq, Eq)]

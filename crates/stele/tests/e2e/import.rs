@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::client::{DialectClient, DialectKind, TestUser, md5_hex};
-use crate::support::{CommandOutput, Installation, eventually};
+use crate::support::{CommandOutput, Installation, assert_ended, eventually};
 
 const MAP: &str = r#"
 format = "csv"
@@ -47,11 +47,6 @@ fn import(installation: &Installation, command: &str, options: &[&str]) -> Comma
     let mut args = RUN.to_vec();
     args[1] = command;
     installation.run_with(&[&args[..], options].concat(), "123456\n")
-}
-
-#[track_caller]
-fn assert_ended(output: &CommandOutput, code: i32, last_line: &str) {
-    assert_eq!((output.code, output.stdout.lines().last()), (Some(code), Some(last_line)), "{output:?}");
 }
 
 fn status(installation: &Installation) -> String {

@@ -57,6 +57,12 @@ impl CommandOutput {
     }
 }
 
+/// Asserts the exit code, and the counts of an import in the last line.
+#[track_caller]
+pub(crate) fn assert_ended(output: &CommandOutput, code: i32, last_line: &str) {
+    assert_eq!((output.code, output.stdout.lines().last()), (Some(code), Some(last_line)), "{output:?}");
+}
+
 fn read_file(file: &mut File) -> String {
     let mut text = String::new();
     file.rewind().unwrap();

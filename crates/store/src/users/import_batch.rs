@@ -5,7 +5,7 @@ mod postgres;
 
 use diesel::dsl::case_when;
 use diesel::result::{DatabaseErrorKind, Error as DbError};
-use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sql_types::{BigInt, Text};
 use diesel::{ExpressionMethods, IntoSql, QueryDsl, QueryResult, SqliteConnection};
 use diesel_async::AsyncConnection as _;
 use stele_core::import::Merger;
@@ -15,9 +15,11 @@ use stele_core::{Error, Result};
 
 use super::import_store::{encode_outcome, to_i64};
 use super::legacy_ids::pack_legacy_ids;
+use super::legacy_user_store::if_empty;
 use super::pool::{BackendConnections, SLOW_QUERY_TIMEOUTS, query};
 use super::rows::{UserRow, encode_sealed_digest};
 use super::schema::{identifiers, import_rows, import_runs, legacy_ids, users};
+use super::user_store::first_text;
 use crate::error::map_database_error;
 
 /// Why a batch is not written.
@@ -35,11 +37,6 @@ impl From<DbError> for BatchError {
             other => Self::Database(other),
         }
     }
-}
-
-diesel::define_sql_function! {
-    #[sql_name = "coalesce"]
-    fn first_text(value: Nullable<Text>, otherwise: Nullable<Text>) -> Nullable<Text>;
 }
 
 /// The statement that moves the cursor of the run, if no other process has moved it.
@@ -62,13 +59,6 @@ macro_rules! move_cursor {
     }};
 }
 
-/// A text of the profile that is set only where the user has none.
-macro_rules! or_existing {
-    ($row:expr, $($field:ident),*) => {
-        ($(users::$field.eq(case_when(users::$field.eq(""), $row.$field.as_str().into_sql::<Text>()).otherwise(users::$field)),)*)
-    };
-}
-
 /// The statement that fills in what a joined user lacks.
 macro_rules! fill_in {
     ($merger:expr, $row:expr) => {
@@ -77,18 +67,18 @@ macro_rules! fill_in {
             users::phone.eq(first_text(users::phone, &$row.phone)),
             users::email.eq(first_text(users::email, &$row.email)),
             users::gender.eq(first_text(users::gender, &$row.gender)),
-            or_existing!(
+            if_empty!(
                 $row,
-                real_name,
-                nickname,
-                avatar_url,
-                enterprise,
-                group_name,
-                organization,
-                department,
-                description,
-                org_id,
-                memo
+                real_name = real_name,
+                nickname = nickname,
+                avatar_url = avatar_url,
+                enterprise = enterprise,
+                group_name = group_name,
+                organization = organization,
+                department = department,
+                description = description,
+                org_id = org_id,
+                memo = memo
             ),
         ))
     };
@@ -105,7 +95,7 @@ macro_rules! set_missing_password {
     };
 }
 
-use {fill_in, or_existing, set_missing_password};
+use {fill_in, set_missing_password};
 
 /// A new user as it is written.
 struct NewRow {

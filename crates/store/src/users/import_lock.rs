@@ -39,9 +39,10 @@ struct Locked {
 async fn lock_in_postgres(pool: &ConnectionPool, source: &SourceName) -> Result<Option<SourceLock>> {
     let connected = tokio::time::timeout(ADMIN_CONNECT_TIMEOUT, pool.connect_checked()).await;
     let mut connection = connected.map_err(Error::unavailable)?.map_err(|error| match error {
-        CheckedConnectError::SharedSessions => {
-            Error::unavailable("a connection pooler shares sessions between clients")
-        }
+        CheckedConnectError::SharedSessions => Error::unavailable(
+            "a connection pooler shares sessions between clients: set pool_mode=session for this database in \
+                 pgbouncer, or connect to PostgreSQL directly",
+        ),
         CheckedConnectError::Unreachable(cause) => Error::unavailable(cause),
     })?;
     let digest = sha256(format!("stele import {source}").as_bytes());

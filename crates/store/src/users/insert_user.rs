@@ -27,7 +27,7 @@ impl SqlStore {
         let (row, verifier) = (user.clone(), new.credential.verifier.clone());
         let (seal_key_id, sealed) = encode_sealed_digest(&new.credential);
         let keys: Vec<_> = new.identifier_keys().into_iter().map(str::to_owned).collect();
-        let id = user.id().to_vec();
+        let id = user.id.clone();
         let legacy_id = legacy_id.map(|legacy| (legacy.api.as_str(), legacy.id.clone()));
         if legacy_id.as_ref().is_some_and(|(_, id)| id.contains('\0')) {
             return Err(Error::Invalid("id"));

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use diesel::dsl::{case_when, exists, not};
-use diesel::sql_types::{Nullable, Text};
+use diesel::sql_types::Text;
 use diesel::{ExpressionMethods, IntoSql, QueryDsl};
 use stele_core::old_server::{LegacyId, OldApi};
 use stele_core::ports::LegacyUserStore;
@@ -11,16 +11,11 @@ use stele_core::{Error, Result};
 
 use super::pool::query;
 use super::schema::{legacy_ids, users};
-use super::user_store::SqlStore;
+use super::user_store::{SqlStore, first_text};
 use crate::error::map_database_error;
 
 /// The run of an id that no import has brought.
 pub(super) const NO_RUN: i64 = 0;
-
-diesel::define_sql_function! {
-    #[sql_name = "coalesce"]
-    fn first_text(value: Nullable<Text>, otherwise: Nullable<Text>) -> Nullable<Text>;
-}
 
 /// A text of the profile that is set only where the user has none.
 macro_rules! if_empty {
@@ -30,6 +25,8 @@ macro_rules! if_empty {
         ),)*)
     };
 }
+
+pub(super) use if_empty;
 
 #[async_trait]
 impl LegacyUserStore for SqlStore {

@@ -102,10 +102,6 @@ impl UserRow {
         }
     }
 
-    pub(super) fn id(&self) -> &[u8] {
-        &self.id
-    }
-
     /// This row with another status.
     pub(super) fn with_status(self, status: UserStatus) -> Self {
         Self { disabled: status == UserStatus::Disabled, ..self }

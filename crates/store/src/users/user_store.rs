@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use diesel::dsl::{case_when, exists, not, sql};
-use diesel::sql_types::{BigInt, Binary, Nullable};
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::{ExpressionMethods, IntoSql, QueryDsl, QueryResult, SelectableHelper};
 use stele_core::app::{App, ClientToken};
 use stele_core::common_passwords::ListedPasswordKey;
@@ -66,6 +66,11 @@ pub(super) const DECOY_NUMBER: i64 = 0;
 
 diesel::define_sql_function! {
     fn coalesce(value: Nullable<BigInt>, otherwise: BigInt) -> BigInt;
+}
+
+diesel::define_sql_function! {
+    #[sql_name = "coalesce"]
+    fn first_text(value: Nullable<Text>, otherwise: Nullable<Text>) -> Nullable<Text>;
 }
 
 pub(super) fn account_from_row(row: Option<AccountRow>) -> Result<Option<Account>> {

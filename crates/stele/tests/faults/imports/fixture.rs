@@ -7,6 +7,7 @@ use std::process::Command;
 use stele_testkit::servers;
 
 use crate::client::md5_hex;
+pub(super) use crate::support::assert_ended;
 use crate::support::{CommandOutput, Installation, KillOnDrop, eventually};
 
 /// Rows of a batch.
@@ -108,24 +109,17 @@ impl ImportFixture {
         KillOnDrop(self.installation.command(&args).spawn().unwrap())
     }
 
-    /// What the command printed after it has ended.
+    /// What the command printed after it has ended; no standard output if the test has closed it.
     pub(super) fn output_of(mut run: KillOnDrop) -> CommandOutput {
         use std::io::Read as _;
         let status = eventually("the end of the import", || run.0.try_wait().unwrap());
         let (mut stdout, mut stderr) = (String::new(), String::new());
-        run.0.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        // A test may have closed it.
+        if let Some(mut pipe) = run.0.stdout.take() {
+            pipe.read_to_string(&mut stdout).unwrap();
+        }
         run.0.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
         CommandOutput { code: status.code(), stdout, stderr }
-    }
-
-    /// As [`output_of`](Self::output_of), of a command whose standard output was closed.
-    pub(super) fn output_of_closed(child: std::process::Child) -> CommandOutput {
-        use std::io::Read as _;
-        let mut child = KillOnDrop(child);
-        let status = eventually("the end of the command", || child.0.try_wait().unwrap());
-        let mut stderr = String::new();
-        child.0.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        CommandOutput { code: status.code(), stdout: String::new(), stderr }
     }
 
     pub(super) fn status(&self) -> String {
@@ -271,11 +265,6 @@ pub(super) fn outcomes(lines: &str) -> Vec<String> {
             format!("{} {}", word("outcome"), word("code")).trim_end().to_owned()
         })
         .collect()
-}
-
-#[track_caller]
-pub(super) fn assert_ended(output: &CommandOutput, code: i32, last_line: &str) {
-    assert_eq!((output.code, output.stdout.lines().last()), (Some(code), Some(last_line)), "{output:?}");
 }
 
 /// Asserts exit code 1, the counts so far in the last line, and how to resume. Returns how many users were added.

@@ -55,8 +55,9 @@ fn a_mariadb_source_that_goes_away_interrupts_the_import_which_resumes() {
     // As any server but those of tests: an acknowledged row survives a kill.
     source.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 1");
     source.execute("CREATE DATABASE old CHARACTER SET utf8mb4");
-    source.execute(&format!("USE old; SET GLOBAL max_allowed_packet = 64 * 1048576; {};", source_table()[0]));
-    for insert in &source_table()[1..] {
+    let table = source_table();
+    source.execute(&format!("USE old; SET GLOBAL max_allowed_packet = 64 * 1048576; {};", table[0]));
+    for insert in &table[1..] {
         source.execute(&format!("USE old; {insert}"));
     }
     let fixture = ImportFixture::on_sqlite();

@@ -68,9 +68,9 @@ fn a_listing_into_a_closed_pipe_ends_quietly() {
     let fixture = ImportFixture::on_sqlite();
     fixture.write_users(4 * BATCH);
     let args = ["import", "check", "--source", "old", "--map", "map.toml", "--json", "users.csv"];
-    let mut check = fixture.installation.command(&args).spawn().unwrap();
-    drop(check.stdout.take());
-    let output = ImportFixture::output_of_closed(check);
+    let mut check = KillOnDrop(fixture.installation.command(&args).spawn().unwrap());
+    drop(check.0.stdout.take());
+    let output = ImportFixture::output_of(check);
     assert_eq!((output.code, output.stderr.as_str()), (Some(0), ""), "{output:?}");
 }
 

@@ -11,8 +11,10 @@ use diesel::{ExpressionMethods, IntoSql, QueryDsl, QueryResult, QueryableByName}
 use diesel_async::AsyncPgConnection;
 use stele_core::verifier::NO_PASSWORD;
 
-use super::{BatchError, NewRow, OldIdRow, Rows, fill_in, first_text, or_existing, set_missing_password};
+use super::{BatchError, NewRow, OldIdRow, Rows, fill_in, set_missing_password};
+use crate::users::legacy_user_store::if_empty;
 use crate::users::schema::users;
+use crate::users::user_store::first_text;
 
 type Statement = BoxedSqlQuery<'static, Pg, SqlQuery>;
 
