@@ -1,5 +1,5 @@
-//! Real PostgreSQL, PgBouncer, MariaDB, HAProxy and Redis servers for tests. Private servers run on free ports of
-//! loopback in temporary folders, and stop when the value is dropped or, at the latest, when the test process ends. On a shared
+//! Real PostgreSQL, PgBouncer, MariaDB, Redis, HAProxy, nginx, Caddy and Envoy servers for tests. Private servers run on
+//! free ports of loopback in temporary folders, and stop when the value is dropped or, at the latest, when the test process ends. On a shared
 //! server, each test gets a schema or key prefix that no other test uses.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test's set-up may panic")]
@@ -12,6 +12,7 @@ mod process;
 mod proxy;
 mod redis;
 mod redis_cluster;
+mod reverse_proxy;
 mod unresponsive_host;
 
 use std::sync::OnceLock;
@@ -26,6 +27,7 @@ pub use postgres::{Postgres, execute, query_text};
 pub use proxy::Proxy;
 pub use redis::{Redis, RedisMode};
 pub use redis_cluster::RedisCluster;
+pub use reverse_proxy::{ProxyProgram, ReverseProxy};
 pub use unresponsive_host::UnresponsiveHost;
 
 /// The URL of an empty database for one test: on the server that `STELE_TEST_DATABASE_URL` names, otherwise on a

@@ -114,6 +114,16 @@ impl ManagedServer {
         self.child.as_ref().map(|(_, id)| *id)
     }
 
+    /// Whether the server has been started and has not ended.
+    pub(super) fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|(supervisor, id)| {
+            // The supervisor reaps the server only when it is stopped, so the id cannot be another process's.
+            let status = std::fs::read_to_string(format!("/proc/{}/stat", id.as_raw_nonzero()));
+            let is_zombie = |stat: String| stat.rsplit_once(')').is_some_and(|(_, fields)| fields.starts_with(" Z"));
+            supervisor.try_wait().is_ok_and(|exit| exit.is_none()) && status.is_ok_and(|stat| !is_zombie(stat))
+        })
+    }
+
     /// Sends the server a signal (`TERM`, `KILL`, …) and waits until the server has ended.
     pub(super) fn stop_with(&mut self, signal: &str) {
         if let Some((mut supervisor, _)) = self.child.take() {
