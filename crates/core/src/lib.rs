@@ -3,6 +3,7 @@
 //! Modules:
 //! - values: [`identifier`], [`password`], [`proof`], [`client_timestamp`], [`user`], [`session`], [`code`], [`app`],
 //!   [`origin`], [`text`]
+//! - standard tokens: [`oauth`] (clients, resource servers, and the values of access tokens)
 //! - stored secrets: [`seal`] (envelope encryption of digests and app secrets), [`verifier`] and [`hasher`] (password
 //!   hashing with argon2id), [`mac`] (keyed hashes)
 //! - records of salted logins: [`salted_logins`]
@@ -31,6 +32,7 @@ pub mod hex;
 pub mod identifier;
 pub mod import;
 pub mod mac;
+pub mod oauth;
 pub mod old_server;
 pub mod origin;
 pub mod password;

@@ -15,6 +15,7 @@ mod import_store;
 mod keys;
 mod legacy_users;
 mod login_attempt;
+mod oauth_registry;
 mod old_servers;
 mod password_list;
 mod server_clock;
@@ -38,6 +39,7 @@ pub use login_attempt::{
     AttemptOutcome, LoginAttempt, OriginTrustChange, ProofResult, RateLimitDecision, RepeatPermit, SuccessEffects,
     UsedProof,
 };
+pub use oauth_registry::{ClientAddition, OAuthRegistry, ResourceAddition, ResourceRemoval};
 pub use old_servers::{AccountTurn, OldAnswer, OldLoginResult, OldServers};
 pub use password_list::PasswordListStore;
 pub use server_clock::ServerClock;

@@ -1,0 +1,29 @@
+//! OAuth 2.0: the values of clients, resource servers and access tokens.
+//!
+//! [`OAuthClient`] and [`Resource`] are registered by an administrator; there is no dynamic registration. Both
+//! authenticate with a [`ClientSecret`], of which only the hash is stored. [`SubjectTokenType`] names the tokens that a
+//! client may exchange (RFC 8693) and [`LegacyTokenType`] those that a resource server may introspect (RFC 7662).
+//! [`Acr`] says in a token how strong the login was.
+
+mod acr;
+mod algorithm;
+mod client;
+mod grant;
+mod name;
+mod redirect_uri;
+mod resource;
+mod scope;
+mod secret;
+mod subject_token_type;
+mod uri;
+
+pub use acr::Acr;
+pub use algorithm::SigningAlgorithm;
+pub use client::OAuthClient;
+pub use grant::Grant;
+pub use name::{ClientId, ResourceName};
+pub use redirect_uri::{RedirectUri, RedirectUriError};
+pub use resource::{Audience, Resource, ResourceUri};
+pub use scope::Scope;
+pub use secret::{ClientSecret, ExpiringSecret, SecretHash, Secrets};
+pub use subject_token_type::{LegacyTokenType, SubjectTokenType, TokenLookup};
