@@ -32,7 +32,9 @@ use stele_core::ports::{
     QuotaUse, RateLimitDecision, ServerClock, StateStore, UsedProof, UserStore,
 };
 use stele_core::random::OsRandom;
-use stele_core::session::{DialectName, NewSession, Session, Ticket, TicketKind, TokenKey};
+use stele_core::session::{
+    DialectName, NewSession, Session, SessionAndRevocation, SessionList, Ticket, TicketKind, TokenKey,
+};
 use stele_core::time::Timestamp;
 use stele_core::user::{Account, ClientUserId, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result, app};
@@ -105,10 +107,14 @@ unavailable_port! {
     verify_code(&LoginAttempt, &CodeVerification) -> CodeVerificationResult;
     consume_quotas(&[QuotaUse], Option<&NewCode>, Timestamp) -> Option<QuotaExceeded>;
     find_session(&TokenKey, Timestamp) -> Option<Session>;
+    find_session_and_revocation(Option<&TokenKey>, &TokenKey, Timestamp) -> SessionAndRevocation;
+    list_sessions(UserId, Timestamp) -> SessionList;
     open_session(&NewSession) -> ();
     touch_session(&TokenKey, &Session) -> ();
     set_session_epoch(&TokenKey, i64) -> ();
     end_session(&TokenKey, UserId) -> bool;
+    end_sessions(UserId, Timestamp) -> u64;
+    revoke_token(&TokenKey, Timestamp) -> ();
     store_ticket(&TokenKey, &Ticket) -> ();
     redeem_ticket(&TokenKey, TicketKind, &str, Timestamp) -> Option<Ticket>;
     store_captcha(u64, Timestamp) -> ();

@@ -49,16 +49,34 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The key of a session or ticket: the SHA-256 hash of its token, or of the values that an app-bound session has
-/// instead.
+/// The key of a session, ticket or revoked access token: the SHA-256 hash of its token, or of the values that an
+/// app-bound session or an access token has instead. As text, 64 lowercase hex digits: the id of a session for people
+/// and in tokens (`sid`), which identifies the session and cannot be presented as its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenKey(pub [u8; 32]);
 
 impl TokenKey {
+    /// Parses the text of a key: 64 lowercase hex digits; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        hex::decode(text).map(Self).filter(|key| key.to_string() == text)
+    }
+
+    /// The key of an access token, to revoke it (RFC 7009): of its `jti`, since the token itself is longer and has many
+    /// encodings.
+    pub fn access_token(jti: &str) -> Self {
+        Self(sha256(&[b"access-token\0", jti.as_bytes()].concat()))
+    }
+
     /// The key of a session without a token, which is bound to a dialect, an app and a user (MeFP).
     pub fn app_bound(dialect: DialectName, app: &str, user: UserId) -> Self {
         let parts = [dialect.as_bytes(), b"\0presence\0", app.as_bytes(), b"\0", user.as_bytes()];
         Self(sha256(&parts.concat()))
+    }
+}
+
+impl fmt::Display for TokenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(&self.0))
     }
 }
 
@@ -91,6 +109,36 @@ pub struct NewSession {
     /// The most sessions that the user may have, this one included; at least 1. The user's oldest sessions beyond it
     /// end.
     pub max_per_user: u32,
+}
+
+/// A session with the key under which it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyedSession {
+    /// The key.
+    pub key: TokenKey,
+    /// The session.
+    pub session: Session,
+}
+
+/// The most sessions in a [`SessionList`].
+pub const MAX_LISTED_SESSIONS: usize = 1_000;
+
+/// Sessions of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionList {
+    /// The sessions, newest first by creation; at most [`MAX_LISTED_SESSIONS`].
+    pub sessions: Vec<KeyedSession>,
+    /// Whether the user has more sessions, which are older than these.
+    pub has_more: bool,
+}
+
+/// A session, and whether an access token is revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionAndRevocation {
+    /// The session, if one was asked for and has not expired.
+    pub session: Option<Session>,
+    /// Whether the access token is revoked.
+    pub is_revoked: bool,
 }
 
 /// How old [`Session::last_seen`] may get before it is stored again: a minute, or a tenth of the session's lifetime
@@ -164,6 +212,20 @@ mod tests {
         ] {
             assert_ne!(different, key);
         }
+    }
+
+    #[test]
+    fn a_key_has_one_text() {
+        let key = TokenKey::access_token("c8b0");
+        // Computed by Python's `hashlib`.
+        assert_eq!(key.to_string(), "762655c97788544acc1d8897baaf6d6d9ab4e7234762d2ddf16fb5bf4bc0e3d3");
+        assert_eq!(TokenKey::parse(&key.to_string()), Some(key));
+        let text = key.to_string();
+        for other in [text.to_uppercase(), format!(" {text}"), text[..63].to_owned(), format!("{text}0"), String::new()]
+        {
+            assert_eq!(TokenKey::parse(&other), None, "{other:?}");
+        }
+        assert_ne!(TokenKey::access_token("c8b0"), TokenKey(sha256(b"c8b0")));
     }
 
     #[test]

@@ -11,7 +11,9 @@ use stele_core::ports::{
     AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
     QuotaUse, RateLimitDecision, ServerClock, StateStore, UsedProof, UserStore,
 };
-use stele_core::session::{DialectName, NewSession, Session, Ticket, TicketKind, TokenKey};
+use stele_core::session::{
+    DialectName, NewSession, Session, SessionAndRevocation, SessionList, Ticket, TicketKind, TokenKey,
+};
 use stele_core::time::Timestamp;
 use stele_core::user::{Account, ClientUserId, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result};
@@ -267,6 +269,18 @@ impl StateStore for FaultInjectingStateStore {
     async fn find_session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>> {
         self.recorder.record_call("session", self.store_if_up()?.find_session(key, now)).await
     }
+    async fn find_session_and_revocation(
+        &self,
+        session: Option<&TokenKey>,
+        token: &TokenKey,
+        now: Timestamp,
+    ) -> Result<SessionAndRevocation> {
+        let store = self.store_if_up()?;
+        self.recorder.record_call("session_revocation", store.find_session_and_revocation(session, token, now)).await
+    }
+    async fn list_sessions(&self, user: UserId, now: Timestamp) -> Result<SessionList> {
+        self.recorder.record_call("list_sessions", self.store_if_up()?.list_sessions(user, now)).await
+    }
     async fn open_session(&self, new: &NewSession) -> Result<()> {
         self.recorder.record_call("open_session", self.store_if_up()?.open_session(new)).await
     }
@@ -278,6 +292,12 @@ impl StateStore for FaultInjectingStateStore {
     }
     async fn end_session(&self, key: &TokenKey, user: UserId) -> Result<bool> {
         self.recorder.record_call("end_session", self.store_if_up()?.end_session(key, user)).await
+    }
+    async fn end_sessions(&self, user: UserId, now: Timestamp) -> Result<u64> {
+        self.recorder.record_call("end_sessions", self.store_if_up()?.end_sessions(user, now)).await
+    }
+    async fn revoke_token(&self, key: &TokenKey, expires: Timestamp) -> Result<()> {
+        self.recorder.record_call("revoke_token", self.store_if_up()?.revoke_token(key, expires)).await
     }
     async fn store_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {
         self.recorder.record_call("put_ticket", self.store_if_up()?.store_ticket(key, ticket)).await

@@ -1,5 +1,6 @@
 //! Domain metrics: logins, events, sessions, rate limits, password hashing; and metrics of the stores.
 
+mod misconfiguration;
 mod store_metrics;
 
 use std::fmt;

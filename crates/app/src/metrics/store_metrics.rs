@@ -3,14 +3,11 @@
 //! The decorators wrap the ports, because every round trip to a store is a call of a port, whatever the backend: an
 //! operation is one statement, one transaction or one Redis script.
 
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -20,13 +17,17 @@ use stele_core::ports::{
     AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
     QuotaUse, RateLimitDecision, ServerClock, StateStore, UsedProof, UserStore,
 };
-use stele_core::session::{DialectName, NewSession, Session, Ticket, TicketKind, TokenKey};
+use stele_core::session::{
+    DialectName, NewSession, Session, SessionAndRevocation, SessionList, Ticket, TicketKind, TokenKey,
+};
 use stele_core::time::Timestamp;
 use stele_core::user::{Account, ClientUserId, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result};
-use stele_service::metrics::{HistogramFamily, Labels, Metrics, encode_gauge};
+use stele_service::metrics::{HistogramFamily, Labels, Metrics};
 use stele_service::trace;
 use tracing::{Instrument as _, Span};
+
+use super::misconfiguration::MisconfigurationCollector;
 
 /// Upper bounds of the store duration histograms' buckets, in seconds.
 const DURATION_BUCKETS: [f64; 10] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 2.0];
@@ -80,22 +81,6 @@ impl StoreMetrics {
             unavailable: error_counter("unavailable"),
             internal: error_counter("internal"),
         }
-    }
-}
-
-/// Gauge of the state store's misconfiguration.
-struct MisconfigurationCollector(Arc<dyn StateStore>);
-
-impl fmt::Debug for MisconfigurationCollector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MisconfigurationCollector")
-    }
-}
-
-impl Collector for MisconfigurationCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "1 while the state store responds but is misconfigured and may lose state early (see /readyz)";
-        encode_gauge(&mut encoder, "stele_state_store_defective", help, self.0.misconfiguration().is_some().into())
     }
 }
 
@@ -178,10 +163,14 @@ operations!(StateOperations, "state":
     verify_code = "guess_code",
     consume_quotas = "send_code",
     find_session = "session",
+    find_session_and_revocation = "session_revocation",
+    list_sessions = "list_sessions",
     open_session = "open_session",
     touch_session = "touch_session",
     set_session_epoch = "restamp_session",
     end_session = "end_session",
+    end_sessions = "end_sessions",
+    revoke_token = "revoke_token",
     store_ticket = "put_ticket",
     redeem_ticket = "redeem_ticket",
     store_captcha = "put_captcha",
@@ -319,6 +308,19 @@ impl StateStore for InstrumentedStore<dyn StateStore, StateOperations> {
         call!(self, find_session(key, now))
     }
 
+    async fn find_session_and_revocation(
+        &self,
+        session: Option<&TokenKey>,
+        token: &TokenKey,
+        now: Timestamp,
+    ) -> Result<SessionAndRevocation> {
+        call!(self, find_session_and_revocation(session, token, now))
+    }
+
+    async fn list_sessions(&self, user: UserId, now: Timestamp) -> Result<SessionList> {
+        call!(self, list_sessions(user, now))
+    }
+
     async fn open_session(&self, new: &NewSession) -> Result<()> {
         call!(self, open_session(new))
     }
@@ -333,6 +335,14 @@ impl StateStore for InstrumentedStore<dyn StateStore, StateOperations> {
 
     async fn end_session(&self, key: &TokenKey, user: UserId) -> Result<bool> {
         call!(self, end_session(key, user))
+    }
+
+    async fn end_sessions(&self, user: UserId, now: Timestamp) -> Result<u64> {
+        call!(self, end_sessions(user, now))
+    }
+
+    async fn revoke_token(&self, key: &TokenKey, expires: Timestamp) -> Result<()> {
+        call!(self, revoke_token(key, expires))
     }
 
     async fn store_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {

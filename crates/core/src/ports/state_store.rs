@@ -7,7 +7,7 @@ use super::{
     QuotaUse, RateLimitDecision, ServerClock,
 };
 use crate::Result;
-use crate::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
+use crate::session::{NewSession, Session, SessionAndRevocation, SessionList, Ticket, TicketKind, TokenKey};
 use crate::time::Timestamp;
 use crate::user::UserId;
 
@@ -39,8 +39,23 @@ pub trait StateStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<QuotaExceeded>>;
 
-    /// The session with this key, if it has not expired.
+    /// The session with this key, whatever its dialect, if it has not expired.
     async fn find_session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>>;
+
+    /// The session with the key `session`, as [`StateStore::find_session`], and whether the access token with the key
+    /// `token` is revoked, within one round trip: on a Redis Cluster, of two concurrent commands. Each is true at some
+    /// time during the call.
+    async fn find_session_and_revocation(
+        &self,
+        session: Option<&TokenKey>,
+        token: &TokenKey,
+        now: Timestamp,
+    ) -> Result<SessionAndRevocation>;
+
+    /// The sessions of a user that have not expired by `now`, newest first, at most
+    /// [`MAX_LISTED_SESSIONS`](crate::session::MAX_LISTED_SESSIONS). Sessions that are opened or ended during the call
+    /// may be listed or not.
+    async fn list_sessions(&self, user: UserId, now: Timestamp) -> Result<SessionList>;
 
     /// Stores a session, and replaces a session with the same key. If the user then has more than
     /// [`NewSession::max_per_user`] sessions, the oldest others end, at most 1,000 in one call (more are left only
@@ -55,6 +70,21 @@ pub trait StateStore: Send + Sync {
 
     /// Ends a session of this user. Returns whether there was one.
     async fn end_session(&self, key: &TokenKey, user: UserId) -> Result<bool>;
+
+    /// Ends all sessions of a user. Returns how many had not expired by `now`.
+    ///
+    /// Every session whose opening was answered before this call is ended when the call is answered. A session that is
+    /// opened during the call may end or stay valid, since the credential's epoch does not change: change the epoch to
+    /// end those as well. After an error some of the sessions have ended; repeat the call. On a Redis Cluster sessions
+    /// are found by their user's index, as in `docs/adr/0032-index-each-users-sessions.md`: a session whose entry was
+    /// lost with a master, or removed by a concurrent login at the session limit, ends only in a call after its next use
+    /// that is recorded ([`StateStore::touch_session`]), which adds the entry again.
+    async fn end_sessions(&self, user: UserId, now: Timestamp) -> Result<u64>;
+
+    /// Revokes an access token until `expires`, when it expires by itself. A store that loses its contents forgets
+    /// revocations: the sessions are lost with them, so that only tokens without a session can become valid again, for
+    /// what is left of their five minutes.
+    async fn revoke_token(&self, key: &TokenKey, expires: Timestamp) -> Result<()>;
 
     /// Stores a ticket.
     async fn store_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()>;

@@ -65,6 +65,8 @@ mod server_clocks;
 #[cfg(test)]
 mod session_limit;
 #[cfg(test)]
+mod session_list;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod storage_footprint;

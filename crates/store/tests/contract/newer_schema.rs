@@ -232,6 +232,8 @@ async fn use_state_store(state: &dyn StateStore) {
     state.set_session_epoch(&token_key(1), 4).await.unwrap();
     state.open_session(&new_session(2, session(NOW.saturating_add(secs(600))))).await.unwrap();
     assert!(state.end_session(&token_key(1), user_id(1)).await.unwrap());
+    assert_eq!(state.end_sessions(user_id(1), NOW).await.unwrap(), 1);
+    state.revoke_token(&token_key(3), NOW.saturating_add(secs(300))).await.unwrap();
     state.delete_expired(NOW.saturating_add(secs(100_000_000))).await.unwrap();
 }
 

@@ -202,9 +202,17 @@ async fn each_state_store_call_is_one_command() {
         assert_one_more("find_session");
         state.touch_session(&token_key(round), &session(NOW.saturating_add(secs(60)))).await.unwrap();
         assert_one_more("touch_session");
+        assert!(!state.find_session_and_revocation(None, &token_key(9), NOW).await.unwrap().is_revoked);
+        assert_one_more("find_session_and_revocation, without a session");
+        state.revoke_token(&token_key(round), NOW.saturating_add(secs(300))).await.unwrap();
+        assert_one_more("revoke_token");
         assert!(state.end_session(&token_key(round), user_id(1)).await.unwrap());
         assert_one_more("end_session");
     }
+    let found = state.find_session_and_revocation(Some(&token_key(0)), &token_key(0), NOW).await.unwrap();
+    assert!(found.is_revoked);
+    let commands = monitor.commands_since_last_call();
+    assert_eq!(commands.len(), 2, "session and revocation, at once: {commands:#?}");
 }
 
 #[tokio::test]
@@ -232,6 +240,15 @@ async fn a_call_on_a_cluster_is_one_command_for_each_slot() {
         assert_more(2, "a replay: origin; account");
         state.record_login_attempt(&at, &ProofResult::Invalid).await.unwrap();
         assert_more(2, "a wrong proof: origin; account");
+        assert!(
+            state
+                .find_session_and_revocation(Some(&token_key(round)), &token_key(9), NOW)
+                .await
+                .unwrap()
+                .session
+                .is_some()
+        );
+        assert_more(2, "find_session_and_revocation: session and revocation, at once");
         state.consume_quotas(&[], Some(&code("alice", 1)), NOW).await.unwrap();
         assert_more(1, "consume_quotas: the code");
         state.verify_code(&at, &guess(2)).await.unwrap();

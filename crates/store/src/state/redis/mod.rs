@@ -20,6 +20,7 @@ mod script_call;
 mod scripts;
 mod server_clocks;
 mod servers;
+mod session_list;
 mod sessions;
 
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use stele_core::ports::{
     QuotaUse, RateLimitDecision, ServerClock, StateStore,
 };
 use stele_core::rate_limit_key::rate_limit_key;
-use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
+use stele_core::session::{NewSession, Session, SessionAndRevocation, SessionList, Ticket, TicketKind, TokenKey};
 use stele_core::time::{Clock, Timestamp};
 use stele_core::user::UserId;
 use stele_core::{Error, Result};
@@ -100,6 +101,10 @@ impl RedisStateStore {
         self.untagged_key("ticket", hex::encode(&key.0))
     }
 
+    fn revocation_key(&self, key: &TokenKey) -> String {
+        self.untagged_key("revoked", hex::encode(&key.0))
+    }
+
     fn captcha_key(&self, id: u64) -> String {
         self.untagged_key("captcha", id)
     }
@@ -107,6 +112,13 @@ impl RedisStateStore {
     /// The time for calls whose caller passes none. It determines only the TTL of keys.
     fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    async fn is_revoked(&self, key: &TokenKey, now: Timestamp) -> Result<bool> {
+        let mut command = redis::cmd("GET");
+        command.arg(self.revocation_key(key));
+        let expires: Option<i64> = self.connections.for_current_runtime().run_command(&command).await?;
+        Ok(expires.is_some_and(|expires| expires > script_call::as_micros(now)))
     }
 
     /// Runs a script on the connection of the current runtime.
@@ -192,6 +204,27 @@ impl StateStore for RedisStateStore {
         Ok(records::parse_session(row)?.filter(|session| session.expires > now))
     }
 
+    async fn find_session_and_revocation(
+        &self,
+        session: Option<&TokenKey>,
+        token: &TokenKey,
+        now: Timestamp,
+    ) -> Result<SessionAndRevocation> {
+        let find_session = async {
+            match session {
+                Some(key) => self.find_session(key, now).await,
+                None => Ok(None),
+            }
+        };
+        // Two commands without a script, written to the connection one after the other.
+        let (session, is_revoked) = futures_util::try_join!(find_session, self.is_revoked(token, now))?;
+        Ok(SessionAndRevocation { session, is_revoked })
+    }
+
+    async fn list_sessions(&self, user: UserId, now: Timestamp) -> Result<SessionList> {
+        self.read_sessions(user, now).await
+    }
+
     async fn open_session(&self, new: &NewSession) -> Result<()> {
         self.store_session(new, self.now()).await
     }
@@ -206,6 +239,15 @@ impl StateStore for RedisStateStore {
 
     async fn end_session(&self, key: &TokenKey, user: UserId) -> Result<bool> {
         self.delete_session(key, user).await
+    }
+
+    async fn end_sessions(&self, user: UserId, now: Timestamp) -> Result<u64> {
+        self.delete_sessions(user, now).await
+    }
+
+    async fn revoke_token(&self, key: &TokenKey, expires: Timestamp) -> Result<()> {
+        let call = ScriptCall::new(&scripts::REVOKE_TOKEN).key(self.revocation_key(key)).timestamp(self.now());
+        self.execute(call.timestamp(expires)).await
     }
 
     async fn store_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {

@@ -43,6 +43,9 @@ script!(STORE_SESSION, "lua/records.lua", "lua/sessions.lua", "lua/store_session
 script!(INDEX_SESSION, "lua/sessions.lua", "lua/index_session.lua");
 script!(TOUCH_SESSION, "lua/sessions.lua", "lua/touch_session.lua");
 script!(END_SESSION, "lua/end_session.lua");
+script!(DELETE_SESSION, "lua/delete_session.lua");
+script!(REMOVE_INDEX_ENTRIES, "lua/remove_index_entries.lua");
+script!(REVOKE_TOKEN, "lua/revoke_token.lua");
 script!(SET_SESSION_EPOCH, "lua/set_session_epoch.lua");
 script!(STORE_TICKET, "lua/records.lua", "lua/store_ticket.lua");
 script!(REDEEM_TICKET, "lua/redeem_ticket.lua");

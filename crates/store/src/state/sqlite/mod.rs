@@ -18,7 +18,7 @@ use stele_core::ports::{
     AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
     QuotaUse, RateLimitDecision, ServerClock, StateStore,
 };
-use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
+use stele_core::session::{NewSession, Session, SessionAndRevocation, SessionList, Ticket, TicketKind, TokenKey};
 use stele_core::time::{Clock, Timestamp};
 use stele_core::user::UserId;
 
@@ -142,6 +142,27 @@ impl StateStore for SqliteStateStore {
         self.read(move |conn| sessions::find_session(conn, &key, now)).await
     }
 
+    async fn find_session_and_revocation(
+        &self,
+        session: Option<&TokenKey>,
+        token: &TokenKey,
+        now: Timestamp,
+    ) -> Result<SessionAndRevocation> {
+        let (session, token) = (session.copied(), *token);
+        self.read(move |conn| {
+            let session = match &session {
+                Some(key) => sessions::find_session(conn, key, now)?,
+                None => None,
+            };
+            Ok(SessionAndRevocation { session, is_revoked: sessions::is_token_revoked(conn, &token, now)? })
+        })
+        .await
+    }
+
+    async fn list_sessions(&self, user: UserId, now: Timestamp) -> Result<SessionList> {
+        self.read(move |conn| sessions::list_sessions(conn, user, now)).await
+    }
+
     async fn open_session(&self, new: &NewSession) -> Result<()> {
         let new = new.clone();
         self.write(move |conn| {
@@ -164,6 +185,23 @@ impl StateStore for SqliteStateStore {
     async fn end_session(&self, key: &TokenKey, _: UserId) -> Result<bool> {
         let key = *key;
         self.write(move |conn| sessions::end_session(conn, &key)).await
+    }
+
+    async fn end_sessions(&self, user: UserId, now: Timestamp) -> Result<u64> {
+        let mut ended = 0;
+        loop {
+            // One job per batch, so that logins run in between.
+            let (live, more) = self.write(move |conn| sessions::end_sessions_batch(conn, user, now)).await?;
+            ended += live;
+            if !more {
+                return Ok(ended);
+            }
+        }
+    }
+
+    async fn revoke_token(&self, key: &TokenKey, expires: Timestamp) -> Result<()> {
+        let key = *key;
+        self.write(move |conn| sessions::revoke_token(conn, &key, expires)).await
     }
 
     async fn store_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {

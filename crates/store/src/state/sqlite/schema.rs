@@ -46,6 +46,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    revoked_tokens (key) {
+        key -> Binary,
+        expires -> BigInt,
+    }
+}
+
+diesel::table! {
     codes (key) {
         key -> Binary,
         tag -> Binary,

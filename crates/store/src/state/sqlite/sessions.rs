@@ -1,18 +1,20 @@
-//! Sessions, one-time tickets and captchas in SQLite.
+//! Sessions, revoked access tokens, one-time tickets and captchas in SQLite.
 
 use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary};
-use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
+use stele_core::session::{
+    KeyedSession, MAX_LISTED_SESSIONS, NewSession, Session, SessionList, Ticket, TicketKind, TokenKey,
+};
 use stele_core::time::Timestamp;
 use stele_core::user::UserId;
 
-use super::schema::{captchas, sessions, tickets};
+use super::schema::{captchas, revoked_tokens, sessions, tickets};
 use crate::error::corrupt_column_error;
 
-/// Most sessions that one login ends after the session limit was lowered: bounds how long the login holds the write
-/// lock.
-const MAX_ENDED_PER_LOGIN: i64 = 1_000;
+/// Most sessions that one job ends, a login after the session limit was lowered or the end of all sessions: bounds how
+/// long the job holds the write lock.
+const MAX_ENDED_PER_CALL: i64 = 1_000;
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = sessions)]
@@ -49,10 +51,25 @@ pub(super) fn find_session(
     now: Timestamp,
 ) -> QueryResult<Option<Session>> {
     let live = sessions::table.find(key.0.as_slice()).filter(sessions::expires.gt(now.as_micros()));
-    let Some(row) = live.select(SessionRow::as_select()).get_result(conn).optional()? else {
-        return Ok(None);
-    };
-    Ok(Some(Session {
+    let row = live.select(SessionRow::as_select()).get_result(conn).optional()?;
+    row.map(|row| decode_session(row).map(|keyed| keyed.session)).transpose()
+}
+
+/// The live sessions of a user, newest first. Reads by the index `sessions_by_user`.
+pub(super) fn list_sessions(conn: &mut SqliteConnection, user: UserId, now: Timestamp) -> QueryResult<SessionList> {
+    let live = sessions::table
+        .filter(sessions::user.eq(user.as_bytes().as_slice()))
+        .filter(sessions::expires.gt(now.as_micros()))
+        .order((sessions::created.desc(), sessions::key.desc()));
+    let limit = i64::try_from(MAX_LISTED_SESSIONS).unwrap_or(i64::MAX).saturating_add(1);
+    let rows: Vec<SessionRow> = live.limit(limit).select(SessionRow::as_select()).load(conn)?;
+    let has_more = rows.len() > MAX_LISTED_SESSIONS;
+    let sessions = rows.into_iter().take(MAX_LISTED_SESSIONS).map(decode_session).collect::<QueryResult<_>>()?;
+    Ok(SessionList { sessions, has_more })
+}
+
+fn decode_session(row: SessionRow) -> QueryResult<KeyedSession> {
+    let session = Session {
         user: decode_user_id(row.user, "sessions.user")?,
         dialect: row.dialect,
         app: row.app,
@@ -60,7 +77,9 @@ pub(super) fn find_session(
         expires: Timestamp::from_micros(row.expires),
         last_seen: Timestamp::from_micros(row.last_seen),
         epoch: row.epoch,
-    }))
+    };
+    let key = row.key.try_into().map_err(|_| corrupt_column_error("sessions.key"))?;
+    Ok(KeyedSession { key: TokenKey(key), session })
 }
 
 /// Stores a session, and replaces a session with the same key: app-bound sessions reuse their keys.
@@ -97,7 +116,7 @@ pub(super) fn end_excess_sessions(conn: &mut SqliteConnection, new: &NewSession)
     .bind::<Binary, _>(new.session.user.as_bytes().as_slice())
     .bind::<Binary, _>(new.key.0.as_slice())
     .bind::<BigInt, _>(i64::from(new.max_per_user) - 1)
-    .bind::<BigInt, _>(MAX_ENDED_PER_LOGIN)
+    .bind::<BigInt, _>(MAX_ENDED_PER_CALL)
     .execute(conn)
     .map(drop)
 }
@@ -117,6 +136,42 @@ pub(super) fn set_session_epoch(conn: &mut SqliteConnection, key: &TokenKey, epo
 
 pub(super) fn end_session(conn: &mut SqliteConnection, key: &TokenKey) -> QueryResult<bool> {
     Ok(diesel::delete(sessions::table.find(key.0.as_slice())).execute(conn)? > 0)
+}
+
+/// Ends up to [`MAX_ENDED_PER_CALL`] sessions of a user. Returns how many of them had not expired, and whether more may
+/// be left.
+pub(super) fn end_sessions_batch(
+    conn: &mut SqliteConnection,
+    user: UserId,
+    now: Timestamp,
+) -> QueryResult<(u64, bool)> {
+    // Raw SQL: diesel cannot delete from a table that the subquery reads.
+    let ended: Vec<EndedSession> = diesel::sql_query(
+        "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user = ? ORDER BY created LIMIT ?) \
+         RETURNING expires",
+    )
+    .bind::<Binary, _>(user.as_bytes().as_slice())
+    .bind::<BigInt, _>(MAX_ENDED_PER_CALL)
+    .load(conn)?;
+    let live = ended.iter().filter(|session| session.expires > now.as_micros()).count();
+    Ok((live as u64, ended.len() as i64 == MAX_ENDED_PER_CALL))
+}
+
+#[derive(QueryableByName)]
+struct EndedSession {
+    #[diesel(sql_type = BigInt)]
+    expires: i64,
+}
+
+/// Revokes an access token until `expires`.
+pub(super) fn revoke_token(conn: &mut SqliteConnection, key: &TokenKey, expires: Timestamp) -> QueryResult<()> {
+    let row = (revoked_tokens::key.eq(key.0.as_slice()), revoked_tokens::expires.eq(expires.as_micros()));
+    diesel::replace_into(revoked_tokens::table).values(row).execute(conn).map(drop)
+}
+
+pub(super) fn is_token_revoked(conn: &mut SqliteConnection, key: &TokenKey, now: Timestamp) -> QueryResult<bool> {
+    let live = revoked_tokens::table.find(key.0.as_slice()).filter(revoked_tokens::expires.gt(now.as_micros()));
+    diesel::select(exists(live)).get_result(conn)
 }
 
 pub(super) fn store_ticket(conn: &mut SqliteConnection, key: &TokenKey, ticket: &Ticket) -> QueryResult<()> {

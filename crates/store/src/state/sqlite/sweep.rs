@@ -8,11 +8,12 @@ use stele_core::time::Timestamp;
 const BATCH_SIZE: usize = 1_000;
 
 /// The tables whose rows expire, each with its key column.
-pub(super) const TABLES: [(&str, &str); 8] = [
+pub(super) const TABLES: [(&str, &str); 9] = [
     ("budgets", "key"),
     ("known_origins", "key"),
     ("replays", "key"),
     ("sessions", "key"),
+    ("revoked_tokens", "key"),
     ("codes", "key"),
     ("uses", "key"),
     ("tickets", "key"),
