@@ -4,12 +4,16 @@
 //! authenticate with a [`ClientSecret`], of which only the hash is stored. [`SubjectTokenType`] names the tokens that a
 //! client may exchange (RFC 8693) and [`LegacyTokenType`] those that a resource server may introspect (RFC 7662).
 //! [`Acr`] says in a token how strong the login was.
+//!
+//! [`AccessRules`] say who may reach which hosts and paths behind a reverse proxy that asks Stele (forward auth).
 
+mod access_rules;
 mod acr;
 mod algorithm;
 mod client;
 mod grant;
 mod name;
+mod protected_url;
 mod redirect_uri;
 mod resource;
 mod scope;
@@ -17,11 +21,13 @@ mod secret;
 mod subject_token_type;
 mod uri;
 
+pub use access_rules::{AccessDecision, AccessRule, AccessRules};
 pub use acr::Acr;
 pub use algorithm::SigningAlgorithm;
 pub use client::OAuthClient;
 pub use grant::Grant;
 pub use name::{ClientId, ResourceName};
+pub use protected_url::{PathPrefix, RequestHost, RequestPath};
 pub use redirect_uri::{RedirectUri, RedirectUriError};
 pub use resource::{Audience, Resource, ResourceUri};
 pub use scope::Scope;
