@@ -177,6 +177,8 @@ pub enum Action {
     RedeemTicket,
     /// End a session.
     Logout,
+    /// Reach a host and path behind a reverse proxy. Recorded only if a known user is denied.
+    CheckAccess,
     /// Take over a user's password from an old server.
     MigratePassword,
     /// Add a user (administrator).

@@ -31,8 +31,17 @@ pub(super) async fn find_live_session(
     dialect: DialectName,
     key: &TokenKey,
 ) -> Result<Option<(Session, Account)>> {
+    find_live_session_where(deps, key, |session| session.dialect == dialect).await
+}
+
+/// As [`find_live_session`], of a session that `is_accepted`.
+pub(super) async fn find_live_session_where(
+    deps: &Dependencies,
+    key: &TokenKey,
+    is_accepted: impl Fn(&Session) -> bool + Send,
+) -> Result<Option<(Session, Account)>> {
     let now = deps.now();
-    let Some(mut session) = deps.state.find_session(key, now).await?.filter(|s| s.dialect == dialect) else {
+    let Some(mut session) = deps.state.find_session(key, now).await?.filter(is_accepted) else {
         return Ok(None);
     };
     let account = deps.users.find_by_ref(UserRef::Id(session.user)).await?;

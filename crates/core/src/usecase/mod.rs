@@ -12,6 +12,7 @@
 //! | [`send_reset`], [`grant_reset`], [`set_password`], [`captcha`] | JWT |
 //! | [`handover`] | MeFP |
 //! | [`client_token`] | TMS |
+//! | [`check_access`] | svc-oauth, for reverse proxies |
 //! | [`add_user`], [`provision_password`], [`set_status`], [`add_app`], [`administration`] | the `stele` command |
 //! | [`lookup`] | dialects and the `stele` command |
 //! | [`maintenance`], [`server_clocks`] | every service |
@@ -29,6 +30,7 @@ mod audit_scope;
 pub mod authenticate;
 pub mod captcha;
 pub mod change_password;
+pub mod check_access;
 pub mod check_code;
 pub mod client_token;
 mod clock_offset;

@@ -1,0 +1,102 @@
+//! Forward auth: whether the user of a request may reach a host and path behind a reverse proxy, which asks about each
+//! request.
+
+use super::RequestInfo;
+use super::audit_scope::AuditScope;
+use super::authenticate::find_live_session_where;
+use crate::event::{Action, Outcome};
+use crate::oauth::{AccessDecision, Acr, LegacyTokenType, TokenLookup};
+use crate::session::{Session, Token, TokenKey};
+use crate::user::User;
+use crate::{Dependencies, Error, Result, UseCases};
+
+/// The dialect whose clients send a cookie.
+const COOKIE_DIALECT: LegacyTokenType = LegacyTokenType::PortalSession;
+
+/// The credential of a request, as the service has read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessCredential {
+    /// The token of a session. The session says which dialect's it is.
+    SessionToken(Token),
+    /// The token of a portal session, from the portal's cookie.
+    Cookie(Token),
+    /// A login token of the JWT dialect with a valid signature.
+    LoginJwt {
+        /// The token of the session that it names (`jti`).
+        session: Token,
+        /// The id of the user that it names (`sub`).
+        user: String,
+    },
+}
+
+/// A user who may reach what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessGrant {
+    /// The user.
+    pub user: User,
+    /// The key of the session.
+    pub session: TokenKey,
+    /// The kind of the session's token, which names its dialect.
+    pub kind: LegacyTokenType,
+    /// How strong the login was.
+    pub acr: Acr,
+}
+
+impl UseCases {
+    /// Finds the user of `credential`, whose session must be live, and applies what the access rules say about the
+    /// request. Using a session extends its lifetime. One round trip to the state store and one read of the user.
+    ///
+    /// An allowed request is no audit event: a page makes dozens of them, and the proxy logs each. A denied one of a known
+    /// user is, since it shows who tried what the rules forbid; repetitions are merged into one entry a minute. A request
+    /// without a live session concerns no user, and is none.
+    ///
+    /// # Errors
+    /// `NotAuthenticated` if the credential has no live session of a dialect that accepts it; `NotAllowed` if the rules
+    /// deny the request; `Unavailable`, `Internal` (if a store does not answer, no request is allowed).
+    pub async fn check_access(
+        &self,
+        caller: &RequestInfo,
+        credential: &AccessCredential,
+        decision: AccessDecision<'_>,
+    ) -> Result<AccessGrant> {
+        let grant = find_user(&self.deps, credential).await?.ok_or(Error::NotAuthenticated)?;
+        let is_allowed = match decision {
+            AccessDecision::AnyUser => true,
+            AccessDecision::ByRule(rule) => rule.allows(grant.user.role, grant.acr),
+            AccessDecision::Denied => false,
+        };
+        if is_allowed {
+            return Ok(grant);
+        }
+        let mut audit = AuditScope::start(&self.deps, Action::CheckAccess, caller);
+        audit.set_subject(grant.user.id);
+        audit.finish_with_outcome(Outcome::NotAllowed);
+        Err(Error::NotAllowed)
+    }
+}
+
+async fn find_user(deps: &Dependencies, credential: &AccessCredential) -> Result<Option<AccessGrant>> {
+    let key = match credential {
+        AccessCredential::SessionToken(token) | AccessCredential::Cookie(token) => token.key(),
+        AccessCredential::LoginJwt { session, .. } => session.key(),
+    };
+    let found = find_live_session_where(deps, &key, |session| accepts(credential, session)).await?;
+    let grant = found.and_then(|(session, account)| {
+        let kind = LegacyTokenType::of_dialect(&session.dialect)?;
+        Some(AccessGrant { user: account.user, session: key, kind, acr: kind.acr() })
+    });
+    Ok(grant)
+}
+
+/// Whether the dialect of `session` accepts `credential` as its token. The session token in a login JWT is public to all who
+/// read its payload, in a log for instance, so without the signature it is no credential.
+fn accepts(credential: &AccessCredential, session: &Session) -> bool {
+    let Some(kind) = LegacyTokenType::of_dialect(&session.dialect) else { return false };
+    match credential {
+        AccessCredential::SessionToken(_) => kind.lookup() == TokenLookup::Session,
+        AccessCredential::Cookie(_) => kind == COOKIE_DIALECT,
+        AccessCredential::LoginJwt { user, .. } => {
+            kind.lookup() == TokenLookup::LoginJwt && session.user.to_string() == *user
+        }
+    }
+}
