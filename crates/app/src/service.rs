@@ -39,6 +39,8 @@ pub struct Service {
     pub render_error: fn(&Error) -> HttpResponse,
     /// The service's OpenAPI document, served at [`stele_service::OPENAPI_PATH`].
     pub openapi_document: fn() -> OpenApi,
+    /// Requests below this path reach the routes as they were sent ([`DialectService::verbatim_prefix`]).
+    pub verbatim_prefix: Option<&'static str>,
     /// The kinds of proofs that clients of the dialect may send.
     pub supported_proofs: &'static [ProofKind],
 }
@@ -61,6 +63,7 @@ impl Service {
             render_rejection: D::render_rejection,
             render_error: D::render_error,
             openapi_document,
+            verbatim_prefix: None,
             supported_proofs: D::ACCEPTED_PROOFS,
         }
     }
@@ -79,6 +82,13 @@ impl Service {
         self
     }
 
+    /// Sets the path below which requests reach the routes as they were sent.
+    #[must_use]
+    pub const fn with_verbatim_prefix(mut self, prefix: &'static str) -> Self {
+        self.verbatim_prefix = Some(prefix);
+        self
+    }
+
     /// The default of `STELE_LISTEN`.
     pub fn default_listen_address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
@@ -89,9 +99,10 @@ impl Service {
     /// # Errors
     /// If a setting is invalid.
     pub fn start(&self, context: &Context, listener: TcpListener) -> Result<Server, ConfigError> {
-        let &Self { name, render_rejection, render_error, openapi_document, .. } = self;
+        let &Self { name, render_rejection, render_error, openapi_document, verbatim_prefix, .. } = self;
         let routes = (self.routes)(context)?;
-        let service = DialectService { name, routes, render_rejection, render_error, openapi_document };
+        let service =
+            DialectService { name, routes, render_rejection, render_error, openapi_document, verbatim_prefix };
         context.domain_metrics.preregister(name, self.supported_proofs);
         let readiness_check = build_readiness_check(context);
         let Context { use_cases, settings, trusted_proxies, audit_log, drain, metrics, .. } = context.clone();

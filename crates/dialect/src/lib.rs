@@ -7,7 +7,8 @@
 //! - [`extractors`], [`header_tokens`]: actix extractors for fields and the client address; bearer tokens in headers
 //! - [`message_code`]: the response format that cloudbox and TMS share
 //! - [`openapi`]: the list of a dialect's endpoints, which yields both its routes and its OpenAPI document
-//! - [`server`], `request_scope`: the HTTP server and its middleware; request id, log span and trace span
+//! - [`server`], `resource`, `request_scope`: the HTTP server and its middleware; routes; request id, log span and trace
+//!   span
 
 mod body;
 pub mod dialect;
@@ -18,6 +19,7 @@ pub mod lenient_base64;
 pub mod message_code;
 pub mod openapi;
 mod request_scope;
+mod resource;
 pub mod server;
 
 pub use dialect::{CallError, Dialect, RequestRejection, finish_error_response, json_response, status_for_error};
@@ -25,4 +27,5 @@ pub use extractors::{ClientAddress, IgnoredBody};
 pub use fields::{FieldError, Fields};
 pub use header_tokens::authorization_token;
 pub use openapi::Endpoints;
+pub use resource::internal_resource;
 pub use server::Routes;

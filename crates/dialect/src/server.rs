@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::guard::fn_guard;
-use actix_web::http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use actix_web::http::uri::PathAndQuery;
 use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
-use actix_web::{App, FromRequest, Handler, HttpResponse, Resource, Responder};
+use actix_web::{App, HttpResponse};
 use futures_util::FutureExt as _;
 use stele_core::{Error, UseCases};
 use stele_service::admin::ReadinessCheckFn;
@@ -29,7 +28,7 @@ use stele_service::status_200::{ORIGINAL_STATUS_HEADER, STATUS_200};
 use stele_service::trusted_proxies::TrustedProxies;
 use stele_service::{ConfigError, Drain, OPENAPI_PATH, Settings, drain, listener, trace};
 
-use crate::dialect::{Dialect, RequestRejection, finish_error_response};
+use crate::dialect::{RequestRejection, finish_error_response};
 use crate::extractors::RejectionRenderer;
 use crate::fields::FieldError;
 use crate::openapi::OpenApi;
@@ -57,6 +56,10 @@ pub struct DialectService {
     pub render_error: fn(&Error) -> HttpResponse,
     /// The OpenAPI document, served at [`OPENAPI_PATH`].
     pub openapi_document: fn() -> OpenApi,
+    /// Requests below this path reach the routes as they were sent: the path is not canonicalized, and `OPTIONS` is no
+    /// CORS preflight to this server. For what a proxy appends of another server's request; such routes must not choose
+    /// a file or a permission of this server by the path.
+    pub verbatim_prefix: Option<&'static str>,
 }
 
 /// The parts of the process that a dialect's server uses.
@@ -85,7 +88,7 @@ pub fn start(
     settings: &Settings,
     listener: TcpListener,
 ) -> Result<Server, ConfigError> {
-    let DialectService { name, routes, render_rejection, render_error, openapi_document } = service;
+    let DialectService { name, routes, render_rejection, render_error, openapi_document, verbatim_prefix } = service;
     let ServerContext { use_cases, trusted_proxies, drain, metrics, readiness_check, is_audit_log_full } = context;
     let use_cases = Data::new(use_cases);
     let body_limit = BodyLimit(settings.get(&BODY_LIMIT)?);
@@ -99,6 +102,7 @@ pub fn start(
         service: name,
         render_rejection,
         render_error,
+        verbatim_prefix,
         drain,
         trusted_proxies,
         metrics,
@@ -189,43 +193,13 @@ fn configure_health_checks(
         .service(readyz.default_service(web::to(reject_method)));
 }
 
-/// Routes `methods` of `path` to `handler`. Other methods get 405 in the dialect's format, with `Allow` (RFC 9110
-/// §15.5.6).
-pub(crate) fn endpoint_resource<D: Dialect, F, Args>(methods: Vec<Method>, path: &str, handler: F) -> Resource
-where
-    F: Handler<Args>,
-    F::Output: Responder + 'static,
-    Args: FromRequest + 'static,
-{
-    let method_names: Vec<_> = methods.iter().map(Method::as_str).collect();
-    let allow = HeaderValue::from_str(&method_names.join(", ")).ok();
-    let reject_method = move || {
-        let mut response = D::render_rejection(&RequestRejection::MethodNotAllowed);
-        if let Some(allow) = &allow {
-            response.headers_mut().insert(ALLOW, allow.clone());
-        }
-        std::future::ready(response)
-    };
-    let route = RoutePattern(Arc::new(route_label(path)));
-    let endpoint = web::route().guard(fn_guard(move |request| methods.contains(&request.head().method)));
-    web::resource(path).app_data(route).route(endpoint.to(handler)).default_service(web::to(reject_method))
-}
-
-/// The route label of metrics and traces: the path pattern with `(?i:…)` groups replaced by their text.
-fn route_label(pattern: &str) -> String {
-    let label_segment = |segment: &str| match segment.split_once(":(?i:") {
-        Some((_, text)) => text.trim_end_matches(")}").to_owned(),
-        None => segment.to_owned(),
-    };
-    pattern.split('/').map(label_segment).collect::<Vec<_>>().join("/")
-}
-
 /// The middleware of every request: request id and spans, CORS, load shedding while the audit log is behind, an error
 /// response if a handler panics, `Connection: close` while draining, and metrics.
 struct RequestMiddleware {
     service: &'static str,
     render_rejection: fn(&RequestRejection) -> HttpResponse,
     render_error: fn(&Error) -> HttpResponse,
+    verbatim_prefix: Option<&'static str>,
     drain: Drain,
     trusted_proxies: TrustedProxies,
     metrics: Metrics,
@@ -234,13 +208,15 @@ struct RequestMiddleware {
     error_status: ErrorStatus,
 }
 
-/// Whether a request's path has a canonical form, which the gateway and the services route alike.
+/// The form of a request's path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PathForm {
-    /// The path is, or has been rewritten to, the canonical one.
+    /// The path is, or has been rewritten to, the canonical one, which the gateway and the services route alike.
     Canonical,
     /// The path has no canonical form ([`canonical_path`]).
     Ambiguous,
+    /// The path is below [`DialectService::verbatim_prefix`], and is as it was sent.
+    Verbatim,
 }
 
 /// The action on the connection after a response.
@@ -256,7 +232,8 @@ impl RequestMiddleware {
         if path_form == PathForm::Ambiguous {
             return Some((self.render_rejection)(&RequestRejection::NotFound));
         }
-        if *request.method() == Method::OPTIONS
+        if path_form == PathForm::Canonical
+            && *request.method() == Method::OPTIONS
             && let Some(fields) = self.allowed_origins.preflight_headers(request.headers())
         {
             let mut response = HttpResponse::NoContent().finish();
@@ -306,7 +283,8 @@ impl RequestMiddleware {
             return Ok(response.map_into_left_body());
         }
         let started = Instant::now();
-        let path_form = canonicalize_path(&mut request);
+        let is_verbatim = self.verbatim_prefix.is_some_and(|prefix| request.path().starts_with(prefix));
+        let path_form = if is_verbatim { PathForm::Verbatim } else { canonicalize_path(&mut request) };
         let scope = RequestScope::new(self.service, &request, &self.trusted_proxies);
         // Copies, because the router needs the only reference to the request.
         let (method, path) = (request.method().clone(), request.path().to_owned());
@@ -379,16 +357,5 @@ fn append_cors_headers(headers: &mut HeaderMap, fields: CorsHeaders<'_>) {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.append(HeaderName::from_static(name), value);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn case_insensitive_patterns_become_plain_route_labels() {
-        assert_eq!(route_label("/i/login"), "/i/login");
-        assert_eq!(route_label("/{api:(?i:api)}/{operation:(?i:Login)}/{id}"), "/api/Login/{id}");
     }
 }

@@ -17,7 +17,7 @@ use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApiBuilder, PathsBuilder};
 
 use crate::dialect::Dialect;
-use crate::server::endpoint_resource;
+use crate::resource::endpoint_resource;
 
 pub use operation::OperationDescription;
 pub use schema::{FieldSchema, ObjectSchema};
