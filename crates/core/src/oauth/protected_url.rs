@@ -115,8 +115,8 @@ fn has_escape(text: &[u8]) -> bool {
     text.windows(3).any(|bytes| matches!(bytes, &[b'%', high, low] if decode_hex([high, low]).is_some()))
 }
 
-/// The path of an access rule: a prefix of whole segments. `/x` and `/x/` are the same.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The path of an access rule: a prefix of whole segments. `/x` and `/x/` are the same; the default is `/`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathPrefix {
     segments: Vec<String>,
 }
