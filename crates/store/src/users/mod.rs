@@ -9,6 +9,8 @@ mod insert_user;
 mod key_store;
 mod legacy_ids;
 mod legacy_user_store;
+mod oauth_registry;
+mod oauth_rows;
 mod password_list_store;
 mod pool;
 mod postgres;
@@ -25,7 +27,7 @@ use diesel::connection::{Connection, SimpleConnection};
 use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use stele_core::ports::{
-    AuditLogStore, ImportStore, KeyStore, LegacyUserStore, PasswordListStore, UserStore, VerifierStore,
+    AuditLogStore, ImportStore, KeyStore, LegacyUserStore, OAuthRegistry, PasswordListStore, UserStore, VerifierStore,
 };
 
 use crate::migrate::{self, SchemaState};
@@ -152,6 +154,11 @@ impl Database {
 
     /// The store of imports of this database.
     pub fn imports(&self) -> Arc<dyn ImportStore> {
+        Arc::new(SqlStore::new(Arc::clone(&self.db)))
+    }
+
+    /// The registry of OAuth clients and resource servers of this database.
+    pub fn oauth_registry(&self) -> Arc<dyn OAuthRegistry> {
         Arc::new(SqlStore::new(Arc::clone(&self.db)))
     }
 

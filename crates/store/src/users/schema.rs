@@ -157,6 +157,45 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    oauth_resources (name) {
+        name -> Text,
+        audience -> Text,
+        legacy_tokens -> Text,
+        secret -> Binary,
+        secret_created_at -> BigInt,
+        previous_secret -> Nullable<Binary>,
+        previous_created_at -> Nullable<BigInt>,
+        previous_expires_at -> Nullable<BigInt>,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    oauth_clients (id) {
+        id -> Text,
+        grants -> Text,
+        resources -> Text,
+        subject_types -> Text,
+        scopes -> Text,
+        algorithm -> Text,
+        redirect_uris -> Text,
+        secret -> Binary,
+        secret_created_at -> BigInt,
+        previous_secret -> Nullable<Binary>,
+        previous_created_at -> Nullable<BigInt>,
+        previous_expires_at -> Nullable<BigInt>,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    oauth_client_resources (resource, client) {
+        resource -> Text,
+        client -> Text,
+    }
+}
+
 diesel::joinable!(legacy_ids -> users (number));
 diesel::allow_tables_to_appear_in_same_query!(legacy_ids, users);
 diesel::allow_tables_to_appear_in_same_query!(legacy_ids, identifiers);

@@ -31,6 +31,8 @@ mod migrations;
 #[cfg(test)]
 mod newer_schema;
 #[cfg(test)]
+mod oauth_registry;
+#[cfg(test)]
 mod opening;
 #[cfg(test)]
 mod password_list;

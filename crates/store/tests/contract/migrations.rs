@@ -13,8 +13,10 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use stele_core::app::{App, ClientToken};
 use stele_core::audit_log::{AuditLogFilter, AuditLogOrder};
 use stele_core::identifier::Phone;
+use stele_core::oauth::ClientId;
 use stele_core::ports::{
-    AttemptOutcome, LoginAttempt, OriginTrustChange, ProofResult, StateStore, SuccessEffects, UsedProof,
+    AttemptOutcome, ClientAddition, LoginAttempt, OriginTrustChange, ProofResult, ResourceAddition, StateStore,
+    SuccessEffects, UsedProof,
 };
 use stele_core::session::{NewSession, Ticket, TicketKind};
 use stele_core::user::NewUser;
@@ -23,6 +25,7 @@ use stele_testservers as servers;
 use tokio::runtime::Runtime;
 
 use crate::audit_log::audit_entry;
+use crate::oauth_registry::{client, resource};
 use crate::support::*;
 
 type MigrationSet = fn() -> EmbeddedMigrations;
@@ -181,6 +184,10 @@ async fn fill_users(database: &Database, n: u8) {
     let token = ClientToken { name: format!("token{n}"), hash: [n; 32], created_at: NOW };
     assert!(users.add_client_token(&token).await.unwrap());
     assert!(users.mark_proof_used(&used_proof(n)).await.unwrap());
+    let (oauth, resource_name) = (database.oauth_registry(), format!("resource{n}"));
+    assert_eq!(oauth.add_resource(&resource(&resource_name)).await.unwrap(), ResourceAddition::Added);
+    let added = oauth.add_client(&client(&format!("client{n}"), &[&resource_name])).await.unwrap();
+    assert_eq!(added, ClientAddition::Added);
     audit_log.append(&[audit_entry(n.into(), n.into())]).await.unwrap();
 }
 
@@ -198,6 +205,8 @@ async fn check_users(database: &Database, n: u8, oldest: &str) {
     assert_eq!(keys.contains(&key_record(&format!("jwt-eddsa-{n}"))), oldest > "0002", "{n}");
     // Reverting a migration drops the tables that it created.
     assert_eq!(users.mark_proof_used(&used_proof(n)).await.unwrap(), oldest <= "0010", "{n}");
+    let client = database.oauth_registry().find_client(&ClientId::parse(&format!("client{n}")).unwrap()).await.unwrap();
+    assert_eq!(client.is_some(), oldest > "0020", "{n}");
     let found = audit_log.list(&AuditLogFilter::default(), AuditLogOrder::OldestFirst, None, 100).await.unwrap();
     assert_eq!(found.contains(&audit_entry(n.into(), n.into())), oldest > "0003", "{n}");
 }

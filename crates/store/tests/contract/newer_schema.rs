@@ -7,9 +7,11 @@ use diesel::sql_types::BigInt;
 use diesel::{Connection, RunQueryDsl, SqliteConnection, dsl};
 use stele_core::app::{App, ClientToken};
 use stele_core::audit_log::{AuditLogFilter, AuditLogOrder};
+use stele_core::oauth::OAuthClient;
 use stele_core::ports::{
-    AttemptOutcome, AuditLogStore, KeyRetirement, KeyStore, OriginTrustChange, ProofResult, ResealedUser, StateStore,
-    SuccessEffects, UsedProof, UserStore, VerifierStore,
+    AttemptOutcome, AuditLogStore, ClientAddition, KeyRetirement, KeyStore, OAuthRegistry, OriginTrustChange,
+    ProofResult, ResealedUser, ResourceAddition, ResourceRemoval, StateStore, SuccessEffects, UsedProof, UserStore,
+    VerifierStore,
 };
 use stele_core::seal::SealedSecret;
 use stele_core::user::{NewUser, UserStatus};
@@ -17,6 +19,7 @@ use stele_store::{Database, DatabaseUrl, OpenError, SchemaState, SqliteStateStor
 use stele_testservers as servers;
 
 use crate::audit_log::audit_entry;
+use crate::oauth_registry::{client, resource};
 use crate::opening::execute_sql;
 use crate::support::*;
 
@@ -30,6 +33,9 @@ const NEXT_USERS_MIGRATION: &str = "
     ALTER TABLE facts ADD COLUMN next_text TEXT;
     ALTER TABLE audit ADD COLUMN next_text TEXT NOT NULL DEFAULT '';
     ALTER TABLE used_proofs ADD COLUMN next_number BIGINT;
+    ALTER TABLE oauth_clients ADD COLUMN next_text TEXT;
+    ALTER TABLE oauth_resources ADD COLUMN next_text TEXT NOT NULL DEFAULT '';
+    ALTER TABLE oauth_client_resources ADD COLUMN next_number BIGINT;
     CREATE INDEX next_index ON users (next_text);
     CREATE TABLE next_table (name TEXT NOT NULL PRIMARY KEY);
     INSERT INTO __diesel_schema_migrations (version) VALUES ('9998')";
@@ -161,6 +167,19 @@ async fn use_key_store(keys: &dyn KeyStore, audit_log: &dyn AuditLogStore) {
     assert_eq!(audit_log.delete_before(NOW.saturating_add(secs(1_000)), 10).await.unwrap(), 2);
 }
 
+/// Every write of the registry of clients.
+async fn use_oauth_registry(oauth: &dyn OAuthRegistry) {
+    let (orders, web) = (resource("orders"), client("web", &["orders"]));
+    assert_eq!(oauth.add_resource(&orders).await.unwrap(), ResourceAddition::Added);
+    assert_eq!(oauth.add_client(&web).await.unwrap(), ClientAddition::Added);
+    let (new_orders, new_web) = (resource("orders").secrets, client("web", &[]).secrets);
+    assert!(oauth.replace_resource_secrets(&orders.name, &orders.secrets, &new_orders).await.unwrap());
+    assert!(oauth.replace_client_secrets(&web.id, &web.secrets, &new_web).await.unwrap());
+    assert_eq!(oauth.list_clients(None, 10).await.unwrap(), [OAuthClient { secrets: new_web, ..web.clone() }]);
+    assert!(oauth.remove_client(&web.id).await.unwrap());
+    assert_eq!(oauth.remove_resource(&orders.name).await.unwrap(), ResourceRemoval::Removed);
+}
+
 #[tokio::test]
 async fn an_earlier_program_uses_a_newer_schema_that_declares_it() {
     for TestDatabase { name, database, execute, query_number, .. } in migrated_databases().await {
@@ -168,6 +187,7 @@ async fn an_earlier_program_uses_a_newer_schema_that_declares_it() {
         assert_eq!(database.schema_state().await.unwrap(), SchemaState::NewerCompatible, "{name}");
         use_user_store(database.users().as_ref(), database.verifiers().as_ref()).await;
         use_key_store(database.keys().as_ref(), database.audit_log().as_ref()).await;
+        use_oauth_registry(database.oauth_registry().as_ref()).await;
         // Its migration changes nothing.
         let count_versions = "SELECT count(*) FROM __diesel_schema_migrations";
         let (versions, declared) = (query_number(count_versions), query_number(DECLARED));

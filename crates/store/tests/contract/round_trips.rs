@@ -5,15 +5,17 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 
 use stele_core::app::{App, ClientToken};
+use stele_core::oauth::ClientId;
 use stele_core::ports::{
-    AttemptOutcome, CodeVerification, OnCodeMatch, OriginTrustChange, ProofResult, RepeatPermit, StateStore,
-    SuccessEffects,
+    AttemptOutcome, CodeVerification, OnCodeMatch, OriginTrustChange, ProofResult, RepeatPermit, ResourceAddition,
+    StateStore, SuccessEffects,
 };
 use stele_core::session::NewSession;
 use stele_core::user::{ClientUserId, UserRef};
 use stele_store::{Database, DatabaseUrl};
 use stele_testservers::{Postgres, Redis, RedisMode};
 
+use crate::oauth_registry::resource;
 use crate::support::*;
 
 /// A server that logs every statement.
@@ -38,7 +40,7 @@ async fn each_user_store_call_is_one_statement() {
     let postgres = postgres_with_statement_log();
     let database = Database::open(&DatabaseUrl::parse(&postgres.new_database_url()).unwrap()).unwrap();
     database.migrate().await.unwrap();
-    let users = user_backend("postgres", &database, None).await.users;
+    let UserBackend { users, oauth, .. } = user_backend("postgres", &database, None).await;
     let user = users.add(&user_named("alice")).await.unwrap().unwrap();
     let sealed_secret = credential("app").sealed.unwrap();
     let app = App { name: "melink".to_owned(), secret: sealed_secret, may_token: Vec::new(), created_at: NOW };
@@ -87,6 +89,15 @@ async fn each_user_store_call_is_one_statement() {
         assert_eq!(users.find_client_token(&hash).await.unwrap().is_some(), hash == [7; 32]);
         assert_one_more("find_client_token");
     }
+    let orders = resource("orders");
+    assert_eq!(oauth.add_resource(&orders).await.unwrap(), ResourceAddition::Added);
+    assert_one_more("add_resource");
+    assert!(oauth.find_client(&ClientId::parse("unknown").unwrap()).await.unwrap().is_none());
+    assert_one_more("find_client");
+    assert!(oauth.find_resource(&orders.name).await.unwrap().is_some());
+    assert_one_more("find_resource");
+    assert!(oauth.find_resource_by_audience(&orders.audience()).await.unwrap().is_some());
+    assert_one_more("find_resource_by_audience");
     let proof = one_time_success(1, NOW).used_proof.unwrap();
     for is_new in [true, false] {
         assert_eq!(users.mark_proof_used(&proof).await.unwrap(), is_new);

@@ -13,8 +13,8 @@ use stele_core::origin::Origin;
 use stele_core::policy::LoginLimits;
 use stele_core::ports::{
     AuditLogStore, CodeVerification, CodeVerificationResult, ImportStore, KeyRecord, KeyStore, LoginAttempt, NewCode,
-    OnCodeMatch, OriginTrustChange, PasswordListStore, ProofResult, StateStore, SuccessEffects, UsedProof, UserStore,
-    VerifierStore,
+    OAuthRegistry, OnCodeMatch, OriginTrustChange, PasswordListStore, ProofResult, StateStore, SuccessEffects,
+    UsedProof, UserStore, VerifierStore,
 };
 use stele_core::random::{OsRandom, Random as _};
 use stele_core::seal::SealedSecret;
@@ -67,6 +67,7 @@ pub(crate) struct UserBackend {
     pub(crate) verifiers: Arc<dyn VerifierStore>,
     pub(crate) password_list: Arc<dyn PasswordListStore>,
     pub(crate) imports: Arc<dyn ImportStore>,
+    pub(crate) oauth: Arc<dyn OAuthRegistry>,
     _home: Option<TempDir>,
 }
 
@@ -92,8 +93,8 @@ pub(crate) async fn user_backend(name: &'static str, database: &Database, home: 
     }
     let (users, audit_log, verifiers) = (database.users(), database.audit_log(), database.verifiers());
     let password_list = database.password_list();
-    let imports = database.imports();
-    UserBackend { name, users, keys, audit_log, verifiers, password_list, imports, _home: home }
+    let (imports, oauth) = (database.imports(), database.oauth_registry());
+    UserBackend { name, users, keys, audit_log, verifiers, password_list, imports, oauth, _home: home }
 }
 
 /// A record of a registered key.
