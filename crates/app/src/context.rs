@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stele_core::hasher::Hasher;
+use stele_core::oauth::OAuthRegistryCache;
 use stele_core::ports::{Delivery, ImportStore, VerifierStore};
 use stele_core::random::{OsRandom, Random};
 use stele_core::time::{Clock, SystemClock};
@@ -180,6 +181,10 @@ impl ContextBuilder {
             delivery,
             old_servers,
             legacy_users: database.legacy_users(),
+            oauth_registry: Arc::new(OAuthRegistryCache::new(
+                database.oauth_registry(),
+                Arc::clone(&environment.clock),
+            )),
             events: Arc::new(EventRecorder::new(domain_metrics.clone(), audit_log.clone())),
             clock: environment.clock,
             random: environment.random,
@@ -229,6 +234,7 @@ pub async fn open_administration(settings: &Settings) -> Result<(Administration,
         keys: database.keys(),
         verifiers: database.verifiers(),
         password_list: database.password_list(),
+        oauth_registry: database.oauth_registry(),
         audit_log: database.audit_log(),
         events: audit_log.clone(),
         clock,

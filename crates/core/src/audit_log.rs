@@ -108,7 +108,8 @@ pub struct AuditLogEntry {
     pub dialect: Option<Cow<'static, str>>,
     /// The app that called on the user's behalf, if any.
     pub app: Option<String>,
-    /// The kind of the subject, if known: `user`, `app`, `client_token`, `key` or `import`.
+    /// The kind of the subject, if known: `user`, `app`, `client_token`, `key`, `oauth_client`, `resource` or
+    /// `import`.
     pub subject_kind: Option<Cow<'static, str>>,
     /// The subject: a user's id, or a record's name.
     pub subject: Option<String>,
@@ -197,6 +198,8 @@ impl Subject {
             Self::App(_) => "app",
             Self::ClientToken(_) => "client_token",
             Self::Key(_) => "key",
+            Self::OAuthClient(_) => "oauth_client",
+            Self::Resource(_) => "resource",
             Self::Import(_) => "import",
         }
     }
@@ -204,7 +207,12 @@ impl Subject {
     fn into_text(self) -> String {
         match self {
             Self::User(id) => id.to_string(),
-            Self::App(name) | Self::ClientToken(name) | Self::Key(name) | Self::Import(name) => name.into_text(),
+            Self::App(name)
+            | Self::ClientToken(name)
+            | Self::Key(name)
+            | Self::OAuthClient(name)
+            | Self::Resource(name)
+            | Self::Import(name) => name.into_text(),
         }
     }
 }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::hasher::Hasher;
 use crate::mac::MacKey;
+use crate::oauth::OAuthRegistryCache;
 use crate::policy::Policy;
 use crate::ports::{Delivery, EventSink, KeyRefresher, LegacyUserStore, OldServers, StateStore, UserStore};
 use crate::random::Random;
@@ -29,6 +30,8 @@ pub struct Dependencies {
     pub old_servers: Arc<dyn OldServers>,
     /// Users as the old servers know them.
     pub legacy_users: Arc<dyn LegacyUserStore>,
+    /// The registered OAuth clients and resource servers.
+    pub oauth_registry: Arc<OAuthRegistryCache>,
     /// The sink of audit events.
     pub events: Arc<dyn EventSink>,
     /// The clock.

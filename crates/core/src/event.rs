@@ -11,6 +11,7 @@ use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 use crate::app::{App, ClientToken};
 use crate::code::CodePurpose;
 use crate::import::SourceName;
+use crate::oauth::{ClientId, ResourceName};
 use crate::origin::Origin;
 use crate::ports::{ImportRun, KeyRecord};
 use crate::proof::ProofKind;
@@ -94,6 +95,10 @@ pub enum Subject {
     ClientToken(RecordName),
     /// A sealing or signing key.
     Key(RecordName),
+    /// An OAuth client.
+    OAuthClient(RecordName),
+    /// A resource server.
+    Resource(RecordName),
     /// A source of imported users, or one of its runs with the outcomes of its rows.
     Import(RecordName),
 }
@@ -140,6 +145,18 @@ impl From<&SourceName> for Subject {
 impl From<&ImportRun> for Subject {
     fn from(run: &ImportRun) -> Self {
         Self::Import(RecordName(format!("{} run {}: {}", run.source, run.id, run.counts)))
+    }
+}
+
+impl From<&ClientId> for Subject {
+    fn from(id: &ClientId) -> Self {
+        Self::OAuthClient(RecordName(id.to_string()))
+    }
+}
+
+impl From<&ResourceName> for Subject {
+    fn from(name: &ResourceName) -> Self {
+        Self::Resource(RecordName(name.to_string()))
     }
 }
 
@@ -205,6 +222,20 @@ pub enum Action {
     AddApp,
     /// Add a client token (administrator).
     AddClientToken,
+    /// Register an OAuth client (administrator).
+    #[strum(serialize = "add_oauth_client")]
+    AddOAuthClient,
+    /// Give an OAuth client a new secret (administrator).
+    RotateClientSecret,
+    /// Remove an OAuth client (administrator).
+    #[strum(serialize = "remove_oauth_client")]
+    RemoveOAuthClient,
+    /// Register a resource server (administrator).
+    AddResource,
+    /// Give a resource server a new secret (administrator).
+    RotateResourceSecret,
+    /// Remove a resource server (administrator).
+    RemoveResource,
     /// Register a sealing or signing key (administrator).
     AddKey,
     /// Reseal rows under the active sealing key (administrator).

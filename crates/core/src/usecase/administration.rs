@@ -1,5 +1,5 @@
 //! Administration of a whole database: key rotation, salted logins, migration of imported hashes, the operator's list
-//! of common passwords, the audit log.
+//! of common passwords, the audit log. OAuth clients and resource servers are in [`super::oauth_registration`].
 //!
 //! [`Administration`] itself holds no key, so its commands can run when a key is lost. Resealing is given the keys that
 //! it needs.
@@ -18,8 +18,8 @@ use crate::event::{Action, Event, Outcome, Subject};
 use crate::hasher::Hasher;
 use crate::password::PasswordDigest;
 use crate::ports::{
-    AuditLogStore, EventSink, KeyRecord, KeyRetirement, KeyStore, KeyUsage, PasswordListStore, SaltedLoginUsage,
-    UserStore, VerifierStore,
+    AuditLogStore, EventSink, KeyRecord, KeyRetirement, KeyStore, KeyUsage, OAuthRegistry, PasswordListStore,
+    SaltedLoginUsage, UserStore, VerifierStore,
 };
 use crate::random::Random;
 use crate::seal::Sealer;
@@ -36,6 +36,8 @@ pub struct AdministrationDependencies {
     pub verifiers: Arc<dyn VerifierStore>,
     /// The store of the operator's list of common passwords.
     pub password_list: Arc<dyn PasswordListStore>,
+    /// The registry of OAuth clients and resource servers.
+    pub oauth_registry: Arc<dyn OAuthRegistry>,
     /// The store of the audit log.
     pub audit_log: Arc<dyn AuditLogStore>,
     /// The sink of audit events.
@@ -52,7 +54,7 @@ pub struct AdministrationDependencies {
 /// [`Error::Unavailable`]: crate::Error::Unavailable
 /// [`Error::Internal`]: crate::Error::Internal
 pub struct Administration {
-    deps: AdministrationDependencies,
+    pub(super) deps: AdministrationDependencies,
 }
 
 #[expect(clippy::missing_errors_doc, reason = "the type's documentation names them for all methods")]

@@ -14,6 +14,7 @@
 //! | [`client_token`] | TMS |
 //! | [`check_access`] | svc-oauth, for reverse proxies |
 //! | [`add_user`], [`provision_password`], [`set_status`], [`add_app`], [`administration`] | the `stele` command |
+//! | [`oauth_registration`] | `stele client`, `stele resource` |
 //! | [`lookup`] | dialects and the `stele` command |
 //! | [`maintenance`], [`server_clocks`] | every service |
 //!
@@ -49,6 +50,7 @@ pub mod lookup;
 pub mod maintenance;
 mod merge_passwords;
 pub mod new_password;
+pub mod oauth_registration;
 mod old_login;
 mod proof_verification;
 pub mod provision_password;
