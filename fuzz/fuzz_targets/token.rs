@@ -1,35 +1,44 @@
 //! Session tokens, JWTs, and the headers that carry them. A JWT verifies only if it was signed here and has all claims.
 #![no_main]
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, crypto};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
+use stele_core::oauth::SigningAlgorithm;
 use stele_core::random::OsRandom;
 use stele_core::session::{Session, Token};
 use stele_core::time::Timestamp;
 use stele_core::user::UserId;
+use stele_jose::login_token::is_jwt;
+use stele_jose::{Expected, ExpectedAudience, KeySet, LoginTokens, SigningKey, Verifier};
 use stele_keys::{KeyConsumer as _, RegisteredKey};
-use svc_jwt::tokens::{TokenManager, is_jwt};
-use svc_jwt::{keys, presented_tokens};
+use svc_jwt::presented_tokens;
 
 const NOW: Timestamp = Timestamp::from_secs(0);
 const HEADER: &str = r#"{"typ":"JWT","alg":"EdDSA","kid":"eddsa-1"}"#;
 
+/// The type and the audience of the access tokens.
+const ACCESS_TOKEN: Expected<'_> =
+    Expected { typ: "at+jwt", issuer: "https://a.example", audience: ExpectedAudience::Contains("a") };
+
 struct SignedTokens {
-    keys: Arc<keys::SigningKeys>,
-    tokens: TokenManager,
+    keys: KeySet,
+    tokens: LoginTokens,
     issued: String,
 }
 
 static SIGNED_TOKENS: LazyLock<SignedTokens> = LazyLock::new(|| {
-    let keys = Arc::new(keys::SigningKeys::empty(keys::Algorithm::EdDsa));
-    keys.set_keys(vec![RegisteredKey { number: 1, active_from: NOW, key_material: (keys.kind().generate)(&OsRandom) }]);
-    let tokens = TokenManager::new(keys.clone(), "stele");
+    let keys = KeySet::empty(&SigningAlgorithm::all().collect::<Vec<_>>());
+    for algorithm in SigningAlgorithm::all() {
+        let keys = keys.keys_of(algorithm).expect("the algorithm's keys");
+        let key_material = (keys.kind().generate)(&OsRandom);
+        keys.set_keys(vec![RegisteredKey { number: 1, active_from: NOW, key_material }]);
+    }
+    let tokens = LoginTokens::new(&keys, SigningAlgorithm::EdDsa, "stele");
     let session = Session {
         user: UserId::from_bytes([7; 16]),
         dialect: "jwt".to_owned(),
@@ -48,6 +57,33 @@ fn verifies(token: &str) -> bool {
     SIGNED_TOKENS.tokens.verify(token, NOW).is_some()
 }
 
+/// Fails if a token verifies as an access token without the right header and claims, whichever key signed it.
+fn assert_access_token_needs_valid_claims(data: &[u8]) {
+    let verifier = Verifier::new(SIGNED_TOKENS.keys.clone());
+    for algorithm in SigningAlgorithm::all() {
+        let key = SIGNED_TOKENS.keys.current(algorithm, NOW).expect("a key");
+        let header = format!(r#"{{"typ":"at+jwt","alg":"{}","kid":"{}"}}"#, algorithm.as_str(), key.key_id());
+        let token = sign(&key, header.as_bytes(), data);
+        assert!(!verifies(&token), "an access token passes for a login token");
+        if let Some(claims) = verifier.verify::<Value>(&token, &ACCESS_TOKEN, NOW) {
+            let aud = &claims["aud"];
+            assert!(aud == "a" || aud.as_array().is_some_and(|all| all.iter().any(|one| one == "a")));
+            assert!(claims["exp"].as_i64().is_some_and(|exp| exp > 0) && claims["iss"] == "https://a.example");
+        }
+    }
+    let text = String::from_utf8_lossy(data);
+    assert!(verifier.verify::<Value>(&text, &ACCESS_TOKEN, NOW).is_none());
+    let name = SIGNED_TOKENS.keys.unknown_key_name(&text);
+    assert!(name.is_none_or(|name| name.starts_with("jwt-")));
+}
+
+/// Signs any header and claims.
+fn sign(key: &SigningKey, header: &[u8], claims: &[u8]) -> String {
+    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let signature = key.sign(message.as_bytes()).expect("a signature");
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
 /// Fails if the issued token still verifies with one of its three parts replaced by `data`, encoded.
 fn assert_altered_token_rejected(data: &[u8]) {
     let parts: Vec<_> = SIGNED_TOKENS.issued.split('.').collect();
@@ -62,12 +98,8 @@ fn assert_altered_token_rejected(data: &[u8]) {
 
 /// Signs `data` as claims, then as a header; fails if a token verifies without valid claims or the right header.
 fn assert_signed_token_needs_valid_claims(data: &[u8]) {
-    let key = SIGNED_TOKENS.keys.current(NOW).expect("a key");
-    let sign = |header: &[u8], claims: &[u8]| {
-        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-        let signature = crypto::sign(message.as_bytes(), &key.encoding_key, Algorithm::EdDSA).expect("a signature");
-        format!("{message}.{signature}")
-    };
+    let key = SIGNED_TOKENS.keys.current(SigningAlgorithm::EdDsa, NOW).expect("a key");
+    let sign = |header: &[u8], claims: &[u8]| sign(&key, header, claims);
     if let Some(verified) = SIGNED_TOKENS.tokens.verify(&sign(HEADER.as_bytes(), data), NOW) {
         let claims: Value = serde_json::from_slice(data).expect("JSON");
         assert!(
@@ -80,7 +112,8 @@ fn assert_signed_token_needs_valid_claims(data: &[u8]) {
         SIGNED_TOKENS.issued.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).expect("claims");
     if verifies(&sign(data, &claims)) {
         let header: Value = serde_json::from_slice(data).expect("JSON");
-        assert!(header["alg"] == "EdDSA" && header["kid"] == "eddsa-1");
+        assert!(header["alg"] == "EdDSA" && header["kid"] == "eddsa-1" && header["typ"] == "JWT");
+        assert_eq!(header.as_object().map(serde_json::Map::len), Some(3), "a header member more");
     }
 }
 
@@ -124,4 +157,5 @@ fuzz_target!(|data: &[u8]| {
     }
     assert_altered_token_rejected(data);
     assert_signed_token_needs_valid_claims(data);
+    assert_access_token_needs_valid_claims(data);
 });

@@ -9,10 +9,11 @@ use stele_core::usecase::login::{AllowedUsers, Challenge, LoginRequest, SessionT
 use stele_core::usecase::set_password::SetPasswordAuthorization;
 use stele_core::{Error, Result, UseCases};
 use stele_dialect::{ClientAddress, Dialect as _, Fields};
+use stele_jose::LoginTokens;
+use stele_jose::login_token::is_jwt;
 
 use crate::dialect::{HandlerResult, Jwt, server_error_response, token_error_response};
 use crate::presented_tokens::tokens_from_headers;
-use crate::tokens::{TokenManager, is_jwt};
 use crate::{DialectState, wire};
 
 /// 登录: logs in with a password and returns a JWT.
@@ -43,8 +44,8 @@ pub(crate) async fn logout(
     state: Data<DialectState>,
 ) -> HandlerResult {
     let end_session = async {
-        let verify = async |jwt: &str| verify_login_token(&use_cases, &state.tokens, jwt).await;
-        let session_token = try_tokens_in_turn(&tokens_from_headers(request.headers()), verify).await?;
+        let verify = async |jwt: &str| state.tokens.authenticate(&use_cases, jwt).await;
+        let (_, session_token) = try_tokens_in_turn(&tokens_from_headers(request.headers()), verify).await?;
         use_cases.logout(Jwt::NAME, &session_token).await
     };
     match end_session.await {
@@ -103,11 +104,12 @@ pub(crate) async fn update_password(
 /// The authorization that `token` gives to set a password: a JWT is a login token, any other text is a reset token.
 async fn authorize_password_change(
     use_cases: &UseCases,
-    tokens: &TokenManager,
+    tokens: &LoginTokens,
     token: &str,
 ) -> Result<SetPasswordAuthorization> {
     if is_jwt(token) {
-        return verify_login_token(use_cases, tokens, token).await.map(SetPasswordAuthorization::RecentLogin);
+        let (_, session_token) = tokens.authenticate(use_cases, token).await?;
+        return Ok(SetPasswordAuthorization::RecentLogin(session_token));
     }
     Token::parse(token).map(SetPasswordAuthorization::ResetToken).ok_or(Error::NotAuthenticated)
 }
@@ -121,14 +123,4 @@ async fn try_tokens_in_turn<T>(tokens: &[&str], attempt: impl AsyncFn(&str) -> R
         }
     }
     Err(Error::NotAuthenticated)
-}
-
-/// Verifies a login token (JWT verification) and returns the session token in it. The session must be valid.
-async fn verify_login_token(use_cases: &UseCases, tokens: &TokenManager, jwt: &str) -> Result<Token> {
-    if let Some(key_name) = tokens.unknown_key_name(jwt) {
-        use_cases.load_key(&key_name).await?;
-    }
-    let verified = tokens.verify(jwt, use_cases.now()).ok_or(Error::NotAuthenticated)?;
-    let (session, _) = use_cases.authenticate(Jwt::NAME, &verified.session_token).await?;
-    if session.user.to_string() == verified.user_id { Ok(verified.session_token) } else { Err(Error::NotAuthenticated) }
 }

@@ -69,23 +69,21 @@ fn png_response(png: Vec<u8>) -> HttpResponse {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use actix_web::ResponseError as _;
     use actix_web::test::TestRequest;
+    use stele_core::oauth::SigningAlgorithm;
+    use stele_jose::{KeySet, LoginTokens};
     use stele_testkit::TestLab;
 
     use super::*;
     use crate::captcha_image::CaptchaRenderer;
-    use crate::keys::{Algorithm, SigningKeys};
-    use crate::tokens::TokenManager;
 
     #[tokio::test]
     async fn a_busy_response_does_not_count_as_a_view() {
         let lab = TestLab::new().await;
         let caller = RequestInfo::from_client(Jwt::NAME, [192, 0, 2, 1].into());
         let id = lab.use_cases().issue_captcha(&caller).await.unwrap();
-        let tokens = TokenManager::new(Arc::new(SigningKeys::empty(Algorithm::EdDsa)), "stele");
+        let tokens = LoginTokens::new(&KeySet::empty(&[]), SigningAlgorithm::EdDsa, "stele");
         let state = Data::new(DialectState {
             tokens,
             public_url: String::new(),

@@ -7,17 +7,14 @@
 //! - [`dialect`]: error responses
 //! - `account`, `captcha`: the handlers; [`captcha_image`]: rendering of captcha images
 //! - `openapi`: the OpenAPI document
-//! - [`keys`], [`tokens`]: signing keys with key rotation; JWT issuing and JWT verification
 //! - [`presented_tokens`]: the headers in which clients send tokens
 
 mod account;
 mod captcha;
 pub mod captcha_image;
 pub mod dialect;
-pub mod keys;
 mod openapi;
 pub mod presented_tokens;
-pub mod tokens;
 pub mod wire;
 
 use std::sync::Arc;
@@ -25,28 +22,25 @@ use std::sync::Arc;
 use actix_web::http::{Method, Uri};
 use actix_web::web::Data;
 use actix_web::{FromRequest, Handler, Responder};
+use stele_app::token_settings::{JWT_ALG, JWT_ISSUER};
 use stele_app::{Context, Service};
 use stele_dialect::openapi::OperationDescription;
 use stele_dialect::{Endpoints, Routes};
-use stele_service::ConfigError;
+use stele_jose::{KeySet, LoginTokens, key_kind};
+use stele_keys::KeyKind;
 use stele_service::setting::parsed;
+use stele_service::{ConfigError, Settings};
 
 use captcha_image::CaptchaRenderer;
 pub use dialect::Jwt;
-use keys::Algorithm;
-use tokens::TokenManager;
 
 /// The JWT service, by default on port 8105.
 pub const SERVICE: Service =
-    Service::new::<Jwt>(8105, SETTINGS, routes, openapi::document).with_signing_keys(keys::signing_key_kind);
+    Service::new::<Jwt>(8105, SETTINGS, routes, openapi::document).with_signing_keys(signing_key_kinds);
 
 stele_service::settings! {
     /// The settings of this dialect.
     pub const SETTINGS = "STELE_";
-    /// the signature algorithm of tokens
-    pub JWT_ALG: Algorithm = parsed(Algorithm::parse, "EdDSA or RS256", "EdDSA");
-    /// the issuer (`iss`) of tokens
-    JWT_ISSUER: String = parsed(parse_issuer, "a text", "stele");
     /// the public base URL of this service, with which captcha URLs begin
     PUBLIC_URL: String = parsed(parse_public_url, "such as https://auth.example.com", "");
 }
@@ -54,21 +48,23 @@ stele_service::settings! {
 /// The state of the service that its handlers share.
 pub struct DialectState {
     /// Signs and verifies tokens.
-    pub tokens: TokenManager,
+    pub tokens: LoginTokens,
     /// The public base URL, with which captcha URLs begin; empty for relative URLs.
     pub public_url: String,
     /// Renders captcha images.
     pub captcha_renderer: CaptchaRenderer,
 }
 
-/// The longest `STELE_JWT_ISSUER`, in bytes: every token contains it.
-const MAX_ISSUER_BYTES: usize = 256;
+/// The key kind of the configured algorithm.
+fn signing_key_kinds(settings: &Settings) -> Result<Vec<KeyKind>, ConfigError> {
+    Ok(vec![key_kind(settings.get(&JWT_ALG)?)])
+}
 
 fn routes(context: &Context) -> Result<Routes, ConfigError> {
     let settings = &context.settings;
-    let signing_keys = Arc::new(keys::SigningKeys::empty(keys::configured_algorithm(settings)?));
-    context.keys.register_consumer(signing_keys.clone())?;
-    let tokens = TokenManager::new(signing_keys, &settings.get(&JWT_ISSUER)?);
+    let algorithm = settings.get(&JWT_ALG)?;
+    let keys = KeySet::register(&[algorithm], &context.keys)?;
+    let tokens = LoginTokens::new(&keys, algorithm, &settings.get(&JWT_ISSUER)?);
     let state = Data::new(DialectState {
         tokens,
         public_url: settings.get(&PUBLIC_URL)?,
@@ -119,13 +115,6 @@ fn case_insensitive_path(operation: &str) -> String {
     format!("/{{api:(?i:api)}}/{{version:(?i:v[1i])}}/{{auth:(?i:auth)}}/{{operation:(?i:{operation})}}")
 }
 
-fn parse_issuer(text: &str) -> Result<String, String> {
-    let is_short = text.len() <= MAX_ISSUER_BYTES;
-    is_short
-        .then(|| text.to_owned())
-        .ok_or_else(|| format!("is longer than {MAX_ISSUER_BYTES} bytes; set a shorter issuer"))
-}
-
 fn parse_public_url(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Ok(String::new());
@@ -143,21 +132,10 @@ fn parse_public_url(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use stele_service::Settings;
-
     use super::*;
 
     fn parse_public_url_setting(text: &str) -> Result<String, ConfigError> {
         Settings::default().with_values([("STELE_PUBLIC_URL", text.to_owned())]).get(&PUBLIC_URL)
-    }
-
-    #[test]
-    fn an_overlong_issuer_is_rejected() {
-        let parse_issuer_setting =
-            |text: &str| Settings::default().with_values([("STELE_JWT_ISSUER", text.to_owned())]).get(&JWT_ISSUER);
-        assert_eq!(parse_issuer_setting(""), Ok("stele".to_owned()));
-        assert_eq!(parse_issuer_setting("https://auth.example.com"), Ok("https://auth.example.com".to_owned()));
-        assert!(parse_issuer_setting(&"x".repeat(257)).err().unwrap().to_string().contains("STELE_JWT_ISSUER"));
     }
 
     #[test]

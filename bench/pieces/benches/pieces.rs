@@ -7,6 +7,7 @@ use criterion::{Criterion, Throughput};
 use gateway::Config;
 use stele_core::password::PasswordDigest;
 use stele_core::proof::SaltedProof;
+use stele_core::oauth::SigningAlgorithm;
 use stele_core::random::{OsRandom, Random as _};
 use stele_core::seal::Sealer;
 use stele_core::session::{Session, Token};
@@ -15,10 +16,9 @@ use stele_core::user::UserId;
 use stele_core::verifier::{self, Argon2Cost, HashMemory, PresentedSecret};
 use stele_core::{hex, mac};
 use stele_dialect::Fields;
+use stele_jose::{KeySet, LoginTokens};
 use stele_keys::{KeyConsumer as _, RegisteredKey};
 use stele_service::Settings;
-use svc_jwt::keys::{Algorithm, SigningKeys};
-use svc_jwt::tokens::TokenManager;
 use svc_mefp::envelope::{EnvelopeCipher, EnvelopeKey, Padding};
 use zeroize::Zeroizing;
 
@@ -120,11 +120,12 @@ fn bench_tokens(criterion: &mut Criterion) {
         epoch: 0,
     };
     let mut group = criterion.benchmark_group("JWT");
-    for (name, algorithm) in [("EdDSA", Algorithm::EdDsa), ("RS256", Algorithm::Rs256)] {
-        let keys = SigningKeys::empty(algorithm);
+    for algorithm in SigningAlgorithm::all() {
+        let (name, key_set) = (algorithm.as_str(), KeySet::empty(&[algorithm]));
+        let keys = require(key_set.keys_of(algorithm), "the algorithm's keys");
         let pem = (keys.kind().generate)(&OsRandom);
         keys.set_keys(vec![RegisteredKey { number: 1, active_from: Timestamp::from_secs(0), key_material: pem }]);
-        let tokens = TokenManager::new(Arc::new(keys), "stele");
+        let tokens = LoginTokens::new(&key_set, algorithm, "stele");
         let token = Token::generate(&OsRandom);
         let issued = require(tokens.issue(&session, &token).ok(), "a JWT");
         group.bench_function(format!("{name} signed"), |b| b.iter(|| tokens.issue(black_box(&session), &token)));

@@ -38,7 +38,7 @@ pub async fn provision(settings: &Settings, services: &[Service], random: &dyn R
     Ok(())
 }
 
-/// Creates the files that one service needs in the key folder, and registers the service's first signing key.
+/// Creates the files that one service needs in the key folder, and registers the first signing key of each of its kinds.
 ///
 /// # Errors
 /// One line: what cannot be created, and where.
@@ -49,8 +49,8 @@ pub async fn provision_service(
     random: &dyn Random,
 ) -> Result<(), ConfigError> {
     (service.provision)(&settings.keys_dir(), settings)?;
-    match (service.signing_key_kind)(settings)? {
-        Some(kind) => keyring::bootstrap_kind(key_store, &settings.keys_dir(), &kind, random).await,
-        None => Ok(()),
+    for kind in (service.signing_key_kinds)(settings)? {
+        keyring::bootstrap_kind(key_store, &settings.keys_dir(), &kind, random).await?;
     }
+    Ok(())
 }

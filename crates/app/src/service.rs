@@ -31,8 +31,8 @@ pub struct Service {
     pub routes: fn(&Context) -> Result<Routes, ConfigError>,
     /// Creates missing files in the key folder; called by `stele up` and `stele migrate`.
     pub provision: fn(&Path, &Settings) -> Result<(), ConfigError>,
-    /// The kind of the service's signing keys; `None` if it does not sign.
-    pub signing_key_kind: fn(&Settings) -> Result<Option<KeyKind>, ConfigError>,
+    /// The kinds of the service's signing keys, for the configured algorithms; empty if it does not sign.
+    pub signing_key_kinds: fn(&Settings) -> Result<Vec<KeyKind>, ConfigError>,
     /// Renders the rejection of a request in the service's dialect.
     pub render_rejection: fn(&RequestRejection) -> HttpResponse,
     /// Renders a domain error in the service's dialect.
@@ -59,7 +59,7 @@ impl Service {
             settings,
             routes,
             provision: |_, _| Ok(()),
-            signing_key_kind: |_| Ok(None),
+            signing_key_kinds: |_| Ok(Vec::new()),
             render_rejection: D::render_rejection,
             render_error: D::render_error,
             openapi_document,
@@ -75,10 +75,10 @@ impl Service {
         self
     }
 
-    /// Adds signing keys; `kind` returns `None` if the settings disable them.
+    /// Adds signing keys of these kinds, whose first keys `stele up` and `stele migrate` create.
     #[must_use]
-    pub const fn with_signing_keys(mut self, kind: fn(&Settings) -> Result<Option<KeyKind>, ConfigError>) -> Self {
-        self.signing_key_kind = kind;
+    pub const fn with_signing_keys(mut self, kinds: fn(&Settings) -> Result<Vec<KeyKind>, ConfigError>) -> Self {
+        self.signing_key_kinds = kinds;
         self
     }
 

@@ -13,7 +13,7 @@ use stele_service::cors;
 use stele_service::setting::{SettingList, parsed_with_derived_default, with_derived_default};
 use stele_service::{ConfigError, Settings};
 
-use crate::{audit_log, password_hashing, stores};
+use crate::{audit_log, password_hashing, stores, token_settings};
 
 stele_service::settings! {
     /// The domain policy.
@@ -85,6 +85,7 @@ pub fn shared_settings() -> Vec<SettingList> {
         stele_old_login::SETTINGS,
         SETTINGS,
         password_hashing::SETTINGS,
+        token_settings::SETTINGS,
         audit_log::SETTINGS,
     ]);
     lists

@@ -1,17 +1,19 @@
 //! Forged and malformed JWTs (docs/THREATS.md 27, 28), sent to both endpoints that take login tokens.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
+use stele_app::token_settings::JWT_ALG;
+use stele_core::oauth::SigningAlgorithm;
 use stele_core::ports::{KeyRecord, KeyRetirement};
 use stele_core::time::Timestamp;
+use stele_jose::{SigningKeys, key_kind};
 use stele_keys::{KeyConsumer as _, RegisteredKey};
-use svc_jwt::{SERVICE, keys};
+use svc_jwt::SERVICE;
 
 use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::{IMPORTED_PHONE, IMPORTED_UUID};
@@ -53,16 +55,28 @@ async fn service_with_token_and_key(algorithm: &str) -> (TestService, String, En
     service.lab.user("a").add().await;
     let token = service.login("a", "123456").await;
     let settings = &service.lab.context().settings;
-    let key = load_key(&settings.keys_dir(), keys::configured_algorithm(settings).unwrap());
-    (service, token, key.encoding_key.clone())
+    let key = load_key(&settings.keys_dir(), settings.get(&JWT_ALG).unwrap());
+    (service, token, key.encoding_key)
+}
+
+/// A signing key as an attacker would use it if it leaked.
+struct LeakedKey {
+    encoding_key: EncodingKey,
+    public_key: Vec<u8>,
 }
 
 /// Loads signing key 1 from a key folder.
-fn load_key(folder: &Path, algorithm: keys::Algorithm) -> Arc<keys::SigningKey> {
-    let keys = keys::SigningKeys::empty(algorithm);
-    let pem = keys::key_kind(algorithm).read(folder, 1).unwrap().0;
-    keys.set_keys(vec![RegisteredKey { number: 1, active_from: Timestamp::from_secs(0), key_material: Some(pem) }]);
-    keys.current(Timestamp::from_secs(0)).unwrap()
+fn load_key(folder: &Path, algorithm: SigningAlgorithm) -> LeakedKey {
+    let (keys, start) = (SigningKeys::empty(algorithm), Timestamp::from_secs(0));
+    let pem = key_kind(algorithm).read(folder, 1).unwrap().0;
+    let encoding_key = match algorithm {
+        SigningAlgorithm::Rs256 => EncodingKey::from_rsa_pem(pem.as_bytes()),
+        SigningAlgorithm::EdDsa => EncodingKey::from_ed_pem(pem.as_bytes()),
+        SigningAlgorithm::Es256 => EncodingKey::from_ec_pem(pem.as_bytes()),
+    }
+    .unwrap();
+    keys.set_keys(vec![RegisteredKey { number: 1, active_from: start, key_material: Some(pem) }]);
+    LeakedKey { encoding_key, public_key: keys.current(start).unwrap().public_key_bytes().to_vec() }
 }
 
 async fn assert_rejected(service: &TestService, token: &str) {
@@ -72,10 +86,10 @@ async fn assert_rejected(service: &TestService, token: &str) {
 
 #[tokio::test]
 async fn a_token_has_the_specified_header_and_claims() {
-    for (setting, alg, kid) in [("EdDSA", "EdDSA", "eddsa-1"), ("RS256", "RS256", "rs256-1")] {
+    for (setting, kid) in [("EdDSA", "eddsa-1"), ("RS256", "rs256-1"), ("ES256", "es256-1")] {
         let (service, token, _) = service_with_token_and_key(setting).await;
         let (header, claims) = decode_parts(&token);
-        assert_eq!(header, json!({"typ": "JWT", "alg": alg, "kid": kid}));
+        assert_eq!(header, json!({"typ": "JWT", "alg": setting, "kid": kid}));
         let now = service.lab.clock().now().as_secs();
         assert_eq!(
             (&claims["iat"], &claims["exp"], &claims["iss"]),
@@ -119,13 +133,12 @@ async fn unsigned_and_tampered_tokens_are_rejected() {
 
 #[tokio::test]
 async fn the_public_key_is_not_accepted_as_an_hmac_secret() {
-    for setting in ["RS256", "EdDSA"] {
+    for setting in ["RS256", "EdDSA", "ES256"] {
         let (service, token, _) = service_with_token_and_key(setting).await;
         let (header, claims) = decode_parts(&token);
         let settings = &service.lab.context().settings;
-        let key = load_key(&settings.keys_dir(), keys::configured_algorithm(settings).unwrap());
-        let public_key = key.decoding_key.try_get_as_bytes().unwrap();
-        let secret = EncodingKey::from_secret(public_key);
+        let key = load_key(&settings.keys_dir(), settings.get(&JWT_ALG).unwrap());
+        let secret = EncodingKey::from_secret(&key.public_key);
         assert_rejected(
             &service,
             &forge(&with_member(&header, "alg", "HS256".into()), &claims, &secret, Algorithm::HS256),
@@ -168,12 +181,16 @@ async fn malicious_kid_and_header_values_are_rejected() {
         without_member(&header, "typ"),
         with_member(&header, "typ", "at+jwt".into()),
         with_member(&header, "crit", json!(["b64"])),
+        with_member(&header, "jku", "https://evil.example/jwks.json".into()),
+        with_member(&header, "x5u", "https://evil.example/key.pem".into()),
+        with_member(&header, "x5c", json!(["MIIB"])),
+        with_member(&header, "b64", true.into()),
     ] {
         assert_rejected(&service, &forge(&invalid, &claims, &key, Algorithm::EdDSA)).await;
     }
     // The attacker's own key, embedded in the header.
-    let attacker_key = load_key(&TestService::new().await.lab.data_folder().join("keys"), keys::Algorithm::EdDsa);
-    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(attacker_key.decoding_key.try_get_as_bytes().unwrap())});
+    let attacker_key = load_key(&TestService::new().await.lab.data_folder().join("keys"), SigningAlgorithm::EdDsa);
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(&attacker_key.public_key)});
     assert_rejected(
         &service,
         &forge(&with_member(&header, "jwk", jwk), &claims, &attacker_key.encoding_key, Algorithm::EdDSA),
@@ -272,7 +289,7 @@ async fn a_session_of_another_dialect_is_rejected() {
 async fn a_new_key_signs_from_its_start_time_and_the_old_one_still_verifies() {
     let (service, old_token, _) = service_with_token_and_key("EdDSA").await;
     let context = service.lab.context();
-    let (folder, kind) = (context.settings.keys_dir(), keys::key_kind(keys::Algorithm::EdDsa));
+    let (folder, kind) = (context.settings.keys_dir(), key_kind(SigningAlgorithm::EdDsa));
     stele_keys::keyring::create_key_file(&folder, &kind, 2, service.lab.dependencies().random.as_ref()).unwrap();
     let store = stele_app::stores::open_database(&context.settings).unwrap().keys();
     let now = service.lab.clock().now();

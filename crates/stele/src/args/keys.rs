@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use clap::Subcommand;
+use stele_core::oauth::SigningAlgorithm;
 use stele_service::setting;
 
-/// Key rotation: list, rotate and retire sealing keys and JWT signing keys.
+/// Key rotation: list, rotate and retire sealing keys and signing keys of tokens.
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
     /// List the registered keys: name, state, time of registration, number of rows that are sealed under the key, and
@@ -17,9 +18,12 @@ pub enum KeysCommand {
     },
     /// Register a new key, then re-encrypt under it the rows that are sealed under older keys
     Rotate {
-        /// Rotate the key that signs JWTs instead of the sealing key
+        /// Rotate the key that signs login tokens (`STELE_JWT_ALG`) instead of the sealing key
         #[arg(long)]
         jwt: bool,
+        /// Rotate the signing key of this algorithm, RS256, EdDSA or ES256, instead of the sealing key
+        #[arg(long, value_name = "ALG", value_parser = parse_algorithm)]
+        alg: Option<SigningAlgorithm>,
         /// Time until the new key becomes active; by then, every instance must have loaded the key's file
         #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_duration)]
         lead: Duration,
@@ -63,4 +67,8 @@ pub enum ChallengeCommand {
 
 fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     setting::parse_duration(text).ok_or("write seconds, or a span such as 90s, 15m, 12h, 30d")
+}
+
+fn parse_algorithm(text: &str) -> Result<SigningAlgorithm, &'static str> {
+    SigningAlgorithm::parse(text).ok_or("write RS256, EdDSA or ES256")
 }

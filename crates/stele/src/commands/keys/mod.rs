@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use stele_app::audit_log::AuditLogWriter;
 use stele_app::context;
+use stele_app::token_settings::JWT_ALG;
 use stele_core::event::{Action, Subject};
 use stele_core::ports::KeyRecord;
 use stele_core::time::Timestamp;
 use stele_core::usecase::administration::Administration;
 use stele_keys::{KeyKind, SEALING_KEYS};
-use stele_service::{ConfigError, Settings};
+use stele_service::Settings;
 
 use super::{CommandError, OutputFormat, admin};
 use crate::args::KeysCommand;
@@ -26,16 +27,22 @@ struct KeyAdmin {
     administration: Administration,
     audit_log: Arc<AuditLogWriter>,
     folder: PathBuf,
-    /// The kinds of signing keys of all dialects, for the configured algorithms.
+    /// The kinds of signing keys of all services, for the configured algorithms.
     signing_kinds: Vec<KeyKind>,
 }
 
 impl KeyAdmin {
     async fn open(settings: &Settings) -> Result<Self, CommandError> {
         let (administration, audit_log) = context::open_administration(settings).await?;
-        let kinds: Result<Vec<_>, _> =
-            services::ALL.iter().map(|service| (service.signing_key_kind)(settings)).collect();
-        let signing_kinds = kinds?.into_iter().flatten().collect();
+        let mut signing_kinds = Vec::<KeyKind>::new();
+        for service in &services::ALL {
+            for kind in (service.signing_key_kinds)(settings)? {
+                // Services share keys of one algorithm.
+                if !signing_kinds.iter().any(|known| known.name == kind.name) {
+                    signing_kinds.push(kind);
+                }
+            }
+        }
         Ok(Self { administration, audit_log, folder: settings.keys_dir(), signing_kinds })
     }
 
@@ -54,7 +61,7 @@ impl KeyAdmin {
     }
 
     /// The kind and the number of a registered key; `None` for the key of keyed hashes, and for a signing key of an
-    /// algorithm that is not configured here.
+    /// algorithm that no service here uses.
     fn kind_of(&self, record: &KeyRecord) -> Option<(KeyKind, u32)> {
         let mut kinds = std::iter::once(SEALING_KEYS).chain(self.signing_kinds.iter().copied());
         kinds.find_map(|kind| Some((kind, record.number(kind.name)?)))
@@ -71,15 +78,19 @@ pub(crate) async fn run(settings: &Settings, command: KeysCommand) -> Result<(),
     let key_admin = KeyAdmin::open(settings).await?;
     match command {
         KeysCommand::List { json } => list::run(&key_admin, OutputFormat::from_json_flag(json)).await,
-        KeysCommand::Rotate { jwt, lead, no_reseal, json } => {
+        KeysCommand::Rotate { jwt, alg, lead, no_reseal, json } => {
             let format = OutputFormat::from_json_flag(json);
-            let kind = if jwt { key_admin.signing_kinds.first().copied() } else { Some(SEALING_KEYS) };
-            let kind = kind.ok_or_else(|| ConfigError::new("--jwt: no dialect here signs tokens with a key file"))?;
+            let is_signing_key = jwt || alg.is_some();
+            let kind = if is_signing_key {
+                stele_jose::key_kind(alg.map_or_else(|| settings.get(&JWT_ALG), Ok)?)
+            } else {
+                SEALING_KEYS
+            };
             let result = rotate::register_next_key(&key_admin, &kind, lead).await;
             let subject = result.as_ref().ok().map(Subject::from);
             let record = key_admin.record_action(Action::AddKey, subject, result).await?;
             rotate::print_registered_key(&record, format)?;
-            if jwt || no_reseal {
+            if is_signing_key || no_reseal {
                 return Ok(());
             }
             rotate::wait_until_active(&key_admin, &record).await;
