@@ -218,6 +218,8 @@ pub enum Action {
     Disable,
     /// Enable a user (administrator).
     Enable,
+    /// End one session or all sessions of a user (administrator).
+    EndSession,
     /// Register an app (administrator).
     AddApp,
     /// Add a client token (administrator).

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::HashSet;
 use std::future::Future as _;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -15,7 +16,7 @@ use stele_core::ports::EventSink;
 use stele_core::proof::{Proof, ProofKind, SaltedProof};
 use stele_core::usecase::RequestInfo;
 use stele_core::usecase::login::{AllowedUsers, Challenge, LoginRequest, SessionTransport};
-use stele_core::{Dependencies, UseCases};
+use stele_core::{Dependencies, Error, UseCases};
 use stele_testkit::{StoreState, TestLab, md5_hex};
 use tokio::task::consume_budget;
 
@@ -86,6 +87,41 @@ async fn a_login_emits_one_event_with_outcome_and_proof() {
     use_cases.logout("tms", &session.token).await.unwrap();
     use_cases.logout("tms", &session.token).await.unwrap_err();
     assert_eq!(log.take(), [(Action::Logout, Outcome::Done, mark), (Action::Logout, Outcome::NotAuthenticated, None)]);
+}
+
+#[tokio::test]
+async fn the_end_of_sessions_emits_one_event_with_outcome_and_user() {
+    let lab = TestLab::new().await;
+    let user = lab.user("mark").add().await;
+    let other = lab.user("ada").phone("13800138001").add().await;
+    let (use_cases, log) = with_recorded_events(&lab);
+    let caller = request_info();
+    let log_in = async || use_cases.login(login_request("mark", raw_password("123456"), &caller)).await.unwrap().token;
+    let (first, second) = (log_in().await, log_in().await);
+    let (mark, end_session) = (Some(Subject::User(user.id)), Action::EndSession);
+    log.take();
+
+    lab.set_state_store(StoreState::Down);
+    assert!(matches!(use_cases.end_session(&first.key(), None).await, Err(Error::Unavailable(_))));
+    assert!(matches!(use_cases.end_sessions(user.id).await, Err(Error::Unavailable(_))));
+    assert!(matches!(use_cases.list_sessions(user.id).await, Err(Error::Unavailable(_))));
+    lab.set_state_store(StoreState::Up);
+    let unavailable = |subject| (end_session, Outcome::Unavailable, subject);
+    assert_eq!(log.take(), [unavailable(None), unavailable(mark.clone())]);
+
+    let list = use_cases.list_sessions(user.id).await.unwrap();
+    assert_eq!(list.sessions.iter().map(|keyed| keyed.key).collect::<HashSet<_>>(), [first.key(), second.key()].into());
+    let refused = use_cases.end_session(&first.key(), Some(other.id)).await;
+    assert!(matches!(refused, Err(Error::NotAuthenticated)), "a session of another user");
+    use_cases.end_session(&first.key(), Some(user.id)).await.unwrap();
+    assert!(
+        use_cases.authenticate("tms", &first).await.is_err() && use_cases.authenticate("tms", &second).await.is_ok()
+    );
+    use_cases.end_session(&first.key(), None).await.unwrap_err();
+    assert_eq!(use_cases.end_sessions(user.id).await.unwrap(), 1);
+    assert!(use_cases.authenticate("tms", &second).await.is_err());
+    let (done, unknown) = ((end_session, Outcome::Done, mark), (end_session, Outcome::NotAuthenticated, None));
+    assert_eq!(log.take(), [unknown.clone(), done.clone(), unknown, done]);
 }
 
 // Multi-threaded: the store's call continues after the login has been dropped, and may outlive the test.

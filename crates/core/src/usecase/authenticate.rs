@@ -44,12 +44,18 @@ pub(super) async fn find_live_session_where(
     let Some(mut session) = deps.state.find_session(key, now).await?.filter(is_accepted) else {
         return Ok(None);
     };
-    let account = deps.users.find_by_ref(UserRef::Id(session.user)).await?;
-    let Some(account) = account.filter(|a| a.epoch == session.epoch && !a.user.disabled) else { return Ok(None) };
+    let Some(account) = find_account_of_session(deps, &session).await? else { return Ok(None) };
     if now.saturating_duration_since(session.last_seen) >= touch_interval(deps.policy.session_ttl) {
         session.last_seen = now;
         session.expires = now.saturating_add(deps.policy.session_ttl);
         deps.state.touch_session(key, &session).await?;
     }
     Ok(Some((session, account)))
+}
+
+/// The account of a live session's user; `None` if the session is of another epoch or of a disabled user, and so not
+/// valid.
+pub(super) async fn find_account_of_session(deps: &Dependencies, session: &Session) -> Result<Option<Account>> {
+    let account = deps.users.find_by_ref(UserRef::Id(session.user)).await?;
+    Ok(account.filter(|account| account.epoch == session.epoch && !account.user.disabled))
 }

@@ -13,7 +13,8 @@
 //! | [`handover`] | MeFP |
 //! | [`client_token`] | TMS |
 //! | [`check_access`] | svc-oauth, for reverse proxies |
-//! | [`add_user`], [`provision_password`], [`set_status`], [`add_app`], [`administration`] | the `stele` command |
+//! | [`add_user`], [`provision_password`], [`set_status`], [`sessions`] | the `stele` command |
+//! | [`add_app`], [`administration`] | the `stele` command |
 //! | [`oauth_registration`] | `stele client`, `stele resource` |
 //! | [`lookup`] | dialects and the `stele` command |
 //! | [`maintenance`], [`server_clocks`] | every service |
@@ -60,6 +61,7 @@ pub mod reset_password;
 pub mod send_code;
 pub mod send_reset;
 pub mod server_clocks;
+pub mod sessions;
 pub mod set_password;
 pub mod set_status;
 mod undo_import;
