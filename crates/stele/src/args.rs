@@ -4,6 +4,7 @@ mod audit;
 mod import;
 mod keys;
 mod passwords;
+mod session;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ pub use self::audit::{AuditOptions, When};
 pub use self::import::{ExportFormat, ExportOptions, ImportCommand, ImportOptions, SourceOptions};
 pub use self::keys::{ChallengeCommand, KeysCommand};
 pub use self::passwords::PasswordsCommand;
+pub use self::session::{EndSessionOptions, SessionCommand, SessionIdPrefix};
 use crate::services;
 
 /// One user base behind five login dialects.
@@ -57,6 +59,9 @@ pub enum Command {
     /// Add, list, show, disable and enable users, set passwords
     #[command(subcommand)]
     User(UserCommand),
+    /// List the sessions of a user, and end one or all
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Import existing users from a file or a database: check, run, status, report, undo, map
     #[command(subcommand)]
     Import(Box<ImportCommand>),

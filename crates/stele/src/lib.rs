@@ -13,7 +13,7 @@ use stele_service::{cli, telemetry};
 use crate::args::Command;
 use crate::commands::up::CertificateSource;
 use crate::commands::{
-    CommandError, admin, app, audit, challenge, check, export, import, keys, passwords, token, up, user,
+    CommandError, admin, app, audit, challenge, check, export, import, keys, passwords, session, token, up, user,
 };
 
 /// Exit code of an import that refused some rows.
@@ -43,6 +43,9 @@ pub fn run() -> ExitCode {
                 }
                 Command::User(command) => {
                     admin::run_with_context(settings, async |context| user::run(context, command).await).await
+                }
+                Command::Session(command) => {
+                    admin::run_with_context(settings, async |context| session::run(context, command).await).await
                 }
                 Command::App(command) => {
                     admin::run_with_context(settings, async |context| app::run(context, command).await).await

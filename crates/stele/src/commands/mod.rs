@@ -11,6 +11,7 @@ pub(crate) mod import;
 pub(crate) mod keys;
 pub(crate) mod passwords;
 mod progress;
+pub(crate) mod session;
 pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod user;

@@ -135,12 +135,14 @@ fn commands_tolerate_a_closed_pipe() {
 fn successful_commands_exit_cleanly_into_a_closed_pipe() {
     let installation = installation_with_user();
     let rotate = ["keys", "rotate", "--lead", "0"];
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 13] = [
         &["check"],
         &["migrate"],
         &["user", "list"],
         &["user", "list", "--json"],
         &["user", "show", "mark"],
+        &["session", "list", "mark", "--json"],
+        &["session", "end", "--user", "mark"],
         &["app", "add", "melink"],
         &["token", "add", "console"],
         &["audit", "--all", "--json"],

@@ -36,6 +36,7 @@ mod password_lists;
 mod rate_limits;
 mod secret_leaks;
 mod separate_programs;
+mod sessions;
 mod setting_ranges;
 mod settings_page;
 mod support;

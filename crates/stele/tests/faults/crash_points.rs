@@ -31,7 +31,7 @@ const OLD_PASSWORD: &str = "the-old-password";
 const NEW_PASSWORD: &str = "a-new-password";
 
 /// The store operations that write.
-const WRITE_CALLS: [&str; 14] = [
+const WRITE_CALLS: [&str; 15] = [
     "add",
     "change_credential",
     "upgrade_credential",
@@ -44,6 +44,7 @@ const WRITE_CALLS: [&str; 14] = [
     "touch_session",
     "restamp_session",
     "end_session",
+    "end_sessions",
     "put_ticket",
     "redeem_ticket",
 ];
@@ -62,9 +63,11 @@ enum UseCase {
     Disable,
     Enable,
     AddClientToken,
+    EndSession,
+    EndSessions,
 }
 
-const USE_CASES: [UseCase; 12] = [
+const USE_CASES: [UseCase; 14] = [
     UseCase::AddUser,
     UseCase::Register,
     UseCase::Login,
@@ -77,6 +80,8 @@ const USE_CASES: [UseCase; 12] = [
     UseCase::Disable,
     UseCase::Enable,
     UseCase::AddClientToken,
+    UseCase::EndSession,
+    UseCase::EndSessions,
 ];
 
 /// When, relative to a write, the server is killed.
@@ -257,6 +262,11 @@ impl CrashTest {
                 use_cases.set_status(account.user.unwrap(), status).await.map(|()| None)
             }
             UseCase::AddClientToken => use_cases.add_client_token(&account.name).await.map(Some),
+            UseCase::EndSession => use_cases.end_session(&get_session().key(), None).await.map(|()| None),
+            UseCase::EndSessions => {
+                let Some(UserRef::Id(user)) = account.user else { panic!("the use case needs a user") };
+                use_cases.end_sessions(user).await.map(|_| None)
+            }
         }
     }
 }

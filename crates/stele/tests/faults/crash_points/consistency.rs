@@ -39,7 +39,7 @@ impl CrashTest {
             UseCase::Disable | UseCase::Enable => {
                 self.assert_status_consistent(use_case, account, result, context).await;
             }
-            UseCase::Login | UseCase::UseSession | UseCase::Logout => {
+            UseCase::Login | UseCase::UseSession | UseCase::Logout | UseCase::EndSession | UseCase::EndSessions => {
                 self.assert_session_consistent(use_case, account, result, context).await;
             }
             UseCase::AddClientToken => {
@@ -158,10 +158,14 @@ impl CrashTest {
         let session = account.session.as_ref().unwrap();
         let is_alive = self.is_session_alive(session).await;
         match (use_case, result) {
-            (UseCase::Logout, CallResult::Succeeded { .. }) => {
+            (UseCase::Logout | UseCase::EndSession | UseCase::EndSessions, CallResult::Succeeded { .. }) => {
                 assert!(!is_alive, "acknowledged, but the session is valid: {context}");
             }
-            (UseCase::Logout, CallResult::Failed) => {
+            (UseCase::EndSessions, CallResult::Failed) => {
+                self.run_use_case(use_case, account).await.expect(context);
+                assert!(!self.is_session_alive(session).await, "{context}");
+            }
+            (UseCase::Logout | UseCase::EndSession, CallResult::Failed) => {
                 match self.run_use_case(use_case, account).await {
                     Ok(_) => assert!(is_alive, "{context}"),
                     Err(Error::NotAuthenticated) => assert!(!is_alive, "{context}"),
