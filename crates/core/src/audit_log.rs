@@ -55,18 +55,23 @@ impl AuditLogPolicy {
     /// | an administrator's | any | a separate entry |
     /// | `issue_captcha` | ok | discarded |
     /// | `logout` | `not_authenticated` (no live session) | discarded |
+    /// | `revoke_token` | `not_authenticated` (no access token of this server) | discarded |
     /// | `check_code` | ok (consumes nothing) | merged, as a refusal |
     /// | any other | ok | a separate entry |
-    /// | about an existing account | `wrong_password`, `wrong_code`, `challenge_failed`, `replayed`, `disabled` | merged, as a guess |
+    /// | about an existing account | `wrong_password`, `wrong_code`, `challenge_failed`, `replayed`, `disabled`, `invalid_client` | merged, as a guess |
     /// | any | any other | merged, as a refusal |
     pub fn for_event(event: &Event) -> Self {
-        use Outcome::{ChallengeFailed, Disabled, Done, NotAuthenticated, Replayed, WrongCode, WrongPassword};
+        use Outcome::{
+            ChallengeFailed, Disabled, Done, InvalidClient, NotAuthenticated, Replayed, WrongCode, WrongPassword,
+        };
         match (event.action, event.outcome) {
             _ if event.entry_point.is_none() => Self::Record,
-            (Action::IssueCaptcha, Done) | (Action::Logout, NotAuthenticated) => Self::Discard,
+            (Action::IssueCaptcha, Done) | (Action::Logout | Action::RevokeToken, NotAuthenticated) => Self::Discard,
             (Action::CheckCode, Done) => Self::Aggregate(FailureClass::Refusal),
             (_, Done) => Self::Record,
-            (_, WrongPassword | WrongCode | ChallengeFailed | Replayed | Disabled) if event.subject.is_some() => {
+            (_, WrongPassword | WrongCode | ChallengeFailed | Replayed | Disabled | InvalidClient)
+                if event.subject.is_some() =>
+            {
                 Self::Aggregate(FailureClass::Guess)
             }
             _ => Self::Aggregate(FailureClass::Refusal),
@@ -94,7 +99,8 @@ pub struct AuditLogEntry {
     pub first_at: Option<Timestamp>,
     /// The action: a word of [`Action::as_str`], [`VARIOUS_ACTIONS`] or [`SUPPRESSED_FAILURES`].
     pub action: Cow<'static, str>,
-    /// The kind of password proof, if the action has one: a word of [`crate::proof::ProofKind::as_str`].
+    /// The kind of password proof, if the action has one: a word of [`crate::proof::ProofKind::as_str`]; for an exchange,
+    /// the type of the subject token: a word of [`crate::oauth::SubjectTokenType::name`].
     pub proof: Option<Cow<'static, str>>,
     /// The purpose of a code, if the action has one: a word of [`crate::code::CodePurpose::as_str`].
     pub purpose: Option<Cow<'static, str>>,
@@ -130,6 +136,7 @@ impl AuditLogEntry {
         let (proof, purpose) = match event.action {
             Action::Login(proof) | Action::ChangePassword(proof) => (Some(to_cow(proof.as_str())), None),
             Action::SendCode(purpose) => (None, Some(to_cow(purpose.as_str()))),
+            Action::ExchangeToken(token_type) => (Some(to_cow(token_type.name())), None),
             _ => (None, None),
         };
         let (subject_kind, subject) =
@@ -305,13 +312,15 @@ mod tests {
                 client: None,
             })
         };
-        let guesses = ["wrong_password", "wrong_code", "challenge_failed", "replayed", "disabled"];
+        let guesses = ["wrong_password", "wrong_code", "challenge_failed", "replayed", "disabled", "invalid_client"];
         for action in Action::all() {
             for outcome in Outcome::all() {
                 let (with_subject, without_subject) =
                     (policy_for(action, outcome, Some(&user)), policy_for(action, outcome, None));
                 let expected = match (action.as_str(), outcome.as_str()) {
-                    ("logout", "not_authenticated") | ("issue_captcha", "ok") => [AuditLogPolicy::Discard; 2],
+                    ("logout" | "revoke_token", "not_authenticated") | ("issue_captcha", "ok") => {
+                        [AuditLogPolicy::Discard; 2]
+                    }
                     ("check_code", "ok") => [AuditLogPolicy::Aggregate(FailureClass::Refusal); 2],
                     (_, "ok") => [AuditLogPolicy::Record; 2],
                     (_, guess) if guesses.contains(&guess) => [

@@ -11,7 +11,7 @@ use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 use crate::app::{App, ClientToken};
 use crate::code::CodePurpose;
 use crate::import::SourceName;
-use crate::oauth::{ClientId, ResourceName};
+use crate::oauth::{ClientId, ResourceName, SubjectTokenType};
 use crate::origin::Origin;
 use crate::ports::{ImportRun, KeyRecord};
 use crate::proof::ProofKind;
@@ -196,6 +196,14 @@ pub enum Action {
     Logout,
     /// Reach a host and path behind a reverse proxy. Recorded only if a known user is denied.
     CheckAccess,
+    /// Issue an access token to a client for itself.
+    IssueToken,
+    /// Exchange a token of this type for an access token.
+    ExchangeToken(SubjectTokenType),
+    /// Introspect a token. Recorded only if the resource server fails to authenticate.
+    IntrospectToken,
+    /// Revoke an access token.
+    RevokeToken,
     /// Take over a user's password from an old server.
     MigratePassword,
     /// Add a user (administrator).
@@ -300,7 +308,8 @@ impl RateLimitKind {
     }
 }
 
-/// The outcome of a use case: done, one word for each [`Error`], or interrupted by the client's disconnect.
+/// The outcome of a use case: done, one word for each error ([`Error`], [`crate::oauth::OAuthError`]), or interrupted by
+/// the client's disconnect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "each outcome is explained at the error of the same name")]
@@ -327,6 +336,9 @@ pub enum Outcome {
     Busy,
     Unavailable,
     Internal,
+    InvalidClient,
+    InvalidTarget,
+    InvalidScope,
     /// The client disconnected before the use case ended. Changes that the stores had recorded by then are kept.
     #[strum(serialize = "abandoned")]
     ClientDisconnected,
@@ -340,7 +352,11 @@ impl Outcome {
 
     /// The outcome of a use case with this result.
     pub fn from_result<T>(result: &Result<T>) -> Self {
-        let Err(error) = result else { return Self::Done };
+        result.as_ref().map_or_else(Self::from_error, |_| Self::Done)
+    }
+
+    /// The outcome of a use case that failed with `error`.
+    pub(crate) fn from_error(error: &Error) -> Self {
         match error {
             Error::Invalid(_) => Self::Invalid,
             Error::UnknownUser => Self::UnknownUser,

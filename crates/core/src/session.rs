@@ -11,7 +11,7 @@ use crate::hex;
 use crate::mac::sha256;
 use crate::random::Random;
 use crate::time::Timestamp;
-use crate::user::UserId;
+use crate::user::{Account, UserId};
 
 /// The name of a dialect, to which sessions and codes are bound: `cloudbox`, `tms`, `portal`, `mefp` or `jwt`, or that
 /// of a dialect added later.
@@ -97,6 +97,14 @@ pub struct Session {
     pub last_seen: Timestamp,
     /// The credential's epoch when the session was opened. The session is valid under that epoch only.
     pub epoch: i64,
+}
+
+impl Session {
+    /// Whether the session is valid for `account`, the account of its user: the credential is the one under which the
+    /// session was opened, and the user is not disabled.
+    pub fn is_valid_for(&self, account: &Account) -> bool {
+        account.epoch == self.epoch && !account.user.disabled
+    }
 }
 
 /// A session to be opened.

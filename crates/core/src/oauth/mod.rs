@@ -8,9 +8,11 @@
 //! [`AccessRules`] say who may reach which hosts and paths behind a reverse proxy that asks Stele (forward auth).
 
 mod access_rules;
+pub(crate) mod access_token;
 mod acr;
 mod algorithm;
 mod client;
+mod error;
 mod grant;
 mod name;
 mod protected_url;
@@ -23,9 +25,13 @@ mod subject_token_type;
 mod uri;
 
 pub use access_rules::{AccessDecision, AccessRule, AccessRules};
+pub use access_token::{
+    ACCESS_TOKEN_LIFETIME, AccessToken, LegacyTokenInfo, TokenGrant, TokenInfo, TokenSubject, UserSubject,
+};
 pub use acr::Acr;
 pub use algorithm::SigningAlgorithm;
 pub use client::OAuthClient;
+pub use error::{OAuthError, OAuthResult};
 pub use grant::Grant;
 pub use name::{ClientId, ResourceName};
 pub use protected_url::{PathPrefix, RequestHost, RequestPath};

@@ -31,6 +31,12 @@ impl Scope {
         self.0.is_subset(&other.0)
     }
 
+    /// The tokens of this scope that are also `other`'s.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        Self(self.0.intersection(&other.0).cloned().collect())
+    }
+
     /// Whether `token` is a token of this scope.
     pub fn contains(&self, token: &str) -> bool {
         self.0.contains(token)

@@ -118,11 +118,12 @@ impl LegacyTokenType {
 }
 
 /// The kinds of tokens that can be exchanged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubjectTokenType {
     /// A token that a dialect issued.
     Legacy(LegacyTokenType),
     /// An access token of this server, issued to the client that presents it.
+    #[default]
     AccessToken,
 }
 

@@ -3,6 +3,7 @@
 
 use super::RequestInfo;
 use crate::event::{Action, EntryPoint, Event, Outcome, Subject};
+use crate::oauth::{OAuthError, OAuthResult};
 use crate::session::DialectName;
 use crate::user::Account;
 use crate::{Dependencies, Result};
@@ -76,6 +77,12 @@ impl<'a> AuditScope<'a> {
     /// Records the outcome of `result`, and returns `result`.
     pub(super) fn finish<T>(mut self, result: Result<T>) -> Result<T> {
         self.record(Outcome::from_result(&result));
+        result
+    }
+
+    /// As [`AuditScope::finish`], for the result of an OAuth use case.
+    pub(super) fn finish_oauth<T>(mut self, result: OAuthResult<T>) -> OAuthResult<T> {
+        self.record(result.as_ref().map_or_else(OAuthError::outcome, |_| Outcome::Done));
         result
     }
 

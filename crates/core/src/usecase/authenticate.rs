@@ -40,22 +40,27 @@ pub(super) async fn find_live_session_where(
     key: &TokenKey,
     is_accepted: impl Fn(&Session) -> bool + Send,
 ) -> Result<Option<(Session, Account)>> {
-    let now = deps.now();
-    let Some(mut session) = deps.state.find_session(key, now).await?.filter(is_accepted) else {
-        return Ok(None);
-    };
+    let session = deps.state.find_session(key, deps.now()).await?;
+    let Some(mut session) = session.filter(is_accepted) else { return Ok(None) };
     let Some(account) = find_account_of_session(deps, &session).await? else { return Ok(None) };
+    extend_session(deps, key, &mut session).await?;
+    Ok(Some((session, account)))
+}
+
+/// Extends the lifetime of the session with the key `key`, unless it was extended within [`touch_interval`].
+pub(super) async fn extend_session(deps: &Dependencies, key: &TokenKey, session: &mut Session) -> Result<()> {
+    let now = deps.now();
     if now.saturating_duration_since(session.last_seen) >= touch_interval(deps.policy.session_ttl) {
         session.last_seen = now;
         session.expires = now.saturating_add(deps.policy.session_ttl);
-        deps.state.touch_session(key, &session).await?;
+        deps.state.touch_session(key, session).await?;
     }
-    Ok(Some((session, account)))
+    Ok(())
 }
 
 /// The account of a live session's user; `None` if the session is of another epoch or of a disabled user, and so not
 /// valid.
 pub(super) async fn find_account_of_session(deps: &Dependencies, session: &Session) -> Result<Option<Account>> {
     let account = deps.users.find_by_ref(UserRef::Id(session.user)).await?;
-    Ok(account.filter(|account| account.epoch == session.epoch && !account.user.disabled))
+    Ok(account.filter(|account| session.is_valid_for(account)))
 }

@@ -12,6 +12,7 @@
 //! | [`send_reset`], [`grant_reset`], [`set_password`], [`captcha`] | JWT |
 //! | [`handover`] | MeFP |
 //! | [`client_token`] | TMS |
+//! | [`client_authentication`], [`issue_client_token`], [`exchange_token`], [`introspect_token`], [`revoke_token`] | svc-oauth |
 //! | [`check_access`] | svc-oauth, for reverse proxies |
 //! | [`add_user`], [`provision_password`], [`set_status`], [`sessions`] | the `stele` command |
 //! | [`add_app`], [`administration`] | the `stele` command |
@@ -22,7 +23,8 @@
 //! Shared parts: [`authenticate`] (finds the user of a session token), `proof_verification` (passwords, rate limits,
 //! replay protection), `old_login` (asks old servers about users who have no password here), [`new_password`] (lists of
 //! common passwords), `credential` (verifiers, rehash on login), `audit_scope` (one audit event per use case),
-//! `clock_offset` (logs wrong clocks of clients). Parts of [`administration`]: [`reseal`] (key rotation),
+//! `clock_offset` (logs wrong clocks of clients), [`token_request`] and [`presented_token`] (what OAuth requests ask for
+//! and present). Parts of [`administration`]: [`reseal`] (key rotation),
 //! [`wrap_hashes`] (migration of imported hashes), `disable_salted_logins`.
 
 pub mod add_app;
@@ -34,10 +36,12 @@ pub mod captcha;
 pub mod change_password;
 pub mod check_access;
 pub mod check_code;
+pub mod client_authentication;
 pub mod client_token;
 mod clock_offset;
 mod credential;
 mod disable_salted_logins;
+pub mod exchange_token;
 pub mod grant_reset;
 pub mod handover;
 pub mod hash_pending;
@@ -45,6 +49,8 @@ pub mod import;
 mod import_batch;
 pub mod import_check;
 mod import_passwords;
+pub mod introspect_token;
+pub mod issue_client_token;
 pub mod login;
 pub mod logout;
 pub mod lookup;
@@ -53,17 +59,20 @@ mod merge_passwords;
 pub mod new_password;
 pub mod oauth_registration;
 mod old_login;
+pub mod presented_token;
 mod proof_verification;
 pub mod provision_password;
 pub mod register;
 pub mod reseal;
 pub mod reset_password;
+pub mod revoke_token;
 pub mod send_code;
 pub mod send_reset;
 pub mod server_clocks;
 pub mod sessions;
 pub mod set_password;
 pub mod set_status;
+pub mod token_request;
 mod undo_import;
 pub mod wrap_hashes;
 
@@ -113,6 +122,12 @@ impl RequestInfo {
     /// A request from the app `app` on behalf of its user.
     pub fn from_app(dialect: DialectName, app: &str) -> Self {
         Self { dialect, app: app.to_owned(), origin: Origin::from_app(app) }
+    }
+
+    /// This request as one of the app `app`, from the same origin. `app` must be an existing record's name, because the
+    /// audit log stores it.
+    fn for_app(&self, app: &str) -> Self {
+        Self { app: app.to_owned(), ..self.clone() }
     }
 
     fn login_attempt(&self, deps: &Dependencies, account: Option<&Account>, identifier_key: &str) -> LoginAttempt {

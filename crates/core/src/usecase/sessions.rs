@@ -16,7 +16,7 @@ impl UseCases {
     pub async fn list_sessions(&self, user: UserId) -> Result<SessionList> {
         let account = self.deps.users.find_by_ref(UserRef::Id(user)).await?.ok_or(Error::UnknownUser)?;
         let mut list = self.deps.state.list_sessions(user, self.deps.now()).await?;
-        list.sessions.retain(|keyed| keyed.session.epoch == account.epoch && !account.user.disabled);
+        list.sessions.retain(|keyed| keyed.session.is_valid_for(&account));
         Ok(list)
     }
 

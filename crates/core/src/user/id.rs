@@ -69,6 +69,9 @@ pub enum UserRef {
 }
 
 impl UserRef {
+    /// Refers to no user. A store reads as much for it as for a user (ADR 26).
+    pub const DECOY: Self = Self::Number(0);
+
     /// Parses a UUID as [`UserId::parse`] does, or a decimal number.
     pub fn parse(text: &str) -> Option<Self> {
         UserId::parse(text).map(Self::Id).or_else(|| parse_number(text).map(Self::Number))
