@@ -1,4 +1,4 @@
-//! Actix extractors of the handlers: request fields, an ignored body, and the client address.
+//! Actix extractors of the handlers: request fields, an ignored or undecoded body, and the client address.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,7 +14,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::{Ready, ready};
 use stele_service::common_settings::BodyLimit;
 use stele_service::trusted_proxies::TrustedProxies;
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::body::inflate::inflate;
 use crate::dialect::RequestRejection;
@@ -72,6 +72,32 @@ impl FromRequest for IgnoredBody {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         read_then_parse(request, payload, |_, _| Ok(Self))
+    }
+}
+
+/// The body as it was received, for a service that decodes it itself: read within the size limit and the timeout, wiped
+/// when dropped.
+pub struct RawBody(Zeroizing<Vec<u8>>);
+
+impl RawBody {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for RawBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RawBody({} bytes)", self.0.len())
+    }
+}
+
+impl FromRequest for RawBody {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        read_then_parse(request, payload, |_, body| Ok(Self(Zeroizing::new(body.to_vec()))))
     }
 }
 

@@ -23,7 +23,7 @@ mod resource;
 pub mod server;
 
 pub use dialect::{CallError, Dialect, RequestRejection, finish_error_response, json_response, status_for_error};
-pub use extractors::{ClientAddress, IgnoredBody};
+pub use extractors::{ClientAddress, IgnoredBody, RawBody};
 pub use fields::{FieldError, Fields};
 pub use header_tokens::authorization_token;
 pub use openapi::Endpoints;

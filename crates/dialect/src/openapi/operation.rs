@@ -17,8 +17,9 @@ use super::schema::one_of_schema;
 use super::{ApiInfo, FieldSchema, ObjectSchema, Parameters};
 use crate::dialect::{Dialect, status_for_error};
 
-/// The media types that every request body may have.
-const BODY_MEDIA_TYPES: [&str; 3] = [JSON_MEDIA_TYPE, "application/x-www-form-urlencoded", "multipart/form-data"];
+/// The media types that every request body may have, unless the operation takes a form alone.
+const BODY_MEDIA_TYPES: [&str; 3] = [JSON_MEDIA_TYPE, FORM_MEDIA_TYPE, "multipart/form-data"];
+const FORM_MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 
 /// The name of the success example. Examples are sorted by name; the digit puts it first.
 const SUCCESS_EXAMPLE_NAME: &str = "0 Success";
@@ -44,6 +45,13 @@ pub struct OperationDescription<D> {
 struct RequestBodyDescription {
     schema: &'static ObjectSchema,
     requirement: BodyRequirement,
+    media_types: &'static [&'static str],
+}
+
+impl RequestBodyDescription {
+    const fn new(schema: &'static ObjectSchema, requirement: BodyRequirement) -> Self {
+        Self { schema, requirement, media_types: &BODY_MEDIA_TYPES }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,14 +83,22 @@ impl<D: Dialect> OperationDescription<D> {
     /// Requires a body with this schema, in any of the media types.
     #[must_use]
     pub fn required_body(mut self, object: &'static ObjectSchema) -> Self {
-        self.body = Some(RequestBodyDescription { schema: object, requirement: BodyRequirement::Required });
+        self.body = Some(RequestBodyDescription::new(object, BodyRequirement::Required));
+        self
+    }
+
+    /// Requires a form with this schema.
+    #[must_use]
+    pub fn required_form(mut self, object: &'static ObjectSchema) -> Self {
+        let body = RequestBodyDescription::new(object, BodyRequirement::Required);
+        self.body = Some(RequestBodyDescription { media_types: &[FORM_MEDIA_TYPE], ..body });
         self
     }
 
     /// Accepts a body with this schema, or none.
     #[must_use]
     pub fn optional_body(mut self, object: &'static ObjectSchema) -> Self {
-        self.body = Some(RequestBodyDescription { schema: object, requirement: BodyRequirement::Optional });
+        self.body = Some(RequestBodyDescription::new(object, BodyRequirement::Optional));
         self
     }
 
@@ -258,7 +274,7 @@ fn build_request_body(body: RequestBodyDescription) -> RequestBody {
         BodyRequirement::Optional => Required::False,
     };
     let start = RequestBodyBuilder::new().required(Some(required));
-    BODY_MEDIA_TYPES.iter().fold(start, |all, media_type| all.content(*media_type, content())).build()
+    body.media_types.iter().fold(start, |all, media_type| all.content(*media_type, content())).build()
 }
 
 fn build_parameter(field: &FieldSchema, location: &ParameterIn) -> Parameter {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use utoipa::openapi::schema::{AdditionalProperties, SchemaType};
-use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Ref, RefOr, Schema, Type};
+use utoipa::openapi::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Ref, RefOr, Schema, Type};
 
 /// The schema of a request or response body.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ enum FieldType {
     OneOfNumbers(&'static [i64]),
     /// An integer >= 0.
     NonNegativeInteger,
+    /// An array of strings, with one in the example.
+    Texts,
     Bool,
     Object(&'static ObjectSchema),
     /// The fields of an object in place of this field (`serde(flatten)`).
@@ -165,6 +167,21 @@ impl FieldSchema {
         Self::new(name, description, FieldType::NonNegativeInteger, example)
     }
 
+    /// A string that may be absent.
+    pub const fn optional_text(name: &'static str, description: &'static str, example: &'static str) -> Self {
+        Self::text(name, description, example).optional()
+    }
+
+    /// An integer >= 0 that may be absent.
+    pub const fn optional_integer(name: &'static str, description: &'static str, example: &'static str) -> Self {
+        Self::non_negative_integer(name, description, example).optional()
+    }
+
+    /// An array of strings that may be absent.
+    pub const fn optional_texts(name: &'static str, description: &'static str, example: &'static str) -> Self {
+        Self::new(name, description, FieldType::Texts, example).optional()
+    }
+
     /// A boolean.
     pub const fn boolean(name: &'static str, description: &'static str) -> Self {
         Self::new(name, description, FieldType::Bool, "")
@@ -204,6 +221,7 @@ impl FieldSchema {
                 _ => self.example.into(),
             },
             FieldType::OneOfNumbers(numbers) => numbers.first().copied().into(),
+            FieldType::Texts => json!([self.example]),
             FieldType::Bool => true.into(),
             FieldType::Object(object) | FieldType::Flattened(object) => object.example(),
         }
@@ -223,6 +241,11 @@ impl FieldSchema {
                 build(Type::Integer).enum_values(Some(numbers.iter().map(|n| json!(n))))
             }
             FieldType::NonNegativeInteger => build(Type::Integer).minimum(Some(0)),
+            FieldType::Texts => {
+                let items = ObjectBuilder::new().schema_type(Type::String);
+                let array = ArrayBuilder::new().items(items).description(Some(self.description));
+                return RefOr::T(Schema::Array(array.examples([self.example()]).build()));
+            }
             FieldType::Bool => build(Type::Boolean),
             FieldType::Object(object) | FieldType::Flattened(object) => return object.reference(),
         };
