@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use stele_core::app::{App, ClientToken};
 use stele_core::common_passwords::ListedPasswordKey;
+use stele_core::oauth::{Audience, ClientId, OAuthClient, Resource, ResourceName, Secrets};
 use stele_core::ports::{
-    AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
-    QuotaUse, RateLimitDecision, ServerClock, StateStore, UsedProof, UserStore,
+    AttemptOutcome, ClientAddition, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, OAuthRegistry,
+    ProofResult, QuotaExceeded, QuotaUse, RateLimitDecision, ResourceAddition, ResourceRemoval, ServerClock,
+    StateStore, UsedProof, UserStore,
 };
 use stele_core::session::{
     DialectName, NewSession, Session, SessionAndRevocation, SessionList, Ticket, TicketKind, TokenKey,
@@ -121,6 +123,12 @@ impl FaultInjector {
             down: self.state_down_flag.clone(),
             recorder: self.recorder(&self.state_store_calls),
         })
+    }
+
+    /// Decorates the registry of OAuth clients, which is a part of the user store.
+    pub(crate) fn wrap_oauth_registry(&self, registry: Arc<dyn OAuthRegistry>) -> Arc<dyn OAuthRegistry> {
+        let recorder = self.recorder(&self.user_store_calls);
+        Arc::new(FaultInjectingOAuthRegistry { registry, down: self.accounts_down_flag.clone(), recorder })
     }
 
     fn recorder(&self, calls: &StoreCalls) -> CallRecorder {
@@ -331,5 +339,55 @@ impl StateStore for FaultInjectingStateStore {
     }
     fn misconfiguration(&self) -> Option<String> {
         self.store.misconfiguration()
+    }
+}
+
+struct FaultInjectingOAuthRegistry {
+    registry: Arc<dyn OAuthRegistry>,
+    down: DownFlag,
+    recorder: CallRecorder,
+}
+
+impl FaultInjectingOAuthRegistry {
+    fn registry_if_up(&self) -> Result<&dyn OAuthRegistry> {
+        self.down.get(&self.registry)
+    }
+}
+
+#[async_trait]
+impl OAuthRegistry for FaultInjectingOAuthRegistry {
+    async fn find_client(&self, id: &ClientId) -> Result<Option<OAuthClient>> {
+        self.recorder.record_call("oauth_client", self.registry_if_up()?.find_client(id)).await
+    }
+    async fn find_resource(&self, name: &ResourceName) -> Result<Option<Resource>> {
+        self.recorder.record_call("resource", self.registry_if_up()?.find_resource(name)).await
+    }
+    async fn find_resource_by_audience(&self, audience: &Audience) -> Result<Option<Resource>> {
+        self.recorder.record_call("resource", self.registry_if_up()?.find_resource_by_audience(audience)).await
+    }
+    // Services call none of the following.
+    async fn list_clients(&self, after: Option<&ClientId>, limit: u32) -> Result<Vec<OAuthClient>> {
+        self.registry_if_up()?.list_clients(after, limit).await
+    }
+    async fn list_resources(&self, after: Option<&ResourceName>, limit: u32) -> Result<Vec<Resource>> {
+        self.registry_if_up()?.list_resources(after, limit).await
+    }
+    async fn add_client(&self, client: &OAuthClient) -> Result<ClientAddition> {
+        self.registry_if_up()?.add_client(client).await
+    }
+    async fn add_resource(&self, resource: &Resource) -> Result<ResourceAddition> {
+        self.registry_if_up()?.add_resource(resource).await
+    }
+    async fn replace_client_secrets(&self, id: &ClientId, old: &Secrets, new: &Secrets) -> Result<bool> {
+        self.registry_if_up()?.replace_client_secrets(id, old, new).await
+    }
+    async fn replace_resource_secrets(&self, name: &ResourceName, old: &Secrets, new: &Secrets) -> Result<bool> {
+        self.registry_if_up()?.replace_resource_secrets(name, old, new).await
+    }
+    async fn remove_client(&self, id: &ClientId) -> Result<bool> {
+        self.registry_if_up()?.remove_client(id).await
+    }
+    async fn remove_resource(&self, name: &ResourceName) -> Result<ResourceRemoval> {
+        self.registry_if_up()?.remove_resource(name).await
     }
 }

@@ -9,7 +9,9 @@ use stele_app::context::ContextBuilder;
 use stele_app::{Context, Environment, Service, stores};
 use stele_core::hasher::Hasher;
 use stele_core::identifier::{Email, Phone, Username};
+use stele_core::oauth::OAuthRegistryCache;
 use stele_core::password::{NewPassword, RawPassword};
+use stele_core::ports::OAuthRegistry;
 use stele_core::proof::Proof;
 use stele_core::random::OsRandom;
 use stele_core::time::Timestamp;
@@ -36,6 +38,7 @@ pub struct TestLab {
     delivery: Arc<RecordingDelivery>,
     fault_injector: FaultInjector,
     dependencies: Dependencies,
+    oauth_registry: Arc<dyn OAuthRegistry>,
     context: Context,
 }
 
@@ -88,12 +91,15 @@ impl TestLab {
         environment: Environment,
     ) -> Self {
         let delivery = Arc::new(RecordingDelivery::default());
+        let registry = stores::open_database(&settings).unwrap().oauth_registry();
         let mut builder = ContextBuilder::open(settings, environment, delivery.clone()).await.unwrap();
         let fault_injector = FaultInjector::default();
         builder.dependencies.users = fault_injector.wrap_user_store(builder.dependencies.users);
         builder.dependencies.state = fault_injector.wrap_state_store(builder.dependencies.state);
+        let oauth_registry = fault_injector.wrap_oauth_registry(registry);
+        builder.dependencies.oauth_registry = Arc::new(OAuthRegistryCache::new(oauth_registry.clone(), clock.clone()));
         let dependencies = builder.dependencies.clone();
-        Self { folder, clock, delivery, fault_injector, dependencies, context: builder.build() }
+        Self { folder, clock, delivery, fault_injector, dependencies, oauth_registry, context: builder.build() }
     }
 
     /// A second instance with the same settings, keys and clock. The instance opens the stores separately; in memory,
@@ -163,6 +169,11 @@ impl TestLab {
     /// The stores and policies behind the use cases, which services cannot access.
     pub fn dependencies(&self) -> &Dependencies {
         &self.dependencies
+    }
+
+    /// The registry of OAuth clients and resource servers. Services see a change when their cache expires.
+    pub fn oauth_registry(&self) -> &dyn OAuthRegistry {
+        self.oauth_registry.as_ref()
     }
 
     /// A copy of the context for starting services, with the dependencies modified by `change`.
