@@ -41,6 +41,8 @@ stele_service::settings! {
     UPSTREAM_MEFP: Option<String> = upstream_shape(|| default_upstream("mefp"));
     /// instances of the service of jwt
     UPSTREAM_JWT: Option<String> = upstream_shape(|| default_upstream("jwt"));
+    /// instances of the service of oauth
+    UPSTREAM_OAUTH: Option<String> = upstream_shape(|| default_upstream("oauth"));
     // dialects: end
     /// interval of DNS lookups for the names of upstreams
     RESOLVE: Duration = with_default("5s").positive();

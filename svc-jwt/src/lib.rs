@@ -19,16 +19,15 @@ pub mod wire;
 
 use std::sync::Arc;
 
-use actix_web::http::{Method, Uri};
+use actix_web::http::Method;
 use actix_web::web::Data;
 use actix_web::{FromRequest, Handler, Responder};
-use stele_app::token_settings::{JWT_ALG, JWT_ISSUER};
+use stele_app::token_settings::{JWT_ALG, JWT_ISSUER, PUBLIC_URL};
 use stele_app::{Context, Service};
 use stele_dialect::openapi::OperationDescription;
 use stele_dialect::{Endpoints, Routes};
 use stele_jose::{KeySet, LoginTokens, key_kind};
 use stele_keys::KeyKind;
-use stele_service::setting::parsed;
 use stele_service::{ConfigError, Settings};
 
 use captcha_image::CaptchaRenderer;
@@ -36,14 +35,7 @@ pub use dialect::Jwt;
 
 /// The JWT service, by default on port 8105.
 pub const SERVICE: Service =
-    Service::new::<Jwt>(8105, SETTINGS, routes, openapi::document).with_signing_keys(signing_key_kinds);
-
-stele_service::settings! {
-    /// The settings of this dialect.
-    pub const SETTINGS = "STELE_";
-    /// the public base URL of this service, with which captcha URLs begin
-    PUBLIC_URL: String = parsed(parse_public_url, "such as https://auth.example.com", "");
-}
+    Service::new::<Jwt>(8105, &[], routes, openapi::document).with_signing_keys(signing_key_kinds);
 
 /// The state of the service that its handlers share.
 pub struct DialectState {
@@ -113,41 +105,4 @@ where
 /// The path pattern of an operation: case-insensitive, under `v1` or `vi`, since the API document has both.
 fn case_insensitive_path(operation: &str) -> String {
     format!("/{{api:(?i:api)}}/{{version:(?i:v[1i])}}/{{auth:(?i:auth)}}/{{operation:(?i:{operation})}}")
-}
-
-fn parse_public_url(text: &str) -> Result<String, String> {
-    if text.is_empty() {
-        return Ok(String::new());
-    }
-    let url = text.trim_end_matches('/');
-    let uri: Option<Uri> = url.parse().ok();
-    let is_http = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
-    let has_no_query_or_userinfo =
-        |uri: &Uri| uri.host().is_some_and(|host| !host.is_empty()) && !url.contains(['?', '#', '@']);
-    let is_valid = uri.is_some_and(|uri| is_http(&uri) && has_no_query_or_userinfo(&uri));
-    is_valid
-        .then(|| url.to_owned())
-        .ok_or_else(|| format!("`{text}` is not an HTTP URL; set one such as https://auth.example.com"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse_public_url_setting(text: &str) -> Result<String, ConfigError> {
-        Settings::default().with_values([("STELE_PUBLIC_URL", text.to_owned())]).get(&PUBLIC_URL)
-    }
-
-    #[test]
-    fn an_invalid_public_url_is_rejected() {
-        assert_eq!(parse_public_url_setting(""), Ok(String::new()));
-        assert_eq!(parse_public_url_setting("https://auth.example.com/"), Ok("https://auth.example.com".to_owned()));
-        assert_eq!(parse_public_url_setting("http://10.0.0.1:8080/base"), Ok("http://10.0.0.1:8080/base".to_owned()));
-        for invalid in
-            ["auth.example.com", "ftp://a", "https://", "https://a?b", "https://a#b", "https://a@b", "//a", "a b"]
-        {
-            let error = parse_public_url_setting(invalid).err().map(|e| e.to_string()).unwrap_or_default();
-            assert!(error.contains("STELE_PUBLIC_URL"), "{invalid}: {error}");
-        }
-    }
 }

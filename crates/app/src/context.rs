@@ -25,7 +25,7 @@ use crate::event_recorder::EventRecorder;
 use crate::metrics::{DomainMetrics, StoreMetrics};
 use crate::password_hashing::HashingConfig;
 use crate::stores::SchemaState;
-use crate::{settings, stores};
+use crate::{PublicEndpoint, settings, stores};
 
 /// Clock, randomness and metrics: the system's, or a test's.
 #[derive(Clone)]
@@ -51,6 +51,8 @@ pub struct Context {
     pub use_cases: UseCases,
     /// The settings.
     pub settings: Settings,
+    /// Where clients reach this process if `STELE_PUBLIC_URL` is not set; `None` in processes that do not listen.
+    pub public_endpoint: Option<PublicEndpoint>,
     /// The schema of the user store's database at the start.
     pub schema_state: SchemaState,
     /// The proxies whose `X-Forwarded-*` header fields are trusted.
@@ -199,6 +201,7 @@ impl ContextBuilder {
             clock_check: Arc::new(ClockCheck::new(use_cases.clone(), &metrics)),
             use_cases,
             settings,
+            public_endpoint: None,
             schema_state,
             trusted_proxies,
             keys,

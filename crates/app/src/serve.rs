@@ -8,6 +8,7 @@ use stele_service::{AnySetting as _, ConfigError, Settings, admin, cli, health_c
 
 use crate::background;
 use crate::context::{self, Context, Environment};
+use crate::issuer::PublicEndpoint;
 use crate::password_hashing::HashingConfig;
 use crate::readiness::build_readiness_check;
 use crate::service::Service;
@@ -44,7 +45,8 @@ async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
     // With port 0 the system chooses a port, which is logged.
     let listen = listener.local_addr().unwrap_or(configured_listen);
     let admin_listen = admin_listener.local_addr().unwrap_or(configured_admin_listen);
-    let context = context::open(settings, Environment::default()).await?;
+    let mut context = context::open(settings, Environment::default()).await?;
+    context.public_endpoint = Some(PublicEndpoint { scheme: "http", address: listen });
     wait_past_store_birth(&context).await?;
     context.log_newer_schema();
     let drain_delay = context.settings.get(&DRAIN)?;

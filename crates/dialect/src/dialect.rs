@@ -164,7 +164,8 @@ fn add_common_headers(mut response: HttpResponse, retry_after: Option<u64>) -> H
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if response.status() == StatusCode::UNAUTHORIZED {
+    // An endpoint may have another scheme, such as Basic.
+    if response.status() == StatusCode::UNAUTHORIZED && !response.headers().contains_key(WWW_AUTHENTICATE) {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(BEARER_CHALLENGE));
     }
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

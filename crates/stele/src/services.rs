@@ -8,12 +8,13 @@ use stele_service::setting::{SettingList, with_default};
 /// The service of every dialect.
 // dialects: services
 #[rustfmt::skip]
-pub const ALL: [Service; 5] = [
+pub const ALL: [Service; 6] = [
     svc_cloudbox::SERVICE,
     svc_tms::SERVICE,
     svc_portal::SERVICE,
     svc_mefp::SERVICE,
     svc_jwt::SERVICE,
+    svc_oauth::SERVICE,
 ];
 // dialects: end
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use stele_app::context::ContextBuilder;
-use stele_app::{Context, Environment, Service, stores};
+use stele_app::{Context, Environment, PublicEndpoint, Service, stores};
 use stele_core::hasher::Hasher;
 use stele_core::identifier::{Email, Phone, Username};
 use stele_core::oauth::OAuthRegistryCache;
@@ -271,7 +271,8 @@ impl TestLab {
         context.keys.refresh().await.unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let server = service.start(context, listener).unwrap();
+        let public_endpoint = Some(PublicEndpoint { scheme: "http", address });
+        let server = service.start(&Context { public_endpoint, ..context.clone() }, listener).unwrap();
         let handle = server.handle();
         tokio::spawn(server);
         RunningService { service, address, handle }

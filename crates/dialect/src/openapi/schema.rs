@@ -47,6 +47,8 @@ enum FieldType {
     /// An array of strings, with one in the example.
     Texts,
     Bool,
+    /// An array of objects, with one in the example.
+    Objects(&'static ObjectSchema),
     Object(&'static ObjectSchema),
     /// The fields of an object in place of this field (`serde(flatten)`).
     Flattened(&'static ObjectSchema),
@@ -81,7 +83,7 @@ impl ObjectSchema {
         }
         all.push((self.name, self.schema()));
         for field in self.flattened_fields() {
-            if let FieldType::Object(inner) = field.field_type {
+            if let FieldType::Object(inner) | FieldType::Objects(inner) = field.field_type {
                 inner.collect_schemas(all);
             }
         }
@@ -187,6 +189,16 @@ impl FieldSchema {
         Self::new(name, description, FieldType::Bool, "")
     }
 
+    /// An array of strings; without an example it is empty.
+    pub const fn texts(name: &'static str, description: &'static str, example: &'static str) -> Self {
+        Self::new(name, description, FieldType::Texts, example)
+    }
+
+    /// An array of objects.
+    pub const fn objects(name: &'static str, description: &'static str, object: &'static ObjectSchema) -> Self {
+        Self::new(name, description, FieldType::Objects(object), "")
+    }
+
     /// A nested object.
     pub const fn object(name: &'static str, description: &'static str, object: &'static ObjectSchema) -> Self {
         Self::new(name, description, FieldType::Object(object), "")
@@ -221,8 +233,10 @@ impl FieldSchema {
                 _ => self.example.into(),
             },
             FieldType::OneOfNumbers(numbers) => numbers.first().copied().into(),
+            FieldType::Texts if self.example.is_empty() => json!([]),
             FieldType::Texts => json!([self.example]),
             FieldType::Bool => true.into(),
+            FieldType::Objects(object) => json!([object.example()]),
             FieldType::Object(object) | FieldType::Flattened(object) => object.example(),
         }
     }
@@ -247,6 +261,10 @@ impl FieldSchema {
                 return RefOr::T(Schema::Array(array.examples([self.example()]).build()));
             }
             FieldType::Bool => build(Type::Boolean),
+            FieldType::Objects(object) => {
+                let array = ArrayBuilder::new().items(object.reference()).description(Some(self.description));
+                return RefOr::T(Schema::Array(array.build()));
+            }
             FieldType::Object(object) | FieldType::Flattened(object) => return object.reference(),
         };
         RefOr::T(Schema::Object(object.examples([self.example()]).build()))

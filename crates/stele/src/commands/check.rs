@@ -3,7 +3,8 @@
 use stele_app::password_hashing::HashingConfig;
 use stele_app::readiness::ReadinessCheck;
 use stele_app::stores::{self, DATABASE_URL, DatabaseUrl, REDIS_URL};
-use stele_app::{Environment, context};
+use stele_app::{Environment, PublicEndpoint, context};
+use stele_service::common_settings::LISTEN;
 use stele_service::private_file::{self, PermissionFinding};
 use stele_service::{ConfigError, Settings};
 
@@ -14,7 +15,11 @@ pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     print_settings(&settings)?;
     let has_database_server = settings.raw_value(&DATABASE_URL).is_some();
     let uses_outbox = context::delivery_config(&settings, &Environment::default())?.is_outbox();
-    let context = stele_app::open_with_delivery(settings, Environment::default(), admin::disabled_delivery()).await?;
+    let mut context =
+        stele_app::open_with_delivery(settings, Environment::default(), admin::disabled_delivery()).await?;
+    // `stele up` with port 0 has another one, which is as valid.
+    let address = context.settings.get(&LISTEN)?.unwrap_or(gateway::DEFAULT_LISTEN);
+    context.public_endpoint = Some(PublicEndpoint { scheme: "http", address });
     print_line(&format!("ok: keys in {}", context.settings.keys_dir().display()))?;
     check_file_permissions(&context.settings)?;
     let hashing = HashingConfig::from_settings(&context.settings)?;

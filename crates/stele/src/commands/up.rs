@@ -8,7 +8,7 @@ use gateway::{Config, Gateway, reload_on_sighup};
 use stele_app::password_hashing::HashingConfig;
 use stele_app::readiness::build_readiness_check;
 use stele_app::serve::wait_past_store_birth;
-use stele_app::{Context, Environment, background};
+use stele_app::{Context, Environment, PublicEndpoint, background};
 use stele_service::admin::{self, ADMIN_LISTEN};
 use stele_service::common_settings::{DRAIN, LISTEN};
 use stele_service::trusted_proxies::TrustedProxies;
@@ -43,12 +43,12 @@ pub(crate) async fn run(settings: Settings, certificate: CertificateSource) -> R
         }
     };
     let config = configure(&settings)?;
-    let endpoint = match certificate {
-        CertificateSource::SelfSigned => PublicEndpoint { scheme: "https", curl_command: "curl -sk" },
+    let examples = match certificate {
+        CertificateSource::SelfSigned => ClientExamples { scheme: "https", curl_command: "curl -sk" },
         CertificateSource::Settings if config.is_tls_enabled() => {
-            PublicEndpoint { scheme: "https", curl_command: "curl -s" }
+            ClientExamples { scheme: "https", curl_command: "curl -s" }
         }
-        CertificateSource::Settings => PublicEndpoint { scheme: "http", curl_command: "curl -s" },
+        CertificateSource::Settings => ClientExamples { scheme: "http", curl_command: "curl -s" },
     };
     let listener = listener::bind(configured_listen, "STELE_LISTEN, or --listen")?;
     let listen = listener.local_addr().unwrap_or(configured_listen);
@@ -61,6 +61,7 @@ pub(crate) async fn run(settings: Settings, certificate: CertificateSource) -> R
     stele_app::provision(&settings, &services::ALL, environment.random.as_ref()).await?;
     let mut context = stele_app::open(settings, environment).await?;
     context.trusted_proxies = TrustedProxies::with_gateway_secret(gateway_secret.clone());
+    context.public_endpoint = Some(PublicEndpoint { scheme: examples.scheme, address: listen });
     wait_past_store_birth(&context).await?;
 
     let services = RunningServices::start(&context)?;
@@ -84,7 +85,7 @@ pub(crate) async fn run(settings: Settings, certificate: CertificateSource) -> R
     let shutdown = signals::graceful_shutdown_on_signal(handles, context.drain.clone(), drain_time);
     HashingConfig::from_settings(&context.settings)?.log_summary();
     context.log_newer_schema();
-    print_endpoints(&context, listen, admin_listen, creates_demo_users, endpoint).await?;
+    print_endpoints(&context, listen, admin_listen, creates_demo_users, examples).await?;
     shutdown.await;
     context.use_cases.drain_deliveries().await;
     context.audit_log.drain().await;
@@ -103,7 +104,7 @@ fn self_signed_certificate(listen: IpAddr) -> Result<(String, Zeroizing<String>)
 
 /// How clients reach the gateway, for the printed examples.
 #[derive(Clone, Copy, Debug)]
-struct PublicEndpoint {
+struct ClientExamples {
     scheme: &'static str,
     curl_command: &'static str,
 }
@@ -142,7 +143,7 @@ async fn print_endpoints(
     listen: SocketAddr,
     admin: SocketAddr,
     creates_demo_users: bool,
-    PublicEndpoint { scheme, curl_command: curl }: PublicEndpoint,
+    ClientExamples { scheme, curl_command: curl }: ClientExamples,
 ) -> Result<(), CommandError> {
     let data = context.settings.data_dir();
     let up = format!("Stele is up at {scheme}://{listen}   (health: http://{admin}/readyz, data: {})", data.display());
