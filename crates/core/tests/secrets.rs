@@ -12,6 +12,7 @@ use stele_core::code::{Code, CodePurpose};
 use stele_core::hex;
 use stele_core::identifier::{Phone, Recipient, Username};
 use stele_core::mac::MacKey;
+use stele_core::oauth::ClientSecret;
 use stele_core::password::{NewPassword, PasswordDigest, RawPassword};
 use stele_core::ports::{CodeMessage, SealedUser};
 use stele_core::proof::{Proof, SaltedProof};
@@ -296,6 +297,7 @@ fn secrets_are_zeroized_on_drop() {
     let typed = text.replace([' ', '-'], "");
     assert!(is_zeroized(requires_zeroize_on_drop(Code::from_user_input(text)), typed.as_bytes()));
     assert!(is_zeroized(requires_zeroize_on_drop(token()), TOKEN.as_bytes()));
+    assert!(is_zeroized(requires_zeroize_on_drop(ClientSecret::from_request(text)), text.as_bytes()));
     assert!(is_zeroized(requires_zeroize_on_drop(password_digest(PASSWORD)), &md5(PASSWORD.as_bytes())));
     // Types that contain the types above.
     assert!(is_zeroized(new_password(), &md5(PASSWORD.as_bytes())));

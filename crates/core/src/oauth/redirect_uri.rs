@@ -152,7 +152,9 @@ fn parse_host(authority: &str) -> Option<&str> {
 
 fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return address.parse::<Ipv6Addr>().is_ok_and(|parsed| parsed.to_string() == address);
+        // Addresses with an IPv4 address in them have two canonical forms, with dots (RFC 5952 5) and without (WHATWG).
+        let is_canonical = address.parse::<Ipv6Addr>().is_ok_and(|parsed| parsed.to_string() == address);
+        return is_canonical && !address.contains('.');
     }
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -301,6 +303,8 @@ mod tests {
             ("https://127.0.0.01/cb", E::Host),
             ("https://256.0.0.1/cb", E::Host),
             ("https://[::ffff:7f00:1]x/cb", E::Host),
+            ("https://[::ffff:127.0.0.1]/cb", E::Host),
+            ("https://[::ffff:7f00:1]/cb", E::Host),
             ("https://[0:0:0:0:0:0:0:1]/cb", E::Host),
             ("https://[::1%25eth0]/cb", E::Host),
             ("https://[::1/cb", E::Host),

@@ -11,6 +11,8 @@ use crate::time::Timestamp;
 const MAX_LENGTH: usize = 512;
 /// The prefix of the audiences of resource servers without a URI.
 const URN_PREFIX: &str = "urn:stele:resource:";
+/// The schemes whose URLs have a host, also if they are written without one (WHATWG URL 3.1, special schemes).
+const WEB_SCHEMES: [&str; 6] = ["https", "http", "ws", "wss", "ftp", "file"];
 /// The namespace of this server's own URNs, in which no resource server can have its URI.
 const OWN_NAMESPACE: &str = "urn:stele:";
 
@@ -78,7 +80,10 @@ impl ResourceUri {
         let uri = AbsoluteUri::parse(text)?;
         let has_user_info = uri.authority.is_some_and(|authority| authority.contains('@'));
         let is_empty = uri.authority.map_or(uri.path, |authority| authority).is_empty();
-        (!has_user_info && !is_empty && uri.fragment.is_none()).then(|| Self(text.to_owned()))
+        // Browsers read `https:a` as `https://a`.
+        let is_ambiguous =
+            uri.authority.is_none() && WEB_SCHEMES.iter().any(|web| uri.scheme.eq_ignore_ascii_case(web));
+        (!has_user_info && !is_empty && !is_ambiguous && uri.fragment.is_none()).then(|| Self(text.to_owned()))
     }
 
     /// The URI as text.
@@ -113,6 +118,8 @@ mod tests {
             "https:",
             "https://",
             "https:///orders",
+            "https:orders",
+            "HTTPS:/orders",
             "https://api.example/#",
             "https://api.example/#a",
             "https://user@api.example/",
