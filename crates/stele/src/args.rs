@@ -3,6 +3,7 @@
 mod audit;
 mod import;
 mod keys;
+mod oauth;
 mod passwords;
 mod session;
 
@@ -21,6 +22,7 @@ use zeroize::Zeroizing;
 pub use self::audit::{AuditOptions, When};
 pub use self::import::{ExportFormat, ExportOptions, ImportCommand, ImportOptions, SourceOptions};
 pub use self::keys::{ChallengeCommand, KeysCommand};
+pub use self::oauth::{AddClientOptions, AddResourceOptions, ClientCommand, ResourceCommand, RotationOptions};
 pub use self::passwords::PasswordsCommand;
 pub use self::session::{EndSessionOptions, SessionCommand, SessionIdPrefix};
 use crate::services;
@@ -73,6 +75,12 @@ pub enum Command {
     /// Issue TMS client tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Register OAuth clients: add, list, show, rotate, remove
+    #[command(subcommand)]
+    Client(ClientCommand),
+    /// Register resource servers (OAuth): add, list, show, rotate, remove
+    #[command(subcommand)]
+    Resource(ResourceCommand),
     /// Key rotation: list, rotate and retire sealing keys and JWT signing keys
     #[command(subcommand)]
     Keys(KeysCommand),

@@ -13,7 +13,7 @@ use stele_service::{cli, telemetry};
 use crate::args::Command;
 use crate::commands::up::CertificateSource;
 use crate::commands::{
-    CommandError, admin, app, audit, challenge, check, export, import, keys, passwords, session, token, up, user,
+    CommandError, admin, app, audit, challenge, check, export, import, keys, oauth, passwords, session, token, up, user,
 };
 
 /// Exit code of an import that refused some rows.
@@ -55,6 +55,8 @@ pub fn run() -> ExitCode {
                 }
                 Command::Import(command) => import::run(&settings, *command).await,
                 Command::Export(options) => export::run(&settings, options).await,
+                Command::Client(command) => oauth::client::run(&settings, command).await,
+                Command::Resource(command) => oauth::resource::run(&settings, command).await,
                 Command::Keys(command) => keys::run(&settings, command).await,
                 Command::Challenge(command) => challenge::run(&settings, command).await,
                 Command::Passwords(command) => passwords::run(&settings, command).await,

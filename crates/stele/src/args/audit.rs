@@ -42,7 +42,7 @@ pub struct AuditOptions {
     /// Only about this user: a name, phone, e-mail address, id or number
     #[arg(long)]
     pub user: Option<String>,
-    /// Only about the app, client token or key of this name
+    /// Only about the app, client token, key, OAuth client or resource server of this name
     #[arg(long, value_name = "NAME", conflicts_with = "user")]
     pub subject: Option<String>,
     /// Only these actions, separated by commas

@@ -9,6 +9,7 @@ mod demo;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod keys;
+pub(crate) mod oauth;
 pub(crate) mod passwords;
 mod progress;
 pub(crate) mod session;

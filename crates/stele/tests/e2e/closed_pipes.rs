@@ -65,6 +65,8 @@ fn required_arguments(definition: &CommandDefinition) -> Vec<String> {
 fn argument_values(arg: &Arg) -> Vec<String> {
     let value = match arg.get_id().as_str() {
         "key" => "seal-1",
+        "grants" => "client_credentials",
+        "resources" => "orders",
         "user" => "mark",
         _ => "sample",
     };
@@ -78,6 +80,7 @@ fn installation_with_user() -> Installation {
     let installation = Installation::with_settings(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "error")]);
     installation.run(&["migrate"]).assert_success();
     installation.add_user("mark", "a-password", &[]);
+    installation.run(&["resource", "add", "orders"]).assert_success();
     installation
 }
 
@@ -135,7 +138,7 @@ fn commands_tolerate_a_closed_pipe() {
 fn successful_commands_exit_cleanly_into_a_closed_pipe() {
     let installation = installation_with_user();
     let rotate = ["keys", "rotate", "--lead", "0"];
-    let commands: [&[&str]; 13] = [
+    let commands: [&[&str]; 19] = [
         &["check"],
         &["migrate"],
         &["user", "list"],
@@ -145,6 +148,12 @@ fn successful_commands_exit_cleanly_into_a_closed_pipe() {
         &["session", "end", "--user", "mark"],
         &["app", "add", "melink"],
         &["token", "add", "console"],
+        &["client", "add", "web", "--grants", "client_credentials", "--resources", "orders"],
+        &["client", "list"],
+        &["client", "show", "web"],
+        &["client", "rotate", "web"],
+        &["resource", "list", "--json"],
+        &["resource", "rotate", "orders"],
         &["audit", "--all", "--json"],
         &["keys", "list"],
         &rotate,
@@ -157,6 +166,8 @@ fn successful_commands_exit_cleanly_into_a_closed_pipe() {
     // The commands did their work completely.
     let keys = installation.run(&["keys", "list", "--json"]).assert_success().stdout.clone();
     assert!(keys.contains(r#""key":"seal-2""#), "{keys}");
+    let client = installation.run(&["client", "show", "web", "--json"]).assert_success().stdout.clone();
+    assert_eq!(client.matches("created_at").count(), 2, "{client}");
     assert_eq!(installation.run(&["challenge", "on"]).assert_success().stdout.matches("are enabled").count(), 1);
 }
 

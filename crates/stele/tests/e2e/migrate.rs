@@ -106,7 +106,7 @@ async fn a_newer_postgres_schema_is_used_as_far_as_it_declares() {
 }
 
 /// Executes an SQL statement in the file of an embedded user store.
-fn execute_sql(file: &Path, sql: &str) {
+pub(crate) fn execute_sql(file: &Path, sql: &str) {
     let program = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute(sys.argv[2]); db.commit()";
     assert!(Command::new("python3").args(["-c", program]).arg(file).arg(sql).status().unwrap().success());
 }

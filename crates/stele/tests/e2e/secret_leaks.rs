@@ -276,6 +276,15 @@ async fn no_secret_is_logged_or_stored() {
     secrets.track("mefp_secret", &shared_secret);
     let client_token = secrets.record_output(&installation.run(&["token", "add", "e2e"]));
     secrets.track_token("a client token", &client_token);
+    for command in [
+        &["resource", "add", "orders"][..],
+        &["client", "add", "web", "--grants", "client_credentials", "--resources", "orders"],
+        &["client", "rotate", "web"],
+        &["resource", "rotate", "orders"],
+    ] {
+        let secret = secrets.record_output(&installation.run(command));
+        secrets.track("an OAuth client's or resource server's secret", &secret);
+    }
     let imported_password = secrets.track_password("an imported password", "imported-secret");
     // The imported md5 is not stored either, because passwords are as cheap to guess from a salted md5 as from a plain
     // one.
