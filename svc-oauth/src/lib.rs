@@ -4,11 +4,24 @@
 //!
 //! - `dialect`: error responses (RFC 6749 5.2)
 //! - [`metadata`]: discovery (RFC 8414, OpenID Connect Discovery) and the JWK Set
-//! - `openapi`: the OpenAPI document
+//! - `token`, `introspect`, `revoke`: the endpoints of clients and resource servers; `request` reads what they share:
+//!   [`form`] (strict parameters), [`credentials`] (client authentication); `error`: their error responses
+//! - [`access_token`]: access tokens as JWTs (RFC 9068)
+//! - `wire`: response bodies; `openapi`, `endpoint_descriptions`: the OpenAPI document
 
+pub mod access_token;
+pub mod credentials;
 mod dialect;
+mod endpoint_descriptions;
+mod error;
+pub mod form;
+mod introspect;
 pub mod metadata;
 mod openapi;
+mod request;
+mod revoke;
+mod token;
+mod wire;
 
 use std::sync::Arc;
 
@@ -64,4 +77,7 @@ fn routes(context: &Context) -> Result<Routes, ConfigError> {
 
 fn endpoints() -> Endpoints<OAuth> {
     metadata::add_endpoints(Endpoints::default())
+        .post(metadata::TOKEN_PATH, token::token, endpoint_descriptions::token)
+        .post(metadata::INTROSPECTION_PATH, introspect::introspect, endpoint_descriptions::introspect)
+        .post(metadata::REVOCATION_PATH, revoke::revoke, endpoint_descriptions::revoke)
 }

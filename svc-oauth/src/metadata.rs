@@ -42,7 +42,7 @@ response_body! {
         id_token_signing_alg_values_supported: Vec<&'a str> => texts("the signature algorithms", "RS256"),
         token_endpoint_auth_methods_supported: [&'a str; 2] =>
             texts("client authentication at the token endpoint", "client_secret_basic"),
-        introspection_endpoint_auth_methods_supported: [&'a str; 1] =>
+        introspection_endpoint_auth_methods_supported: [&'a str; 2] =>
             texts("authentication of resource servers", "client_secret_basic"),
         revocation_endpoint_auth_methods_supported: [&'a str; 2] =>
             texts("client authentication at the revocation endpoint", "client_secret_basic"),
@@ -112,7 +112,7 @@ impl<'a> Metadata<'a> {
             subject_types_supported: ["public"],
             id_token_signing_alg_values_supported: SigningAlgorithm::all().map(SigningAlgorithm::as_str).collect(),
             token_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
-            introspection_endpoint_auth_methods_supported: ["client_secret_basic"],
+            introspection_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
             revocation_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
             // No login here has more than one factor.
             acr_values_supported: vec![Acr::Legacy.uri(), Acr::Password.uri()],

@@ -2,16 +2,16 @@
 
 use stele_dialect::openapi::{ApiInfo, OpenApi, OperationDescription};
 
-use crate::OAuth;
 use crate::dialect::ERROR_BODY;
 use crate::metadata::{JWK_SET, METADATA};
+use crate::{OAuth, endpoint_descriptions};
 
 const API_INFO: ApiInfo = ApiInfo {
     title: "OAuth 2.0",
     description: &["标准令牌：新服务按标准验证，老客户端照旧。Standard tokens (OAuth 2.0) for users of all dialects."],
     error_bodies: &[&ERROR_BODY],
     extra_schemas: &[],
-    security_schemes: Vec::new,
+    security_schemes: endpoint_descriptions::security_schemes,
 };
 
 /// The OpenAPI document.

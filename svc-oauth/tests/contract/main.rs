@@ -2,6 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's set-up may panic")]
 
+mod exchange;
+mod introspection;
 mod key_rotation;
 mod metadata;
+mod races;
+mod request_cost;
+mod revocation;
+mod subject_tokens;
 mod test_service;
+mod token_endpoint;
+mod unavailability;
