@@ -2,20 +2,18 @@
 //! `stele` and the stand-ins of two old servers. The outputs that the guide shows are compared with the real ones, and
 //! what it promises is checked from outside.
 
-mod document;
 mod http;
 mod old_servers;
 mod way_back;
 mod weekend;
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 use stele_old_servers::Call;
 
-use self::document::{Block, BlockKind, blocks_of, read_page};
 use self::http::{Client, Side};
-use self::weekend::{BlockOutput, Stores, Weekend};
+use self::weekend::{Stores, Weekend};
+use crate::guide::document::{Block, BlockKind, assert_same_blocks, blocks_of, read_page};
+use crate::guide::runner::BlockOutput;
 use crate::support::eventually;
 
 const PAGE: &str = "MIGRATE.md";
@@ -34,19 +32,10 @@ const OLD_ID: &str = "5f1c8a52-9d3e-4c57-8a0b-1f2e3d4c5b6a";
 
 #[test]
 fn both_languages_have_the_same_files_and_commands() {
-    let [page, translation] = [PAGE, TRANSLATION].map(|name| blocks_of(&read_page(name)));
-    let code = |blocks: &[Block]| blocks.iter().map(|b| format!("{:?}", b.without_comments())).collect::<Vec<_>>();
-    let (page_code, translation_code) = (code(&page), code(&translation));
-    for (ours, theirs) in page_code.iter().zip(&translation_code) {
-        assert_eq!(ours, theirs);
-    }
-    assert_eq!(page_code.len(), translation_code.len());
-    let names: Vec<_> = page.iter().filter(|b| b.kind() != BlockKind::Output).map(|b| b.name.as_str()).collect();
-    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "a name occurs twice: {names:?}");
-    let unrun: Vec<_> = page.iter().filter(|b| b.kind() == BlockKind::Unrun).map(|b| b.name.as_str()).collect();
-    assert_eq!(unrun, UNRUN.map(|(name, _)| name), "every block that is not run has a reason");
+    assert_same_blocks(PAGE, TRANSLATION, &UNRUN.map(|(name, _)| name));
+    let names: Vec<_> = blocks_of(&read_page(PAGE)).into_iter().map(|block| block.name).collect();
     for (name, _) in FAILURES {
-        assert!(names.contains(&name), "{name} is not a block");
+        assert!(names.iter().any(|found| found == name), "{name} is not a block");
     }
 }
 
@@ -114,14 +103,14 @@ async fn run_guide(page: &str, index: u8, stores: Stores) {
             BlockKind::Commands => {
                 let expected =
                     FAILURES.iter().find(|(name, _)| *name == block.name).map_or(&[][..], |(_, codes)| codes);
-                let output = weekend.run(block, expected);
+                let output = weekend.runner.run(block, expected);
                 check(&weekend, &block.name, &output).await;
                 last = Some((block, output));
             }
             BlockKind::Output => {
                 let (commands, output) = last.as_ref().expect("commands come before their output");
                 assert_eq!(commands.name, block.name);
-                weekend.assert_printed(block, output);
+                weekend.runner.assert_printed(block, output);
             }
         }
     }

@@ -4,9 +4,9 @@ use std::process::{Command, Stdio};
 
 use stele_testservers::Mariadb;
 
-use super::document::{blocks_of, read_page};
 use super::{PAGE, TRANSLATION};
 use crate::client::md5_hex;
+use crate::guide::document::{blocks_of, read_page};
 use crate::support::Installation;
 
 /// Names with a backslash, a quote and a comma, in the order of their ids; the last one is an ordinary name.

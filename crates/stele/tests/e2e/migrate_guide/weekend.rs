@@ -2,28 +2,16 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::document::{Block, matches_output};
 use super::old_servers::OldServers;
+use crate::guide::document::Block;
+use crate::guide::runner::BlockRunner;
 use crate::support::{KillOnDrop, eventually};
-
-/// How long a block may take: it creates a database server, or imports and hashes all users.
-const BLOCK_TIMEOUT: Duration = Duration::from_secs(180);
-
-/// Runs a block with the variables and functions of the earlier ones. Commands that fail are written to a file.
-const RUN_BLOCK: &str = r#"
-    state=$1
-    . "$state/variables"; . "$state/functions"
-    . "$state/block"
-    export -p > "$state/variables"; declare -f > "$state/functions"
-    exit $result"#;
 
 /// Where the users are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,23 +23,14 @@ pub(super) enum Stores {
 }
 
 pub(super) struct Weekend {
-    folder: TempDir,
+    pub(super) runner: BlockRunner,
     pub(super) old: OldServers,
-    /// Text of the guide, and what this test has in its place.
-    replacements: Vec<(String, String)>,
     /// Settings that the operator adds to `stele.env`.
     settings: String,
     pub(super) url: String,
     nginx: Option<KillOnDrop>,
     /// The process id of the worker that nginx starts with.
     first_worker: String,
-}
-
-/// What a block printed.
-#[derive(Debug)]
-pub(super) struct BlockOutput {
-    pub(super) stdout: String,
-    pub(super) stderr: String,
 }
 
 impl Weekend {
@@ -95,30 +74,24 @@ impl Weekend {
             }
         };
         let url = format!("http://{address}:8000");
-        let weekend = Self { folder, old, replacements, settings, url, nginx: None, first_worker: String::new() };
-        weekend.prepare_folder(address);
+        let admin = format!("export STELE_ADMIN_LISTEN={address}:9080 STELE_HASH_COST=64,1,1,weak\n");
+        let runner = BlockRunner::new(folder, replacements, &admin);
+        let weekend = Self { runner, old, settings, url, nginx: None, first_worker: String::new() };
+        weekend.prepare_folder();
         weekend
     }
 
-    fn prepare_folder(&self, address: Ipv4Addr) {
-        for name in ["work", "etc-nginx", "log-nginx", "state", "programs"] {
+    fn prepare_folder(&self) {
+        for name in ["etc-nginx", "log-nginx"] {
             fs::create_dir(self.path(name)).unwrap();
         }
-        let admin = format!("export STELE_ADMIN_LISTEN={address}:9080 STELE_HASH_COST=64,1,1,weak\n");
-        fs::write(self.path("state/variables"), admin).unwrap();
-        fs::write(self.path("state/functions"), "").unwrap();
-        fs::write(self.path("script"), RUN_BLOCK).unwrap();
         // The operator's commands by their names: nginx has a configuration of its own.
-        let nginx = format!("exec {} {} \"$@\"", nginx_program(), self.nginx_options().join(" "));
-        for (name, command) in [("stele", format!("exec {} \"$@\"", env!("CARGO_BIN_EXE_stele"))), ("nginx", nginx)] {
-            let program = self.path("programs").join(name);
-            fs::write(&program, format!("#!/bin/sh\n{command}\n")).unwrap();
-            fs::set_permissions(program, fs::Permissions::from_mode(0o700)).unwrap();
-        }
+        self.runner.add_program("stele", env!("CARGO_BIN_EXE_stele"));
+        self.runner.add_program("nginx", &format!("{} {}", nginx_program(), self.nginx_options().join(" ")));
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.runner.path(name)
     }
 
     /// A file in the folder that the operator works in.
@@ -138,7 +111,7 @@ impl Weekend {
                 location = /before { return 204; }
                 location / { proxy_pass http://old-cloudbox:8081; }
                 location /i/ { proxy_pass http://old-portal:8082; } } }";
-        fs::write(self.path("etc-nginx/nginx.conf"), self.with_own_addresses(before)).unwrap();
+        fs::write(self.path("etc-nginx/nginx.conf"), self.runner.with_own_addresses(before)).unwrap();
         let mut command = Command::new(self.path("programs/nginx"));
         let log = fs::File::create(self.path("nginx.log")).unwrap();
         command.args(["-g", "daemon off;"]).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
@@ -156,64 +129,13 @@ impl Weekend {
         eventually("the end of the first worker of nginx", || (!worker.exists()).then_some(()));
     }
 
-    /// The text with every address and folder of the guide replaced by this test's, in one pass.
-    pub(super) fn with_own_addresses(&self, text: &str) -> String {
-        let mut replaced = String::new();
-        let mut rest = text;
-        while let Some(first) = rest.chars().next() {
-            let found = self.replacements.iter().find(|(from, _)| rest.starts_with(from.as_str()));
-            let (taken, written) = match found {
-                Some((from, to)) => (from.len(), to.as_str()),
-                None => (first.len_utf8(), &rest[..first.len_utf8()]),
-            };
-            replaced.push_str(written);
-            rest = &rest[taken..];
-        }
-        replaced
-    }
-
     pub(super) fn write_file(&self, block: &Block) {
-        let mut text = self.with_own_addresses(&block.text);
-        if block.name == "stele.env" {
-            text.push_str(&self.settings);
-        }
-        fs::write(self.path("work").join(&block.name), text).unwrap();
-    }
-
-    /// Runs commands, which end with these exit codes if they fail.
-    pub(super) fn run(&self, block: &Block, expected_failures: &[i32]) -> BlockOutput {
-        let commands = self.with_own_addresses(&block.text);
-        let trap = "trap 'echo $? >> \"$state/failed\"' ERR";
-        fs::write(self.path("state/block"), format!("{trap}\n{commands}\nresult=$?\ntrap - ERR\n")).unwrap();
-        let _ = fs::remove_file(self.path("state/failed"));
-        let (stdout, stderr) = (self.path("stdout"), self.path("stderr"));
-        let mut command = Command::new("bash");
-        command.arg(self.path("script")).arg(self.path("state")).current_dir(self.path("work"));
-        let own = self.path("programs").display().to_string();
-        command.env_clear().env("PATH", format!("{own}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
-        command.env("HOME", self.path("work")).env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
-        command.stdout(fs::File::create(&stdout).unwrap()).stderr(fs::File::create(&stderr).unwrap());
-        let status = wait(command.spawn().unwrap(), &block.name);
-        let [stdout, stderr] = [stdout, stderr].map(|path| String::from_utf8(fs::read(path).unwrap()).unwrap());
-        let output = BlockOutput { stdout, stderr };
-        let failed = fs::read_to_string(self.path("state/failed")).unwrap_or_default();
-        let failed: Vec<i32> = failed.lines().map(|line| line.parse().unwrap()).collect();
-        assert_eq!(failed, expected_failures, "{}: {output:?}", block.name);
-        assert!(status == 0 || Some(&status) == failed.last(), "{}: {status}: {output:?}", block.name);
-        output
-    }
-
-    /// Asserts that the commands printed what the guide shows; an error message if they printed nothing else.
-    pub(super) fn assert_printed(&self, shown: &Block, output: &BlockOutput) {
-        let printed = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
-        let pattern = self.with_own_addresses(&shown.text);
-        assert!(matches_output(&pattern, printed), "{}: the guide shows\n{pattern}but it is\n{printed}", shown.name);
+        self.runner.write_file(block, if block.name == "stele.env" { &self.settings } else { "" });
     }
 
     /// Runs a command of this installation for the test itself; returns the output.
     pub(super) fn query(&self, command: &str) -> String {
-        let block = Block { language: "sh".to_owned(), name: "query".to_owned(), text: command.to_owned() };
-        self.run(&block, &[]).stdout
+        self.runner.query(command)
     }
 }
 
@@ -224,23 +146,10 @@ impl Drop for Weekend {
             let text = fs::read_to_string(self.path("work").join(name)).unwrap_or_default();
             let Some(id) = text.trim().parse().ok().and_then(Pid::from_raw) else { continue };
             // The id may be that of a process that has ended.
-            if fs::read_link(format!("/proc/{}/cwd", text.trim())).is_ok_and(|cwd| cwd.starts_with(self.folder.path()))
-            {
+            if fs::read_link(format!("/proc/{}/cwd", text.trim())).is_ok_and(|cwd| cwd.starts_with(self.path(""))) {
                 let _ = kill_process(id, signal);
             }
         }
-    }
-}
-
-fn wait(child: Child, name: &str) -> i32 {
-    let mut child = KillOnDrop(child);
-    let deadline = Instant::now() + BLOCK_TIMEOUT;
-    loop {
-        if let Some(status) = child.0.try_wait().unwrap() {
-            return status.code().unwrap_or(-1);
-        }
-        assert!(Instant::now() < deadline, "timeout: the block {name}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -1,19 +1,20 @@
-//! The blocks of docs/MIGRATE.md: files, commands and expected outputs.
+//! The blocks of a guide: files, commands and expected outputs.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A fenced block: ```` ```LANGUAGE NAME ````.
 #[derive(Clone, Debug)]
-pub(super) struct Block {
-    pub(super) language: String,
+pub(crate) struct Block {
+    pub(crate) language: String,
     /// The name of a file; of commands; of the commands whose output `text` is; or `unrun-…`.
-    pub(super) name: String,
-    pub(super) text: String,
+    pub(crate) name: String,
+    pub(crate) text: String,
 }
 
 /// What a block is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BlockKind {
+pub(crate) enum BlockKind {
     /// A file, which begins with its name.
     File,
     Commands,
@@ -24,7 +25,7 @@ pub(super) enum BlockKind {
 }
 
 impl Block {
-    pub(super) fn kind(&self) -> BlockKind {
+    pub(crate) fn kind(&self) -> BlockKind {
         match self.language.as_str() {
             "text" => BlockKind::Output,
             "sh" if self.name.starts_with("unrun-") => BlockKind::Unrun,
@@ -34,20 +35,40 @@ impl Block {
     }
 
     /// The block without comments, which are in the language of the document.
-    pub(super) fn without_comments(&self) -> (&str, &str, String) {
-        let comment = if self.language == "sql" { "--" } else { "#" };
+    pub(crate) fn without_comments(&self) -> (&str, &str, String) {
+        let comment = match self.language.as_str() {
+            "sql" => "--",
+            "js" => "//",
+            _ => "#",
+        };
         let lines = self.text.lines().filter(|line| !line.trim_start().starts_with(comment));
         let code = lines.map(|line| line.split("    # ").next().unwrap().trim_end());
         (&self.language, &self.name, code.collect::<Vec<_>>().join("\n"))
     }
 }
 
-pub(super) fn read_page(name: &str) -> String {
+pub(crate) fn read_page(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)).unwrap()
 }
 
+/// Asserts that a page and its translation have the same files and commands, each with a name of its own, and that the
+/// commands which the test does not run are those of `unrun`.
+pub(crate) fn assert_same_blocks(page: &str, translation: &str, unrun: &[&str]) {
+    let [page, translation] = [page, translation].map(|name| blocks_of(&read_page(name)));
+    let code = |blocks: &[Block]| blocks.iter().map(|b| format!("{:?}", b.without_comments())).collect::<Vec<_>>();
+    let (page_code, translation_code) = (code(&page), code(&translation));
+    for (ours, theirs) in page_code.iter().zip(&translation_code) {
+        assert_eq!(ours, theirs);
+    }
+    assert_eq!(page_code.len(), translation_code.len());
+    let names: Vec<_> = page.iter().filter(|b| b.kind() != BlockKind::Output).map(|b| b.name.as_str()).collect();
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "a name occurs twice: {names:?}");
+    let found: Vec<_> = page.iter().filter(|b| b.kind() == BlockKind::Unrun).map(|b| b.name.as_str()).collect();
+    assert_eq!(found, unrun, "every block that is not run has a reason");
+}
+
 /// The blocks of a page, in its order.
-pub(super) fn blocks_of(page: &str) -> Vec<Block> {
+pub(crate) fn blocks_of(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
@@ -57,7 +78,7 @@ pub(super) fn blocks_of(page: &str) -> Vec<Block> {
         let block = Block { language: language.to_owned(), name: name.to_owned(), text };
         if block.kind() == BlockKind::File {
             let first = block.text.lines().next().unwrap_or_default();
-            let named = first.trim_start_matches(['#', '-', ' ']).starts_with(&block.name);
+            let named = first.trim_start_matches(['#', '-', '/', ' ']).starts_with(&block.name);
             assert!(named, "{name}: the block begins with {first:?}");
         }
         blocks.push(block);
@@ -67,7 +88,7 @@ pub(super) fn blocks_of(page: &str) -> Vec<Block> {
 
 /// Whether the text has the lines of the pattern, in which `…` stands for anything: within a line, or for any number of
 /// whole lines.
-pub(super) fn matches_output(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches_output(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<_>, Vec<_>) = (pattern.lines().collect(), text.lines().collect());
     matches_lines(&pattern, &text)
 }
