@@ -31,6 +31,7 @@ mod metrics;
 mod migrate;
 mod migrate_guide;
 mod missing_keys;
+mod oauth_clients;
 mod oauth_registration;
 mod old_servers;
 mod password_change;
