@@ -1,4 +1,7 @@
-//! `stele up --demo`: demo users, one for each dialect, and a `curl` command that logs each of them in.
+//! `stele up --demo`: demo users, one for each dialect, and a `curl` command that logs each of them in; and commands that
+//! exchange and introspect a session token.
+
+mod standard_tokens;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -32,8 +35,8 @@ struct DemoLogin {
     curl: String,
 }
 
-/// Creates the demo users and the MeFP app, or sets a new password for users that exist. Returns a table of the logins
-/// and their `curl` commands.
+/// Creates the demo users, the MeFP app, the resource server and the client, or sets new passwords and secrets of those
+/// that exist. Returns a table of the logins and their `curl` commands, and those of the OAuth endpoints.
 pub(super) async fn prepare(context: &Context, listen: SocketAddr) -> Result<String, CommandError> {
     let use_cases = &context.use_cases;
     let password = OsRandom.hex128()[..10].to_owned();
@@ -64,7 +67,8 @@ pub(super) async fn prepare(context: &Context, listen: SocketAddr) -> Result<Str
         prepare_mefp_login(context, listen, &password).await?,
         build_jwt_login(listen, &password),
     ];
-    Ok(render_table(&logins, &password))
+    let standard_tokens = standard_tokens::prepare(&context.settings, listen, &token).await?;
+    Ok(render_table(&logins, &password, &standard_tokens))
 }
 
 /// Creates the user, or sets the password of the user with this name.
@@ -164,7 +168,7 @@ fn build_jwt_login(listen: SocketAddr, password: &str) -> DemoLogin {
     DemoLogin { dialect: "jwt", url, user: "demo-jwt", curl }
 }
 
-fn render_table(logins: &[DemoLogin], password: &str) -> String {
+fn render_table(logins: &[DemoLogin], password: &str, standard_tokens: &str) -> String {
     let column_width = |cell: fn(&DemoLogin) -> &str| logins.iter().map(|login| cell(login).len()).max().unwrap_or(0);
     let (url_width, user_width) = (column_width(|login| &login.url), column_width(|login| login.user));
     let mut out = format!("\n{:<9} {:<url_width$}  {:<user_width$}  password\n", "dialect", "URL", "user");
@@ -175,5 +179,6 @@ fn render_table(logins: &[DemoLogin], password: &str) -> String {
     for DemoLogin { dialect, curl, .. } in logins {
         let _ = write!(out, "\n# {dialect}\n{curl}; echo\n");
     }
-    out + "\n"
+    out += "\nStandard tokens for the session of demo-tms (docs/STANDARD-TOKENS.md):\n";
+    out + standard_tokens + "\n"
 }

@@ -19,13 +19,25 @@ fn run_every_curl_line(server: &Server) {
             printed.lines().find(|line| line.split_whitespace().next() == Some(dialect)).expect("a row in the table");
         assert_eq!(row.split_whitespace().count(), 4, "dialect, URL, user and password: {row}");
         assert!(row.contains(&server.url), "{row}");
-        let mut after = printed.lines().skip_while(|line| *line != format!("# {dialect}"));
-        let line = after.nth(1).expect("a line to paste below the dialect's name");
-        assert!(line.contains("curl "), "{line}");
-        let output = Command::new("bash").args(["-c", line]).output().unwrap();
-        let response = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && response.contains(success), "{line}\n{output:?}");
+        run_line_below(&printed, &format!("# {dialect}"), success);
     }
+    let answer = run_line_below(&printed, "# exchange", r#""token_type":"Bearer""#);
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["access_token"].as_str().unwrap().split('.').count(), 3, "a JWT: {answer}");
+    let answer = run_line_below(&printed, "# introspection", r#""active":true"#);
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!((&answer["username"], &answer["acr"]), (&"demo-tms".into(), &"urn:stele:acr:legacy".into()), "{answer}");
+}
+
+/// Runs the line below `title`; returns the response.
+fn run_line_below(printed: &str, title: &str, success: &str) -> String {
+    let mut after = printed.lines().skip_while(|line| *line != title);
+    let line = after.nth(1).expect("a line to paste below the title");
+    assert!(line.contains("curl "), "{line}");
+    let output = Command::new("bash").args(["-c", line]).output().unwrap();
+    let response = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && response.contains(success), "{line}\n{response}");
+    response
 }
 
 #[test]
