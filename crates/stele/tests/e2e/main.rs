@@ -43,6 +43,7 @@ mod sessions;
 mod setting_ranges;
 mod settings_page;
 mod support;
+mod token_guide;
 mod trace_collector;
 mod traces;
 mod user_store_rollback;

@@ -122,6 +122,12 @@ impl Installation {
         self.path("data")
     }
 
+    /// The settings of the programs.
+    pub(crate) fn settings(&self) -> Vec<(String, String)> {
+        let data = ("STELE_DATA".to_owned(), self.data().display().to_string());
+        [&[data], &self.environment[..]].concat()
+    }
+
     /// The command `stele` with `args` on this installation.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         self.program(Path::new(env!("CARGO_BIN_EXE_stele")), args)
@@ -134,7 +140,7 @@ impl Installation {
         for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(&name.to_string_lossy())) {
             command.env_remove(name);
         }
-        command.env("STELE_DATA", self.data()).envs(self.environment.iter().cloned()).args(args);
+        command.envs(self.settings()).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir(self.folder.path());
         command
     }
