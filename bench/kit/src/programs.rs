@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::{BenchError, Result};
 
 /// Every program of the product.
-const ALL_PROGRAMS: [&str; 7] = ["stele", "gateway", "svc-cloudbox", "svc-tms", "svc-portal", "svc-mefp", "svc-jwt"];
+const ALL_PROGRAMS: [&str; 8] =
+    ["stele", "gateway", "svc-cloudbox", "svc-tms", "svc-portal", "svc-mefp", "svc-jwt", "svc-oauth"];
 
 /// The root folder of this repository.
 pub fn repository_root() -> &'static Path {

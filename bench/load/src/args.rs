@@ -7,6 +7,7 @@ use clap::Parser;
 
 use crate::django;
 use crate::installation::PopulationSizes;
+use crate::oauth;
 
 /// Measures Stele, comparable servers, and the machine's own limits in one run.
 ///
@@ -61,6 +62,10 @@ const EXAMPLES: &str = "Workloads, by key:
   salted-gateway salted-nginx salted-haproxy salted-two        through a proxy
   salted-baseline salted-gateway-baseline token-baseline mefp-baseline raw-baseline up-baseline   with --baseline
   token mefp plain hash hash-all raw salted-beside up up-servers
+  introspect exchange exchange-rs256 exchange-es256 nginx-auth nginx-auth-empty           the OAuth service
+  introspect-oidc-provider
+                    the introspection of oidc-provider. Not in the default run: needs nodejs (20 or later) and npm and,
+                    the first time, the network to install it from npm into the folder of --keep
   django            a plain Django view of the salted login (gunicorn, three workers), and the gateway with svc-cloudbox
                     in the same rounds. Not in the default run: needs python3 and python3-venv and, the first time,
                     the network to install Django, gunicorn and psycopg from PyPI into the folder of --keep
@@ -70,6 +75,7 @@ Examples:
   cargo run --release -p stele-load -- --out docs-of-today
   cargo run --release -p stele-load -- --only hello,select,set,salted --rounds 9
   cargo run --release -p stele-load -- --only django
+  cargo run --release -p stele-load -- --only hello,select,get,salted,introspect,introspect-oidc-provider,exchange
   cargo run --release -p stele-load -- --most 10000000 --only salted,salted-few,salted-most
 
 It uses all cores for some minutes. Other processes distort the results; the report shows their share.";
@@ -84,6 +90,11 @@ impl Args {
     /// Whether the options select the comparison with Django.
     pub(crate) fn includes_django(&self) -> bool {
         self.only.iter().any(|key| key == django::VIEW_KEY)
+    }
+
+    /// Whether the options select the introspection of oidc-provider.
+    pub(crate) fn includes_oidc_provider(&self) -> bool {
+        self.only.iter().any(|key| key == oauth::OIDC_PROVIDER_KEY)
     }
 
     pub(crate) fn rounds(&self) -> usize {

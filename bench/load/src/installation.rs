@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use stele_bench_kit::dialect::MefpApp;
 use stele_bench_kit::{BenchError, DialectKind, ReleasePrograms, Result};
@@ -12,7 +12,7 @@ use stele_core::verifier::Argon2Cost;
 use tempfile::TempDir;
 
 use crate::postgres_cluster::PostgresCluster;
-use crate::server_process::{ServerProcess, accepts_connections, free_address, returns_200};
+use crate::server_process::{ServerProcess, accepts_connections, command_without_settings, free_address, returns_200};
 use crate::servers::{self, RunningServer, TestCertificate};
 use crate::user_population::UserRows;
 use crate::{embedded_store, external_tools};
@@ -237,12 +237,26 @@ impl TestStores {
         ]
     }
 
-    fn run_stele(&self, build: &ProductBuild, arguments: &[&str], settings: &[(&'static str, String)]) -> Result<()> {
+    /// Runs `stele` on the PostgreSQL database with this many users; returns what it prints.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub(crate) fn run_stele_on_servers(&self, arguments: &[&str], users: u64) -> Result<String> {
+        let build = &self.current_build;
+        self.run_stele(build, arguments, &self.server_settings(build, users))
+    }
+
+    fn run_stele(
+        &self,
+        build: &ProductBuild,
+        arguments: &[&str],
+        settings: &[(&'static str, String)],
+    ) -> Result<String> {
         let mut command = command_without_settings(&build.programs.path("stele"));
         command.args(arguments).envs(settings.iter().cloned()).stdin(Stdio::null());
         let ended = command.output()?;
         if ended.status.success() {
-            return Ok(());
+            return Ok(String::from_utf8_lossy(&ended.stdout).into_owned());
         }
         let why = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
         let remedy = format!("remove {} to create the databases again", self.database_folder.display());
@@ -376,16 +390,4 @@ impl TestStores {
 /// The name of the database with this many users.
 pub(crate) fn database_name(users: u64) -> String {
     format!("bench_{users}")
-}
-
-/// A command for `program`, without the caller's `STELE_…` and `OTEL_…` variables.
-fn command_without_settings(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("STELE_") || text.starts_with("OTEL_") {
-            command.env_remove(&name);
-        }
-    }
-    command
 }

@@ -11,6 +11,7 @@ mod external_tools;
 mod footprint;
 mod installation;
 mod measurement;
+mod oauth;
 mod postgres_cluster;
 mod report;
 mod server_process;
@@ -31,6 +32,7 @@ use args::Args;
 use django::{DjangoComparison, PythonEnvironment};
 use installation::TestStores;
 use measurement::RoundMeasurements;
+use oauth::OidcProvider;
 use report::{Report, format_thousands};
 use test_bed::TestBed;
 use user_population::SaltedLogins;
@@ -68,7 +70,9 @@ fn run(args: &Args) -> Result<bool> {
         Vec::new()
     };
     eprintln!("Starting the programs under test and the reference servers");
-    let test_bed = TestBed::start(&stores, sizes)?;
+    let oidc_provider =
+        args.includes_oidc_provider().then(|| OidcProvider::start(&args.database_folder(), stores.run_folder_path()));
+    let test_bed = TestBed::start(&stores, sizes, oidc_provider.transpose()?)?;
     let mut workloads = test_bed.workloads(&stores, sizes)?;
     let mut processes = test_bed.named_processes(&stores);
     let comparison = python.map(|python| DjangoComparison::start(&python, &stores, sizes)).transpose()?;
@@ -84,6 +88,7 @@ fn run(args: &Args) -> Result<bool> {
         main_logins: SaltedLogins::new(sizes.main_users),
         few_users_logins: SaltedLogins::new(sizes.few_users),
         most_users_logins: sizes.most_users.map(SaltedLogins::new),
+        sessions: Vec::new(),
         last_salted_rate: None,
         password_login_rates_in_mixed_load: Vec::new(),
     };

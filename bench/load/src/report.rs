@@ -140,6 +140,10 @@ impl Report {
                 "Theoretical maximum rate of a token check = 1/(1/hello + 1/get)",
                 over_rounds(thresholds::theoretical_token_rate),
             ),
+            (
+                "Theoretical maximum rate of an introspection = 1/(1/hello + 1/get + 1/select)",
+                over_rounds(thresholds::theoretical_introspection_rate),
+            ),
         ] {
             if let Some(MedianRange { median, min, max }) = range {
                 let (median, min, max) = (format_thousands(median), format_thousands(min), format_thousands(max));

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -103,6 +103,18 @@ impl Drop for ServerProcess {
             let _ = supervisor.wait();
         }
     }
+}
+
+/// A command for `program`, without the caller's `STELE_…` and `OTEL_…` variables.
+pub(crate) fn command_without_settings(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("STELE_") || text.starts_with("OTEL_") {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 /// A loopback address with a free port.

@@ -133,6 +133,16 @@ pub(crate) fn start_nginx(
             key.display()
         );
     }
+    let process = start_nginx_with(folder, "nginx", &servers)?;
+    process.wait_until(|| addresses.iter().all(|address| accepts_connections(*address)))?;
+    Ok((process, addresses))
+}
+
+/// Starts nginx with one worker and these blocks `upstream` and `server`.
+///
+/// # Errors
+/// If it does not start.
+pub(crate) fn start_nginx_with(folder: &Path, name: &'static str, servers: &str) -> Result<ServerProcess> {
     let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
     let at = folder.display();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -146,9 +156,7 @@ pub(crate) fn start_nginx(
     std::fs::write(&file, config)?;
     let mut command = Command::new(external_tools::require_tool("nginx")?);
     command.arg("-e").arg(folder.join("nginx.log")).arg("-c").arg(&file);
-    let process = ServerProcess::start("nginx", &command, "QUIT", folder.join("nginx.out"))?;
-    process.wait_until(|| addresses.iter().all(|address| accepts_connections(*address)))?;
-    Ok((process, addresses))
+    ServerProcess::start(name, &command, "QUIT", folder.join("nginx.out"))
 }
 
 /// Starts haproxy with one thread. It listens on one address for each upstream.

@@ -9,6 +9,7 @@ use stele_bench_kit::{BenchError, BlockingConnection, Result};
 use crate::baseline::Baseline;
 use crate::external_tools::{H2loadRequest, HttpVersion};
 use crate::installation::{PopulationSizes, ProgramStart, StoreKind, TestStores, database_name};
+use crate::oauth::{OAuthServers, OidcProvider};
 use crate::server_process::ServerProcess;
 use crate::servers::{self, RunningServer, TestCertificate};
 use crate::user_population::{self, SaltedLogins};
@@ -42,6 +43,7 @@ pub(crate) struct TestBed {
     up: SocketAddr,
     up_on_servers: SocketAddr,
     baseline: Option<Baseline>,
+    oauth: OAuthServers,
 }
 
 impl TestBed {
@@ -49,7 +51,11 @@ impl TestBed {
     ///
     /// # Errors
     /// If a program does not start.
-    pub(crate) fn start(stores: &TestStores, sizes: PopulationSizes) -> Result<Self> {
+    pub(crate) fn start(
+        stores: &TestStores,
+        sizes: PopulationSizes,
+        oidc_provider: Option<OidcProvider>,
+    ) -> Result<Self> {
         let (folder, build) = (stores.run_folder_path(), stores.current_build());
         let upstream = servers::start_upstream(folder)?;
         let mut servers = Vec::new();
@@ -83,6 +89,7 @@ impl TestBed {
             Some(build) => Some(Baseline::start(stores, build, sizes, &mut start_program)?),
             None => None,
         };
+        let oauth = OAuthServers::start(stores, sizes, [cloudbox, upstream.address], oidc_provider)?;
         let (nginx_process, nginx) = servers::start_nginx(folder, &[upstream.address, cloudbox], &certificate)?;
         let (haproxy_process, haproxy) = servers::start_haproxy(folder, &[upstream.address, cloudbox])?;
         let upstream_address = upstream.address;
@@ -104,6 +111,7 @@ impl TestBed {
             up,
             up_on_servers,
             baseline,
+            oauth,
         })
     }
 
@@ -111,7 +119,8 @@ impl TestBed {
     pub(crate) fn named_processes(&self, stores: &TestStores) -> Vec<(&'static str, u32)> {
         let ours = self.servers.iter().map(|server| &server.process);
         let stores = [&stores.cluster.process, &stores.redis.process];
-        ours.chain(&self.proxies).chain(stores).map(|process| (process.name, process.process_id)).collect()
+        let named = ours.chain(&self.proxies).chain(stores).map(|process| (process.name, process.process_id));
+        named.chain(self.oauth.named_processes()).collect()
     }
 
     /// The workloads, in the order of measurement.
@@ -125,6 +134,7 @@ impl TestBed {
         workloads.extend(self.proxy_workloads());
         workloads.extend(self.tls_workloads(stores.run_folder_path())?);
         workloads.extend(self.salted_login_workloads(sizes));
+        workloads.extend(self.oauth.workloads()?);
         workloads.extend(self.other_call_workloads(&app, sizes)?);
         workloads.extend([
             workload("up", "salted login through `stele up`, embedded", main_logins(self.up)),

@@ -91,6 +91,24 @@ const THRESHOLDS: &[(&str, Metric, Threshold, &str)] = &[
         Threshold::AtLeast(0.8),
         "",
     ),
+    (
+        "introspection of a session against its theoretical maximum rate",
+        |r| Some(workload_rate(r, "introspect")? / theoretical_introspection_rate(r)?),
+        Threshold::AtLeast(0.8),
+        "",
+    ),
+    (
+        "forward authentication through nginx against the same nginx with an empty auth upstream",
+        |r| rate_ratio(r, "nginx-auth", "nginx-auth-empty"),
+        Threshold::AtLeast(0.7),
+        "",
+    ),
+    (
+        "exchange of a session (EdDSA) against a salted login",
+        |r| rate_ratio(r, "exchange", "salted"),
+        Threshold::AtLeast(0.5),
+        "",
+    ),
     ("MeFP call against the same in plain JSON", |r| rate_ratio(r, "mefp", "plain"), Threshold::AtLeast(0.9), ""),
     (
         "password login against the hashing limit (cores divided by the time of one verification)",
@@ -198,6 +216,15 @@ pub(crate) fn theoretical_login_rate(round: &RoundMeasurements) -> Option<f64> {
 /// The rate of a token check that only receives a request and gets a key.
 pub(crate) fn theoretical_token_rate(round: &RoundMeasurements) -> Option<f64> {
     Some(1.0 / (1.0 / workload_rate(round, "hello")? + 1.0 / workload_rate(round, "get")?))
+}
+
+/// Theoretical maximum rate: of an introspection that only receives a request, gets a key and selects a user.
+pub(crate) fn theoretical_introspection_rate(round: &RoundMeasurements) -> Option<f64> {
+    Some(
+        1.0 / (1.0 / workload_rate(round, "hello")?
+            + 1.0 / workload_rate(round, "get")?
+            + 1.0 / workload_rate(round, "select")?),
+    )
 }
 
 fn workload_rate(round: &RoundMeasurements, key: &str) -> Option<f64> {

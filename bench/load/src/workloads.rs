@@ -15,6 +15,7 @@ use crate::cpu_usage::{self, CpuSnapshot};
 use crate::engine::{ExpectedResponse, LoadGenerator, LoadResult, LoopMode, Requests};
 use crate::external_tools;
 use crate::measurement::Measurement;
+use crate::oauth::{self, SessionRequest};
 use crate::user_population::{self, SaltedLogins};
 
 /// The number of different requests in a repeated list.
@@ -51,6 +52,15 @@ pub(crate) enum LoadKind {
     Hash { threads: usize },
     /// A list of requests that is repeated.
     RepeatedRequests { address: SocketAddr, connections: usize, requests: Requests, expected: Box<ExpectedResponse> },
+    /// Requests that present the sessions of `count` users, who log in at `logins` once in each round; repeated.
+    Sessions {
+        address: SocketAddr,
+        connections: usize,
+        logins: SocketAddr,
+        count: u64,
+        request: SessionRequest,
+        expected: Box<ExpectedResponse>,
+    },
     /// Salted logins of a population: in a closed loop, or in an open loop at this share of the rate of the workload
     /// `salted`.
     SaltedLogins { address: SocketAddr, connections: usize, population: Population, share: Option<f64> },
@@ -83,6 +93,8 @@ pub(crate) struct RoundRunner {
     pub(crate) main_logins: SaltedLogins,
     pub(crate) few_users_logins: SaltedLogins,
     pub(crate) most_users_logins: Option<SaltedLogins>,
+    /// Tokens of sessions of the main population that were created in this round.
+    pub(crate) sessions: Vec<String>,
     /// Salted logins per second in the last measurement of the workload `salted`; `None` before the first one.
     pub(crate) last_salted_rate: Option<f64>,
     /// Raw-password logins per second during [`LoadKind::MixedLogins`], one value per round.
@@ -90,8 +102,9 @@ pub(crate) struct RoundRunner {
 }
 
 impl RoundRunner {
-    /// Makes the next proofs newer than the emptied state store.
+    /// Makes the next proofs newer than the emptied state store, which has no sessions.
     pub(crate) fn refresh_logins(&mut self) {
+        self.sessions.clear();
         for logins in [Some(&mut self.main_logins), Some(&mut self.few_users_logins), self.most_users_logins.as_mut()]
             .into_iter()
             .flatten()
@@ -128,6 +141,18 @@ impl RoundRunner {
                 let mut load = LoadGenerator::connect(*address, *connections, (**expected).clone())?;
                 load.run(requests, LoopMode::Closed, warmup)?;
                 self.measure_load(|| load.run(requests, LoopMode::Closed, time))?
+            }
+            LoadKind::Sessions { address, connections, logins, count, request, expected } => {
+                if self.sessions.is_empty() {
+                    self.sessions = oauth::log_in(*logins, &mut self.main_logins, *count)?;
+                }
+                let mut requests = Requests::repeating();
+                for token in &self.sessions {
+                    requests.add(|bytes| bytes.extend(request(token).to_bytes()));
+                }
+                let mut load = LoadGenerator::connect(*address, *connections, (**expected).clone())?;
+                load.run(&mut requests, LoopMode::Closed, warmup)?;
+                self.measure_load(|| load.run(&mut requests, LoopMode::Closed, time))?
             }
             LoadKind::RawLogins { address, connections, requests } => {
                 let mut load = LoadGenerator::connect(*address, *connections, raw_login_response())?;
