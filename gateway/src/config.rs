@@ -224,6 +224,13 @@ impl Config {
         Ok(self)
     }
 
+    /// Removes the route of a service, if there is one: its paths get 404.
+    #[must_use]
+    pub fn without_service(mut self, service: &str) -> Self {
+        self.table.remove_service(service);
+        self
+    }
+
     /// Sends `secret` with every upstream request, to authenticate the gateway to services that were started with
     /// [`TrustedProxies::with_gateway_secret`](stele_service::trusted_proxies::TrustedProxies::with_gateway_secret).
     #[must_use]
@@ -312,6 +319,18 @@ mod tests {
             let error = config_error(name, value);
             assert!(error.starts_with(&format!("{name}: ")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_removed_service_has_no_route_and_the_others_keep_theirs() {
+        let built_in = config(&[]).unwrap();
+        let removed = built_in.clone().without_service("tms").without_service("nothing");
+        let paths =
+            ["/api/v1/cloudbox/x", "/container/api/v1/cloudbox/tms/x", "/i/login", "/auth/login", "/api/v1/Auth/x"];
+        let services = |config: &Config| paths.map(|path| config.service_for(path).map(|(name, _)| name.to_owned()));
+        let expected = services(&built_in).map(|name| name.filter(|name| name != "tms"));
+        assert_eq!(services(&removed), expected);
+        assert_eq!(removed.services().count() + 1, built_in.services().count());
     }
 
     #[test]

@@ -211,6 +211,16 @@ impl RoutingTable {
         }
     }
 
+    /// Removes the route of a service, if there is one.
+    pub(crate) fn remove_service(&mut self, service: &str) {
+        let Some(removed) = self.routes.iter().position(|route| route.service == service) else { return };
+        self.routes.remove(removed);
+        self.prefixes.retain(|prefix| prefix.route_index != removed);
+        for prefix in self.prefixes.iter_mut().filter(|prefix| prefix.route_index > removed) {
+            prefix.route_index -= 1;
+        }
+    }
+
     /// All prefixes, the longest first.
     pub(crate) fn prefixes(&self) -> impl Iterator<Item = PrefixView<'_>> {
         self.prefixes.iter().filter_map(|prefix| {

@@ -37,8 +37,9 @@ use stele_service::{ConfigError, Settings};
 pub use dialect::OAuth;
 
 /// The OAuth service, by default on port 8106.
-pub const SERVICE: Service =
-    Service::new::<OAuth>(8106, &[], routes, openapi::document).with_signing_keys(signing_key_kinds);
+pub const SERVICE: Service = Service::new::<OAuth>(8106, &[], routes, openapi::document)
+    .with_prerequisite(|context| Issuer::of_context(context).map(drop))
+    .with_signing_keys(signing_key_kinds);
 
 /// The state of the service that its handlers share.
 pub struct ServiceState {

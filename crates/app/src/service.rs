@@ -29,6 +29,8 @@ pub struct Service {
     pub settings: SettingList,
     /// Reads the service's settings and builds the service's routes.
     pub routes: fn(&Context) -> Result<Routes, ConfigError>,
+    /// Checks what the service needs besides valid settings, such as an issuer.
+    pub prerequisite: fn(&Context) -> Result<(), ConfigError>,
     /// Creates missing files in the key folder; called by `stele up` and `stele migrate`.
     pub provision: fn(&Path, &Settings) -> Result<(), ConfigError>,
     /// The kinds of the service's signing keys, for the configured algorithms; empty if it does not sign.
@@ -41,7 +43,7 @@ pub struct Service {
     pub openapi_document: fn() -> OpenApi,
     /// Requests below this path reach the routes as they were sent ([`DialectService::verbatim_prefix`]).
     pub verbatim_prefix: Option<&'static str>,
-    /// The kinds of proofs that clients of the dialect may send.
+    /// The kinds of proofs that clients of the dialect may send; empty for a service that is no login dialect.
     pub supported_proofs: &'static [ProofKind],
 }
 
@@ -58,6 +60,7 @@ impl Service {
             port,
             settings,
             routes,
+            prerequisite: |_| Ok(()),
             provision: |_, _| Ok(()),
             signing_key_kinds: |_| Ok(Vec::new()),
             render_rejection: D::render_rejection,
@@ -89,6 +92,19 @@ impl Service {
         self
     }
 
+    /// Whether users log in through this service.
+    pub fn is_login_dialect(&self) -> bool {
+        !self.supported_proofs.is_empty()
+    }
+
+    /// Sets what the settings must provide. A program of its own refuses to start without it; `stele up` leaves the
+    /// service out and logs the reason.
+    #[must_use]
+    pub const fn with_prerequisite(mut self, prerequisite: fn(&Context) -> Result<(), ConfigError>) -> Self {
+        self.prerequisite = prerequisite;
+        self
+    }
+
     /// The default of `STELE_LISTEN`.
     pub fn default_listen_address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
@@ -100,10 +116,13 @@ impl Service {
     /// If a setting is invalid.
     pub fn start(&self, context: &Context, listener: TcpListener) -> Result<Server, ConfigError> {
         let &Self { name, render_rejection, render_error, openapi_document, verbatim_prefix, .. } = self;
+        (self.prerequisite)(context)?;
         let routes = (self.routes)(context)?;
         let service =
             DialectService { name, routes, render_rejection, render_error, openapi_document, verbatim_prefix };
-        context.domain_metrics.preregister(name, self.supported_proofs);
+        if self.is_login_dialect() {
+            context.domain_metrics.preregister(name, self.supported_proofs);
+        }
         let readiness_check = build_readiness_check(context);
         let Context { use_cases, settings, trusted_proxies, audit_log, drain, metrics, .. } = context.clone();
         let server_context = ServerContext {

@@ -1,11 +1,11 @@
-//! The services of all dialects, and the settings of the gateway, the services and `stele up`. `scripts/dialects`
+//! The services of all dialects and of standard tokens, and the settings of the gateway, the services and `stele up`. `scripts/dialects`
 //! writes the list of services from `dialects.toml`.
 
 use stele_app::Service;
 use stele_app::settings::shared_settings;
 use stele_service::setting::{SettingList, with_default};
 
-/// The service of every dialect.
+/// Every service behind the gateway.
 // dialects: services
 #[rustfmt::skip]
 pub const ALL: [Service; 6] = [
@@ -17,6 +17,16 @@ pub const ALL: [Service; 6] = [
     svc_oauth::SERVICE,
 ];
 // dialects: end
+
+/// The names of the services through which users log in.
+pub fn login_dialects() -> Vec<&'static str> {
+    ALL.iter().filter(|service| service.is_login_dialect()).map(|service| service.name).collect()
+}
+
+/// Whether users log in through the service with this name.
+pub fn is_login_dialect(name: &str) -> bool {
+    login_dialects().contains(&name)
+}
 
 stele_service::settings! {
     /// Settings that only `stele up` reads.

@@ -12,8 +12,8 @@ const GATEWAY_RESPONSES: [(Rejection, &str); 2] = [
     (Rejection::GatewayTimeout, "服务超时，由网关回答。No answer in time; sent by the gateway."),
 ];
 
-const DESCRIPTION: &str = "一套用户，五种登录方言。One user base behind five login dialects: each is documented below in its own \
-                     words, and all of them are served at this address.";
+const DESCRIPTION: &str = "一套用户，五种登录方言，以及标准令牌。One user base behind five login dialects, and standard tokens: each is \
+                     documented below in its own words, and all of them are served at this address.";
 
 /// Merges `documents`, which are in the order of the table's routes. `None` stands for a service without a document.
 pub(super) fn merge(table: &RoutingTable, documents: Vec<Option<Value>>) -> Value {

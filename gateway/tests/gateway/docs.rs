@@ -79,8 +79,8 @@ async fn services_without_a_valid_document_are_listed_as_missing() {
         ("cloudbox", &unreachable),
     ];
     let document = fetch_document(&start_gateway(&upstreams, &[])).await;
-    assert_eq!(document["info"]["x-stele-missing"], json!(["cloudbox", "tms", "portal", "jwt"]));
-    assert!(document["info"]["description"].as_str().unwrap().contains("cloudbox, tms, portal, jwt"));
+    assert_eq!(document["info"]["x-stele-missing"], json!(["cloudbox", "tms", "portal", "jwt", "oauth"]));
+    assert!(document["info"]["description"].as_str().unwrap().contains("cloudbox, tms, portal, jwt, oauth"));
     assert_eq!(document["paths"].as_object().unwrap().len(), 1);
 }
 

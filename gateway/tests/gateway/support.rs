@@ -13,12 +13,13 @@ use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 /// The name of each service, and a path that is routed to it.
-pub(crate) const SERVICES: [(&str, &str); 5] = [
+pub(crate) const SERVICES: [(&str, &str); 6] = [
     ("cloudbox", "/api/v1/cloudbox/x"),
     ("tms", "/container/api/v1/cloudbox/tms/x"),
     ("portal", "/i/login"),
     ("mefp", "/auth/login"),
     ("jwt", "/api/v1/Auth/Login"),
+    ("oauth", "/oauth2/token"),
 ];
 
 /// The longest that a test waits for anything.

@@ -21,6 +21,7 @@ async fn an_unreachable_service_is_reported_in_every_dialect() {
         r#"{"status":{"status_code":"503","status_message":"服务暂不可用","message":"服务暂不可用"},"content":{}}"#,
         r#"{"result":0,"errors":{"code":50300,"message":"服务暂不可用"}}"#,
         r#"{"code":-1,"message":"服务暂不可用"}"#,
+        r#"{"error":"temporarily_unavailable","error_description":"The service is unavailable; retry."}"#,
     ]) {
         for (method, request_body) in [("GET", ""), ("POST", "a=b")] {
             let reply = gateway.send(method, path, "", request_body).await;

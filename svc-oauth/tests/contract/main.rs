@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's set-up may panic")]
 
+mod conformance;
 mod exchange;
+mod golden;
 mod introspection;
 mod key_rotation;
 mod metadata;
@@ -13,3 +15,5 @@ mod subject_tokens;
 mod test_service;
 mod token_endpoint;
 mod unavailability;
+
+stele_testkit::service_conformance!(conformance::BareService);

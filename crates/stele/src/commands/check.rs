@@ -26,6 +26,10 @@ pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     let label = if hashing.is_weak() { "warning: weak, for tests only" } else { "ok" };
     print_line(&format!("{label}: passwords are hashed by {hashing}"))?;
     for service in services::ALL {
+        if let Err(reason) = (service.prerequisite)(&context) {
+            print_line(&format!("warning: {}: {reason}; `stele up` leaves the service out", service.name))?;
+            continue;
+        }
         (service.routes)(&context)?;
         print_line(&format!("ok: {}'s settings", service.name))?;
     }

@@ -112,13 +112,20 @@ struct ClientExamples {
 /// Every service, each on a free port of loopback. They trust only requests with the gateway secret.
 struct RunningServices {
     addresses: Vec<(&'static str, SocketAddr)>,
+    /// Services that the settings do not permit to start.
+    left_out: Vec<&'static str>,
     handles: Vec<ServerHandle>,
 }
 
 impl RunningServices {
     fn start(context: &Context) -> Result<Self, ConfigError> {
-        let (mut addresses, mut handles) = (Vec::new(), Vec::new());
+        let (mut addresses, mut left_out, mut handles) = (Vec::new(), Vec::new(), Vec::new());
         for service in services::ALL {
+            if let Err(reason) = (service.prerequisite)(context) {
+                tracing::warn!(service = service.name, %reason, "the service is left out");
+                left_out.push(service.name);
+                continue;
+            }
             let bind_error = |e| ConfigError::new(format!("no free port on loopback for {}: {e}", service.name));
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(bind_error)?;
             addresses.push((service.name, listener.local_addr().map_err(bind_error)?));
@@ -126,14 +133,20 @@ impl RunningServices {
             handles.push(server.handle());
             actix_web::rt::spawn(server);
         }
-        Ok(Self { addresses, handles })
+        Ok(Self { addresses, left_out, handles })
     }
 
-    /// `config` with these services as the only upstreams.
+    /// `config` with these services as the only upstreams. A routing table of the operator (`STELE_ROUTES`) may lack the
+    /// route of a service that is no login dialect.
     fn gateway_config(&self, config: Config, gateway_secret: &Zeroizing<String>) -> Result<Config, ConfigError> {
         let with_upstream = |config: Config, (name, address): &(&str, SocketAddr)| {
-            config.with_upstream(name, &format!("http://{address}"))
+            let is_routed = config.services().any(|service| service == *name);
+            match is_routed || services::is_login_dialect(name) {
+                true => config.with_upstream(name, &format!("http://{address}")),
+                false => Ok(config),
+            }
         };
+        let config = self.left_out.iter().fold(config, |config, name| config.without_service(name));
         Ok(self.addresses.iter().try_fold(config, with_upstream)?.with_gateway_secret(gateway_secret.clone()))
     }
 }

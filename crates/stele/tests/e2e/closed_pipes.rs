@@ -12,7 +12,6 @@ use stele::args::Args;
 
 use crate::support::{CommandOutput, Installation, KillOnDrop, eventually};
 
-const SERVICES: [&str; 5] = ["svc-cloudbox", "svc-tms", "svc-portal", "svc-mefp", "svc-jwt"];
 /// The exit code of a Rust program that panics.
 const PANIC_EXIT_CODE: i32 = 101;
 
@@ -209,7 +208,8 @@ fn binary_path(name: &str) -> std::path::PathBuf {
 #[test]
 fn services_tolerate_a_closed_pipe() {
     let installation = installation_with_user();
-    for name in SERVICES.into_iter().chain(["gateway"]) {
+    let services = stele::services::ALL.map(|service| format!("svc-{}", service.name));
+    for name in services.iter().map(String::as_str).chain(["gateway"]) {
         for option in ["--help", "--version", "--wrong", "--healthcheck"] {
             for stderr in STDERR_VARIANTS {
                 let outcome = run_into_closed_pipe(installation.program(&binary_path(name), &[option]), stderr);

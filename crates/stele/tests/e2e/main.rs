@@ -32,6 +32,7 @@ mod migrate;
 mod migrate_guide;
 mod missing_keys;
 mod oauth_clients;
+mod oauth_metadata;
 mod oauth_registration;
 mod old_servers;
 mod password_change;

@@ -3,20 +3,20 @@
 use stele_core::Error;
 use stele_dialect::{FieldError, RequestRejection};
 
-use super::DialectUnderTest;
+use super::ServiceUnderTest;
 use super::openapi::{fetch_document, served_methods};
 use crate::raw_http;
 use crate::test_app::response_parts;
 
 /// Sends a request without a body; returns head and body of the response.
-async fn send_without_body(app: &impl DialectUnderTest, method: &str, path: &str, headers: &str) -> (String, String) {
+async fn send_without_body(app: &impl ServiceUnderTest, method: &str, path: &str, headers: &str) -> (String, String) {
     let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n");
     let response = raw_http::send_raw(app.service.address(), request.as_bytes()).await;
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: {response}"));
     (head.to_owned(), body.to_owned())
 }
 
-async fn fetch_head(app: &impl DialectUnderTest, method: &str, path: &str, headers: &str) -> String {
+async fn fetch_head(app: &impl ServiceUnderTest, method: &str, path: &str, headers: &str) -> String {
     send_without_body(app, method, path, headers).await.0
 }
 
@@ -25,8 +25,8 @@ fn find_header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().filter_map(|line| line.split_once(": ")).find(|(field, _)| *field == name).map(|(_, value)| value)
 }
 
-pub async fn header_names_are_title_case<D: DialectUnderTest>() {
-    let app = D::new().await;
+pub async fn header_names_are_title_case<D: ServiceUnderTest>() {
+    let app = D::start_with(&[]).await;
     let document = fetch_document(&app).await;
     let paths = document["paths"].as_object().unwrap().keys().map(|path| path.replace("{id}", "1"));
     for path in paths.chain(["/nowhere".to_owned(), "/healthz".to_owned(), "/openapi.json".to_owned()]) {
@@ -42,9 +42,9 @@ pub async fn header_names_are_title_case<D: DialectUnderTest>() {
     }
 }
 
-pub async fn every_401_has_www_authenticate<D: DialectUnderTest>() {
+pub async fn every_401_has_www_authenticate<D: ServiceUnderTest>() {
     const CHALLENGE: &str = "Bearer realm=\"stele\"";
-    let app = D::new().await;
+    let app = D::start_with(&[]).await;
     let rendered = stele_dialect::finish_error_response(
         &Error::NotAuthenticated,
         (D::SERVICE.render_error)(&Error::NotAuthenticated),
@@ -62,16 +62,16 @@ pub async fn every_401_has_www_authenticate<D: DialectUnderTest>() {
     }
 }
 
-pub async fn an_allowed_cors_origin_may_send_any_header<D: DialectUnderTest>() {
-    let app = D::with_settings(&[("STELE_CORS_ORIGINS", "https://app.example, null")]).await;
+pub async fn an_allowed_cors_origin_may_send_any_header<D: ServiceUnderTest>() {
+    let app = D::start_with(&[("STELE_CORS_ORIGINS", "https://app.example, null")]).await;
     let preflight =
         "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: traceparent, X-CSRF-Token\r\n";
     for (origin, is_allowed) in [("https://app.example", true), ("null", true), ("https://evil.example", false)] {
-        let response = fetch_head(&app, "OPTIONS", D::LOGIN_PATH, &format!("Origin: {origin}\r\n{preflight}")).await;
+        let response = fetch_head(&app, "OPTIONS", D::CALL_PATH, &format!("Origin: {origin}\r\n{preflight}")).await;
         assert!(response.starts_with("HTTP/1.1 204 "), "{response}");
         let names = find_header(&response, "Access-Control-Allow-Headers");
         assert_eq!(names, is_allowed.then_some("traceparent, X-CSRF-Token"), "{response}");
-        for response in [response, fetch_head(&app, "POST", D::LOGIN_PATH, &format!("Origin: {origin}\r\n")).await] {
+        for response in [response, fetch_head(&app, "POST", D::CALL_PATH, &format!("Origin: {origin}\r\n")).await] {
             assert_eq!(
                 find_header(&response, "Access-Control-Allow-Origin"),
                 is_allowed.then_some(origin),
@@ -81,15 +81,19 @@ pub async fn an_allowed_cors_origin_may_send_any_header<D: DialectUnderTest>() {
         }
     }
     // Without the setting, preflight requests are not answered.
-    let response =
-        fetch_head(&D::new().await, "OPTIONS", D::LOGIN_PATH, &format!("Origin: https://app.example\r\n{preflight}"))
-            .await;
+    let response = fetch_head(
+        &D::start_with(&[]).await,
+        "OPTIONS",
+        D::CALL_PATH,
+        &format!("Origin: https://app.example\r\n{preflight}"),
+    )
+    .await;
     assert!(response.starts_with("HTTP/1.1 405 ") && !response.contains("Access-Control"), "{response}");
 }
 
-pub async fn errors_of_the_http_library_have_a_dialect_body<D: DialectUnderTest>() {
-    let app = D::with_settings(&[("STELE_CLIENT_TIMEOUT", "1")]).await;
-    let login = D::LOGIN_PATH;
+pub async fn errors_of_the_http_library_have_a_dialect_body<D: ServiceUnderTest>() {
+    let app = D::start_with(&[("STELE_CLIENT_TIMEOUT", "1")]).await;
+    let login = D::CALL_PATH;
     let malformed = RequestRejection::InvalidInput(FieldError::MalformedRequest);
     for (status, rejection, request) in [
         (400, &malformed, b"nonsense\r\n\r\n".to_vec()),
@@ -107,8 +111,8 @@ pub async fn errors_of_the_http_library_have_a_dialect_body<D: DialectUnderTest>
     }
 }
 
-pub async fn duplicate_slashes_reach_the_same_route<D: DialectUnderTest>() {
-    let app = D::new().await;
+pub async fn duplicate_slashes_reach_the_same_route<D: ServiceUnderTest>() {
+    let app = D::start_with(&[]).await;
     let document = fetch_document(&app).await;
     let not_found = response_parts((D::SERVICE.render_rejection)(&RequestRejection::NotFound)).2;
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -125,9 +129,9 @@ pub async fn duplicate_slashes_reach_the_same_route<D: DialectUnderTest>() {
     }
 }
 
-pub async fn ambiguous_paths_are_rejected<D: DialectUnderTest>() {
-    let app = D::new().await;
-    let (folder, name) = D::LOGIN_PATH.rsplit_once('/').unwrap();
+pub async fn ambiguous_paths_are_rejected<D: ServiceUnderTest>() {
+    let app = D::start_with(&[]).await;
+    let (folder, name) = D::CALL_PATH.rsplit_once('/').unwrap();
     let (first, tail) = name.split_at(1);
     let escaped = format!("%{:02x}", first.as_bytes()[0]);
     for variant in [

@@ -6,7 +6,8 @@
 //! [`openapi`]. [`sessions`] is for dialects with session tokens ([`SessionDialect`]); [`salted`], [`salted_text`] and
 //! [`login_retries`] are for dialects with salted proofs ([`SaltedDialect`]); [`codes`] is for dialects that send codes
 //! ([`CodeDialect`]); [`common_passwords`] is for dialects that set new passwords ([`NewPasswordDialect`]). `suite`
-//! lists all tests. The expected responses are rendered by the dialect itself; `tests/golden/errors.txt` and the golden
+//! lists all tests. A service that is no login dialect implements [`ServiceUnderTest`] and passes its type to
+//! [`service_conformance!`](macro@crate::service_conformance): [`http`] and [`openapi`]. The expected responses are rendered by the dialect itself; `tests/golden/errors.txt` and the golden
 //! transcripts pin that these are the documented bytes.
 
 #![expect(missing_docs, reason = "the test's name states the behaviour")]
@@ -24,6 +25,7 @@ pub mod rate_limits;
 mod request_variant;
 pub mod salted;
 pub mod salted_text;
+mod service;
 pub mod sessions;
 pub mod status_200;
 mod suite;
@@ -38,6 +40,7 @@ use stele_core::session::Token;
 use stele_core::user::User;
 
 pub use input::Call;
+pub use service::ServiceUnderTest;
 pub use suite::run;
 
 use crate::{RequestCost, TestApp, TestLab, TestResponse};

@@ -10,14 +10,14 @@ use stele_app::Service;
 use stele_core::Error;
 use stele_dialect::{FieldError, RequestRejection};
 
-use super::DialectUnderTest;
+use super::ServiceUnderTest;
 use crate::raw_http;
 use crate::test_app::response_parts;
 
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 
 /// The OpenAPI document as it is served.
-pub(crate) async fn fetch_document(app: &impl DialectUnderTest) -> Value {
+pub(crate) async fn fetch_document(app: &impl ServiceUnderTest) -> Value {
     let response = app.request("GET", "/openapi.json").send().await.unwrap();
     assert_eq!(response.status(), 200);
     response.json().await.unwrap()
@@ -26,8 +26,8 @@ pub(crate) async fn fetch_document(app: &impl DialectUnderTest) -> Value {
 /// Every documented path serves the documented method, HEAD along with GET, and both GET and POST if the call takes no
 /// parameters. Other methods are rejected in the dialect's format, also with a method override header. (No test is
 /// needed for undocumented paths, because the routes and the document are generated from one list.)
-pub async fn routes_match_the_openapi_document<D: DialectUnderTest>() {
-    let app = D::new().await;
+pub async fn routes_match_the_openapi_document<D: ServiceUnderTest>() {
+    let app = D::start_with(&[]).await;
     let document = fetch_document(&app).await;
     let paths = document["paths"].as_object().unwrap();
     assert!(!paths.is_empty(), "no path is documented");
@@ -67,8 +67,8 @@ pub(crate) fn served_methods(item: &Value) -> Vec<&'static str> {
     }
 }
 
-pub async fn oversized_bodies_are_rejected_on_every_route<D: DialectUnderTest>() {
-    let app = D::new().await;
+pub async fn oversized_bodies_are_rejected_on_every_route<D: ServiceUnderTest>() {
+    let app = D::start_with(&[]).await;
     let large = format!(r#"{{"username":"{}"}}"#, "x".repeat(200_000));
     let too_large = response_parts((D::SERVICE.render_rejection)(&RequestRejection::BodyTooLarge)).2;
     for (path, item) in fetch_document(&app).await["paths"].as_object().unwrap() {
@@ -86,8 +86,8 @@ pub async fn oversized_bodies_are_rejected_on_every_route<D: DialectUnderTest>()
     }
 }
 
-pub async fn unknown_paths_are_rejected<D: DialectUnderTest>() {
-    let app = D::new().await;
+pub async fn unknown_paths_are_rejected<D: ServiceUnderTest>() {
+    let app = D::start_with(&[]).await;
     for path in D::UNKNOWN_PATHS.iter().chain(&["/", "/%ff"]) {
         for method in ["GET", "POST"] {
             app.assert_rejected(&app.send(app.request(method, path)).await, &RequestRejection::NotFound);
@@ -97,7 +97,7 @@ pub async fn unknown_paths_are_rejected<D: DialectUnderTest>() {
 
 /// `tests/golden/errors.txt` contains every domain error and every rejection: status, `Retry-After` and body.
 /// `UPDATE_GOLDEN=1` rewrites it.
-pub async fn every_error_matches_its_golden_text<D: DialectUnderTest>() {
+pub async fn every_error_matches_its_golden_text<D: ServiceUnderTest>() {
     let path = Path::new("tests/golden/errors.txt");
     let rendered = render_all_errors(D::SERVICE);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

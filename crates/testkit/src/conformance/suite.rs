@@ -6,6 +6,25 @@ pub fn run(test: impl Future<Output = ()>) {
     runtime.worker_threads(2).enable_all().build().unwrap().block_on(test);
 }
 
+/// Generates the tests of the suite for a service that is no login dialect.
+#[macro_export]
+macro_rules! service_conformance {
+    ($service:ty) => {
+        $crate::conformance_tests! { $service:
+            openapi::every_error_matches_its_golden_text,
+            openapi::routes_match_the_openapi_document,
+            openapi::oversized_bodies_are_rejected_on_every_route,
+            openapi::unknown_paths_are_rejected,
+            http::header_names_are_title_case,
+            http::every_401_has_www_authenticate,
+            http::an_allowed_cors_origin_may_send_any_header,
+            http::errors_of_the_http_library_have_a_dialect_body,
+            http::duplicate_slashes_reach_the_same_route,
+            http::ambiguous_paths_are_rejected
+        }
+    };
+}
+
 /// Generates the tests of the suite for a dialect: `conformance!(App)`, followed by `sessions`, `salted`, `codes` or
 /// `new_passwords` for the groups that do not apply to every dialect.
 #[macro_export]

@@ -78,7 +78,7 @@ pub(super) fn read_map(path: &Path) -> Result<(String, ImportMap), CommandError>
     let text = std::fs::read_to_string(path)
         .map_err(|error| setup_error(&format!("{}: {error}; check the path of the map", path.display())))?;
     let map = ImportMap::parse(&text).map_err(|error| setup_error(&format!("{}: {error}", path.display())))?;
-    let names = services::ALL.map(|service| service.name);
+    let names = services::login_dialects();
     match &map.dialect {
         Some(dialect) if !names.contains(&dialect.as_str()) => {
             let names = names.join("\", \"");
