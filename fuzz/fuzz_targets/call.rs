@@ -44,8 +44,17 @@ use stele_service::Settings;
 use svc_mefp::envelope::{EnvelopeCipher, EnvelopeKey, Padding};
 use zeroize::Zeroizing;
 
-const SERVICES: [Service; 5] =
-    [svc_cloudbox::SERVICE, svc_tms::SERVICE, svc_portal::SERVICE, svc_mefp::SERVICE, svc_jwt::SERVICE];
+const SERVICES: [Service; 6] = [
+    svc_cloudbox::SERVICE,
+    svc_tms::SERVICE,
+    svc_portal::SERVICE,
+    svc_mefp::SERVICE,
+    svc_jwt::SERVICE,
+    svc_oauth::SERVICE,
+];
+/// The metadata of the OAuth service, which needs no store.
+const PUBLIC_PATHS: [&str; 3] =
+    ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/oauth2/jwks"];
 const MEFP_SECRET: &str = "0123456789abcdefghijklmnopqrstuv";
 const APP_SECRET: &[u8; 16] = b"melinkmelinkmeli";
 /// The statuses of rejections. 503: the stores are down.
@@ -131,6 +140,7 @@ async fn service_context(folder: &Path) -> Context {
         ("STELE_DATA", folder.to_str().expect("a UTF-8 path").to_owned()),
         ("STELE_HASH_COST", "64,1,1,weak".to_owned()),
         ("STELE_MEFP_SECRET", MEFP_SECRET.to_owned()),
+        ("STELE_PUBLIC_URL", "https://auth.example.com".to_owned()),
         // A required token would reject every request before its fields are read.
         ("STELE_TMS_REQUIRE_TOKEN", "false".to_owned()),
     ]);
@@ -252,6 +262,11 @@ impl<'a> FuzzRequest<'a> {
                     response["result"] == 0 && response["errors"]["code"].as_u64().is_some_and(|code| code >= 40_000)
                 }
             },
+            "oauth" => {
+                let path = self.target.split('?').next().unwrap_or_default();
+                let is_public = response["issuer"] == "https://auth.example.com" || response["keys"].is_array();
+                (is_public && PUBLIC_PATHS.contains(&path)) || response["error"].is_string()
+            }
             _ => response["code"] == -1 && response["message"].is_string(),
         }
     }
