@@ -105,6 +105,15 @@ impl Service {
         self
     }
 
+    /// Whether the settings provide what the service needs. Logs the reason if they do not.
+    pub fn has_prerequisite(&self, context: &Context) -> bool {
+        let result = (self.prerequisite)(context);
+        if let Err(reason) = &result {
+            tracing::warn!(service = self.name, %reason, "the service is left out");
+        }
+        result.is_ok()
+    }
+
     /// The default of `STELE_LISTEN`.
     pub fn default_listen_address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()

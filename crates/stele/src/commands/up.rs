@@ -121,8 +121,7 @@ impl RunningServices {
     fn start(context: &Context) -> Result<Self, ConfigError> {
         let (mut addresses, mut left_out, mut handles) = (Vec::new(), Vec::new(), Vec::new());
         for service in services::ALL {
-            if let Err(reason) = (service.prerequisite)(context) {
-                tracing::warn!(service = service.name, %reason, "the service is left out");
+            if !service.has_prerequisite(context) {
                 left_out.push(service.name);
                 continue;
             }
