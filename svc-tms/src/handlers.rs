@@ -2,6 +2,7 @@
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use stele_core::app::ClientToken;
 use stele_core::password::NewPassword;
 use stele_core::session::Token;
 use stele_core::usecase::RequestInfo;
@@ -36,13 +37,16 @@ async fn login(
     allowed_users: AllowedUsers,
 ) -> HandlerResult {
     let body = wire::LoginRequest::parse(&fields, config.proof_format)?;
-    if config.requires_token {
-        authorize_login_attempt(&use_cases, &bearer_token(&http_request)?).await?;
+    let mut caller = RequestInfo::from_client(Tms::NAME, address.0);
+    if config.requires_token
+        && let Some(client) = authorize_login_attempt(&use_cases, &bearer_token(&http_request)?).await?
+    {
+        caller = caller.with_client_token(client.name);
     }
     let request = login::LoginRequest {
         identifier: body.username,
         proof: body.proof,
-        caller: &RequestInfo::from_client(Tms::NAME, address.0),
+        caller: &caller,
         allowed_users,
         challenge: Challenge::Never,
         transport: SessionTransport::Token,
@@ -73,10 +77,11 @@ fn bearer_token(http_request: &HttpRequest) -> Result<Token, Error> {
     authorization_token(http_request.headers()).and_then(Token::parse).ok_or(Error::NotAuthenticated)
 }
 
-/// Checks the token that a login requires: a client token, or the session token of a user who is already logged in.
-async fn authorize_login_attempt(use_cases: &UseCases, token: &Token) -> Result<(), Error> {
+/// Checks the token that a login requires: a client token, which is returned, or the session token of a user who is
+/// already logged in.
+async fn authorize_login_attempt(use_cases: &UseCases, token: &Token) -> Result<Option<ClientToken>, Error> {
     match use_cases.authenticate_client(token).await {
-        Err(Error::NotAuthenticated) => use_cases.authenticate(Tms::NAME, token).await.map(drop),
-        result => result.map(drop),
+        Err(Error::NotAuthenticated) => use_cases.authenticate(Tms::NAME, token).await.map(|_| None),
+        result => result.map(Some),
     }
 }

@@ -358,7 +358,7 @@ fn warn_if_suppressed(entry: &AuditLogEntry) {
 }
 
 /// The operating system user and host of this process, recorded as the author of administrative actions.
-fn operator_identity() -> String {
+pub fn operator_identity() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("uid:{}@{host}", rustix::process::getuid().as_raw())
 }

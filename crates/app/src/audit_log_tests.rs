@@ -80,8 +80,17 @@ fn login_event(outcome: Outcome, user: u8, address: u8) -> Event {
         action: Action::Login(ProofKind::Raw),
         outcome,
         subject: Some(UserId::from_bytes([user; 16]).into()),
-        entry_point: Some(EntryPoint { dialect: "portal", app: String::new(), origin: None }),
-        client: Some(RequestSource { address: IpAddr::from([192, 0, 2, address]), request_id: request }),
+        entry_point: Some(EntryPoint {
+            dialect: "portal",
+            app: String::new(),
+            client_token: String::new(),
+            origin: None,
+        }),
+        client: Some(RequestSource {
+            address: IpAddr::from([192, 0, 2, address]),
+            request_id: request,
+            client_name: None,
+        }),
     }
 }
 

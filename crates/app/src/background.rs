@@ -1,4 +1,4 @@
-//! Background tasks of a process: writing the audit log, key rotation, deletion of expired rows, the clock check,
+//! Background tasks of a process: writing the audit log, key rotation, closures, deletion of expired rows, the clock check,
 //! argon2id over imported password hashes (of imports, and of earlier versions).
 
 use std::time::Duration;
@@ -8,10 +8,12 @@ use stele_core::usecase::wrap_hashes::WrapReport;
 
 use crate::context::Context;
 
-/// Writes the audit log, deletes expired state, follows key rotation, and checks the clock. Runs until dropped.
+/// Writes the audit log, deletes expired rows, follows key rotation and the closures of dialects, and checks the clock.
+/// Runs until dropped.
 pub async fn run_background_tasks(context: Context) {
-    let Context { use_cases, audit_log, clock_check, .. } = context;
-    tokio::join!(use_cases.run_background_tasks(), audit_log.run(), clock_check.run());
+    let Context { use_cases, audit_log, clock_check, closures, use_retention, .. } = context;
+    let tasks = (use_cases.run_background_tasks(), audit_log.run(), clock_check.run());
+    tokio::join!(tasks.0, tasks.1, tasks.2, closures.run(), use_retention.run());
 }
 
 /// How often to look for imported hashes that wait for argon2id.

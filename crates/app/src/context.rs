@@ -21,10 +21,12 @@ use stele_service::{ConfigError, Drain, Settings};
 
 use crate::audit_log::{AuditLogConfig, AuditLogWriter};
 use crate::clock_check::ClockCheck;
+use crate::closures::ClosureMonitor;
 use crate::event_recorder::EventRecorder;
 use crate::metrics::{DomainMetrics, StoreMetrics};
 use crate::password_hashing::HashingConfig;
 use crate::stores::SchemaState;
+use crate::use_retention::{USE_KEEP, UseRetention};
 use crate::{PublicEndpoint, settings, stores};
 
 /// Clock, randomness and metrics: the system's, or a test's.
@@ -65,6 +67,10 @@ pub struct Context {
     pub imports: Imports,
     /// Writes the audit log.
     pub audit_log: Arc<AuditLogWriter>,
+    /// The closures of dialects.
+    pub closures: Arc<ClosureMonitor>,
+    /// Deletes old use of dialects.
+    pub use_retention: Arc<UseRetention>,
     /// Compares this machine's clock with the clocks of the stores' servers.
     pub clock_check: Arc<ClockCheck>,
     /// Whether the program is draining (graceful shutdown).
@@ -175,6 +181,10 @@ impl ContextBuilder {
             random: Arc::clone(&environment.random),
             clock: Arc::clone(&environment.clock),
         });
+        let clock = Arc::clone(&environment.clock);
+        let closures = ClosureMonitor::open(database.closures(), Arc::clone(&clock), &metrics).await?;
+        let retention = settings.get(&USE_KEEP)?;
+        let use_retention = Arc::new(UseRetention { store: database.dialect_use(), clock, retention });
         let audit_log =
             AuditLogWriter::new(database.audit_log(), Arc::clone(&environment.clock), audit_log_config, &metrics);
         let dependencies = Dependencies {
@@ -208,6 +218,8 @@ impl ContextBuilder {
             verifiers,
             imports,
             audit_log,
+            closures,
+            use_retention,
             drain: Drain::default(),
             hasher,
             metrics,
@@ -239,6 +251,8 @@ pub async fn open_administration(settings: &Settings) -> Result<(Administration,
         password_list: database.password_list(),
         oauth_registry: database.oauth_registry(),
         audit_log: database.audit_log(),
+        dialect_use: database.dialect_use(),
+        closures: database.closures(),
         events: audit_log.clone(),
         clock,
         random: Arc::new(OsRandom),

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use stele_core::dialect_use::ClientName;
 use stele_core::event::{Event, RequestId, RequestSource};
 use stele_core::ports::EventSink;
 use stele_core::session::DialectName;
@@ -14,7 +15,7 @@ use tracing::field;
 use crate::audit_log::AuditLogWriter;
 use crate::metrics::DomainMetrics;
 
-/// Adds the client and request id to each event, counts it, logs it at level `debug`, and records it in the audit log.
+/// Adds the client's address and name and the request id to each event, counts it, logs it at level `debug`, and records it in the audit log.
 pub(crate) struct EventRecorder {
     metrics: DomainMetrics,
     audit_log: Arc<AuditLogWriter>,
@@ -51,7 +52,11 @@ impl EventSink for EventRecorder {
 
     fn record(&self, mut event: Event) {
         event.client = request_context::current_client().and_then(|client| {
-            Some(RequestSource { address: client.address, request_id: RequestId::parse(client.request_id)? })
+            Some(RequestSource {
+                address: client.address,
+                request_id: RequestId::parse(client.request_id)?,
+                client_name: client.name.and_then(ClientName::parse),
+            })
         });
         self.metrics.record(&event);
         tracing::debug!(

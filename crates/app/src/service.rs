@@ -133,7 +133,8 @@ impl Service {
             context.domain_metrics.preregister(name, self.supported_proofs);
         }
         let readiness_check = build_readiness_check(context);
-        let Context { use_cases, settings, trusted_proxies, audit_log, drain, metrics, .. } = context.clone();
+        context.closures.preregister(name);
+        let Context { use_cases, settings, trusted_proxies, audit_log, closures, drain, metrics, .. } = context.clone();
         let server_context = ServerContext {
             use_cases,
             trusted_proxies,
@@ -141,6 +142,7 @@ impl Service {
             metrics,
             readiness_check,
             is_audit_log_full: Arc::new(move || audit_log.is_full()),
+            closure_check: Arc::new(move |client| closures.check(name, client)),
         };
         server::start(service, server_context, &settings, listener)
     }

@@ -9,11 +9,11 @@ use stele_core::policy::{LoginLimits, Policy, SendQuotas};
 use stele_core::rate_limit::{Penalty, Quota};
 use stele_service::common_settings::common_setting_lists;
 use stele_service::config::DIRECTORY_SETTINGS;
-use stele_service::cors;
 use stele_service::setting::{SettingList, parsed_with_derived_default, with_derived_default};
 use stele_service::{ConfigError, Settings};
+use stele_service::{client_list, cors};
 
-use crate::{audit_log, password_hashing, stores, token_settings};
+use crate::{audit_log, password_hashing, stores, token_settings, use_retention};
 
 stele_service::settings! {
     /// The domain policy.
@@ -80,6 +80,7 @@ pub fn shared_settings() -> Vec<SettingList> {
     lists.extend([
         DIRECTORY_SETTINGS,
         cors::SETTINGS,
+        client_list::SETTINGS,
         stores::SETTINGS,
         stele_delivery::SETTINGS,
         stele_old_login::SETTINGS,
@@ -87,6 +88,7 @@ pub fn shared_settings() -> Vec<SettingList> {
         password_hashing::SETTINGS,
         token_settings::SETTINGS,
         audit_log::SETTINGS,
+        use_retention::SETTINGS,
     ]);
     lists
 }

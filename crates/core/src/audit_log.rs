@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use strum::IntoStaticStr;
 
+use crate::dialect_use::DialectUse;
 use crate::event::{Action, Event, Outcome, Subject};
 use crate::time::Timestamp;
 
@@ -114,8 +115,8 @@ pub struct AuditLogEntry {
     pub dialect: Option<Cow<'static, str>>,
     /// The app that called on the user's behalf, if any.
     pub app: Option<String>,
-    /// The kind of the subject, if known: `user`, `app`, `client_token`, `key`, `oauth_client`, `resource` or
-    /// `import`.
+    /// The kind of the subject, if known: `user`, `app`, `client_token`, `key`, `oauth_client`, `resource`, `import` or
+    /// `dialect`.
     pub subject_kind: Option<Cow<'static, str>>,
     /// The subject: a user's id, or a record's name.
     pub subject: Option<String>,
@@ -126,6 +127,8 @@ pub struct AuditLogEntry {
     /// The operating-system account that ran an administrator's command, such as `uid:0@host`; `None` for a client's
     /// request.
     pub operator: Option<String>,
+    /// The use of a dialect that the store counts together with this entry; `None` in entries that are read.
+    pub dialect_use: Option<DialectUse>,
 }
 
 impl AuditLogEntry {
@@ -133,6 +136,7 @@ impl AuditLogEntry {
     /// recorded for an administrator's action.
     pub fn new(event: Event, source: i64, seq: i64, operator: &str) -> Self {
         let to_cow = Cow::Borrowed;
+        let dialect_use = DialectUse::of_event(&event);
         let (proof, purpose) = match event.action {
             Action::Login(proof) | Action::ChangePassword(proof) => (Some(to_cow(proof.as_str())), None),
             Action::SendCode(purpose) => (None, Some(to_cow(purpose.as_str()))),
@@ -162,6 +166,7 @@ impl AuditLogEntry {
             address,
             request,
             operator,
+            dialect_use,
         }
     }
 
@@ -184,6 +189,7 @@ impl AuditLogEntry {
             address: None,
             request: None,
             operator: None,
+            dialect_use: None,
         }
     }
 
@@ -208,6 +214,7 @@ impl Subject {
             Self::OAuthClient(_) => "oauth_client",
             Self::Resource(_) => "resource",
             Self::Import(_) => "import",
+            Self::Dialect(_) => "dialect",
         }
     }
 
@@ -219,7 +226,8 @@ impl Subject {
             | Self::Key(name)
             | Self::OAuthClient(name)
             | Self::Resource(name)
-            | Self::Import(name) => name.into_text(),
+            | Self::Import(name)
+            | Self::Dialect(name) => name.into_text(),
         }
     }
 }
@@ -275,9 +283,17 @@ mod tests {
             action: Action::Login(ProofKind::Salted),
             outcome: Outcome::WrongPassword,
             subject: Some(user.into()),
-            entry_point: Some(EntryPoint { dialect: "mefp", app: "melink".to_owned(), origin: None }),
-            client: RequestId::parse("r-1")
-                .map(|request| RequestSource { address: IpAddr::from([192, 0, 2, 1]), request_id: request }),
+            entry_point: Some(EntryPoint {
+                dialect: "mefp",
+                app: "melink".to_owned(),
+                client_token: String::new(),
+                origin: None,
+            }),
+            client: RequestId::parse("r-1").map(|request_id| RequestSource {
+                address: IpAddr::from([192, 0, 2, 1]),
+                request_id,
+                client_name: None,
+            }),
         };
         let entry = AuditLogEntry::new(event.clone(), 8, 9, "uid:0@host");
         assert_eq!(entry.id, AuditLogEntryId { at: Timestamp::from_secs(5), source: 8, seq: 9 });
@@ -299,7 +315,8 @@ mod tests {
 
     #[test]
     fn each_event_is_recorded_aggregated_or_discarded_by_action_and_outcome() {
-        let entry_point = Some(EntryPoint { dialect: "jwt", app: String::new(), origin: None });
+        let entry_point =
+            Some(EntryPoint { dialect: "jwt", app: String::new(), client_token: String::new(), origin: None });
         let user = Subject::User(UserId::from_bytes([7; 16]));
         let policy_for = |action, outcome, subject: Option<&Subject>| {
             let (at, subject) = (Timestamp::from_secs(5), subject.cloned());

@@ -10,6 +10,8 @@ use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
 use crate::app::{App, ClientToken};
 use crate::code::CodePurpose;
+use crate::dialect_closure::NewClosure;
+use crate::dialect_use::ClientName;
 use crate::import::SourceName;
 use crate::oauth::{ClientId, ResourceName, SubjectTokenType};
 use crate::origin::Origin;
@@ -33,7 +35,7 @@ pub struct Event {
     pub subject: Option<Subject>,
     /// The entry point of the client's request; `None` for an administrator's action.
     pub entry_point: Option<EntryPoint>,
-    /// The client's address and request id; `None` for an administrator's action. Use cases leave this `None`, and the
+    /// The client's address, name and request id; `None` for an administrator's action. Use cases leave this `None`, and the
     /// service adds it.
     pub client: Option<RequestSource>,
 }
@@ -52,17 +54,21 @@ pub struct EntryPoint {
     pub dialect: DialectName,
     /// The app that called on the user's behalf; empty if the client called directly.
     pub app: String,
+    /// The name of the client token that the request carried (TMS); empty if it carried none.
+    pub client_token: String,
     /// The origin that rate limits count the request under, if the action has rate limits.
     pub origin: Option<Origin>,
 }
 
-/// The client address and request id of the HTTP request.
+/// The client address, client name and request id of the HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestSource {
     /// The full client address.
     pub address: IpAddr,
     /// The request id.
     pub request_id: RequestId,
+    /// The client by the operator's list of clients; `None` if the list does not name it.
+    pub client_name: Option<ClientName>,
 }
 
 /// Identifies a request in logs, traces and the audit log of the gateway and every service: 1 to 64 letters, digits,
@@ -101,6 +107,8 @@ pub enum Subject {
     Resource(RecordName),
     /// A source of imported users, or one of its runs with the outcomes of its rows.
     Import(RecordName),
+    /// A dialect, or one of its clients.
+    Dialect(RecordName),
 }
 
 /// The name of an existing record, never text that a client typed.
@@ -157,6 +165,16 @@ impl From<&ClientId> for Subject {
 impl From<&ResourceName> for Subject {
     fn from(name: &ResourceName) -> Self {
         Self::Resource(RecordName(name.to_string()))
+    }
+}
+
+impl From<&NewClosure> for Subject {
+    fn from(closure: &NewClosure) -> Self {
+        let NewClosure { dialect, client, .. } = closure;
+        Self::Dialect(RecordName(match client {
+            Some(client) => format!("{dialect}/{client}"),
+            None => dialect.clone(),
+        }))
     }
 }
 
@@ -258,6 +276,14 @@ pub enum Action {
     /// Enable salted logins again (administrator).
     #[strum(serialize = "allow_salted")]
     EnableSaltedLogins,
+    /// Schedule a brown-out of a dialect (administrator).
+    ScheduleBrownout,
+    /// Cancel a brown-out of a dialect (administrator).
+    CancelBrownout,
+    /// Switch a dialect off (administrator).
+    SwitchDialectOff,
+    /// Switch a dialect on again (administrator).
+    SwitchDialectOn,
 }
 
 impl Action {

@@ -10,7 +10,8 @@
 //! - rules: [`policy`] (every limit and lifetime that can be configured), [`rate_limit`] and [`rate_limit_key`] (rate
 //!   limits, account lockout and backoff), [`countries`] (protection against SMS pumping), [`common_passwords`]
 //! - import of existing users: [`import`], [`old_server`] (lazy migration: asking the old server at the first login)
-//! - auditing: [`event`] (audit events), [`audit_log`] (their stored form)
+//! - auditing: [`event`] (audit events), [`audit_log`] (their stored form), [`dialect_use`] (who uses which dialect)
+//! - turning a dialect off: [`dialect_closure`]
 //! - [`ports`]: the traits that stores, delivery and audit sinks implement; [`Dependencies`] bundles them with keys and
 //!   rules
 //! - [`usecase`]: the operations of clients and administrators, one file each, as methods of [`UseCases`]
@@ -25,6 +26,8 @@ pub mod code;
 pub mod common_passwords;
 pub mod countries;
 mod dependencies;
+pub mod dialect_closure;
+pub mod dialect_use;
 mod error;
 pub mod event;
 pub mod hasher;

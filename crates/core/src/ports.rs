@@ -9,8 +9,10 @@
 //! [`Error::Internal`]: crate::Error::Internal
 
 mod audit_log;
+mod closures;
 mod codes;
 mod delivery;
+mod dialect_use;
 mod import_store;
 mod keys;
 mod legacy_users;
@@ -24,8 +26,10 @@ mod user_store;
 mod verifiers;
 
 pub use audit_log::{AuditLogStore, EventSink};
+pub use closures::ClosureStore;
 pub use codes::{CodeVerification, CodeVerificationResult, NewCode, OnCodeMatch, QuotaExceeded, QuotaUse};
 pub use delivery::{CodeMessage, Delivery};
+pub use dialect_use::DialectUseStore;
 pub use import_store::{
     AddedRow, CommitOutcome, ImportBatch, ImportQuery, ImportRun, ImportStore, LegacyLookup, MergedRow, PendingUser,
     RecordedRow, SourceLock, SourceUser, UndoneRows,

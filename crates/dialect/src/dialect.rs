@@ -160,6 +160,12 @@ pub fn finish_error_response(error: &Error, response: HttpResponse) -> HttpRespo
     add_common_headers(response, error.retry_after().or(is_unavailable.then_some(1)))
 }
 
+/// The response to a request in a closed dialect: the dialect's own rendering of an unavailable store. Not logged as an
+/// error, because an operator closed the dialect.
+pub(crate) fn closed_response(render_error: fn(&Error) -> HttpResponse, retry_after: u64) -> HttpResponse {
+    add_common_headers(render_error(&Error::unavailable("the dialect is closed")), Some(retry_after))
+}
+
 fn add_common_headers(mut response: HttpResponse, retry_after: Option<u64>) -> HttpResponse {
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -1,10 +1,12 @@
-//! Request scope: request id, client address, log span and trace span of the request in progress.
+//! Request scope: request id, client address and name, log span and trace span of the request in progress.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use actix_web::dev::ServiceRequest;
+use actix_web::http::header::USER_AGENT;
+use stele_service::client_list::ClientList;
 use stele_service::request_context::{self, ClientInfo, REQUEST_ID_HEADER, RequestId};
 use stele_service::trace;
 use stele_service::trusted_proxies::TrustedProxies;
@@ -22,11 +24,17 @@ pub(crate) struct RequestScope {
 }
 
 impl RequestScope {
-    pub(crate) fn new(service: &'static str, request: &ServiceRequest, trusted_proxies: &TrustedProxies) -> Self {
+    pub(crate) fn new(
+        service: &'static str,
+        request: &ServiceRequest,
+        trusted_proxies: &TrustedProxies,
+        clients: &ClientList,
+    ) -> Self {
         let headers = request.headers();
         let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
         let address = trusted_proxies.client_address(peer, headers);
-        let client_info = ClientInfo { address, request_id: incoming_request_id(request) };
+        let name = headers.get(USER_AGENT).and_then(|user_agent| clients.find(user_agent.as_bytes())).cloned();
+        let client_info = ClientInfo { address, request_id: incoming_request_id(request), name };
         let trace_span = trace::server_span(request.method().as_str(), request.path(), headers);
         let log_span = new_log_span(service, &client_info.request_id, &trace_span);
         Self { client_info, log_span, trace_span }
@@ -36,6 +44,11 @@ impl RequestScope {
     pub(crate) fn run<F: Future>(&self, work: F) -> impl Future<Output = F::Output> {
         request_context::with_client(self.client_info.clone(), work.instrument(self.log_span.clone()))
             .instrument(self.trace_span.clone())
+    }
+
+    /// The client's name on the operator's list; `None` if the list does not name it.
+    pub(crate) fn client_name(&self) -> Option<&str> {
+        self.client_info.name.as_deref()
     }
 
     /// The span whose fields appear in each log line of this request.

@@ -18,6 +18,7 @@ use actix_web::{App, HttpResponse};
 use futures_util::FutureExt as _;
 use stele_core::{Error, UseCases};
 use stele_service::admin::ReadinessCheckFn;
+use stele_service::client_list::{CLIENTS, ClientList};
 use stele_service::common_settings::{BODY_LIMIT, BodyLimit, CLIENT_TIMEOUT, WORKERS};
 use stele_service::cors::{AllowedOrigins, CORS_ORIGINS, CorsHeaders};
 use stele_service::http_server::{self, ClientTimeouts};
@@ -28,7 +29,7 @@ use stele_service::status_200::{ORIGINAL_STATUS_HEADER, STATUS_200};
 use stele_service::trusted_proxies::TrustedProxies;
 use stele_service::{ConfigError, Drain, OPENAPI_PATH, Settings, drain, listener, trace};
 
-use crate::dialect::{RequestRejection, finish_error_response};
+use crate::dialect::{RequestRejection, closed_response, finish_error_response};
 use crate::extractors::RejectionRenderer;
 use crate::fields::FieldError;
 use crate::openapi::OpenApi;
@@ -43,6 +44,10 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Registers a dialect's routes; called once by each worker.
 pub type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
+
+/// Checks whether the dialect is closed to the client of this name, `None` for a client without a name, and counts the
+/// refusal. Returns after how many seconds the client may retry; `None` if the dialect is open.
+pub type ClosureCheckFn = Arc<dyn Fn(Option<&str>) -> Option<u64> + Send + Sync>;
 
 /// The parts of a dialect that its server runs.
 pub struct DialectService {
@@ -76,6 +81,8 @@ pub struct ServerContext {
     pub readiness_check: ReadinessCheckFn,
     /// Whether the queue of unwritten audit events is full, so that requests must be rejected.
     pub is_audit_log_full: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Whether the dialect is closed.
+    pub closure_check: ClosureCheckFn,
 }
 
 /// Starts serving a dialect on `listener`. The server ignores signals; stop it by its handle.
@@ -89,7 +96,7 @@ pub fn start(
     listener: TcpListener,
 ) -> Result<Server, ConfigError> {
     let DialectService { name, routes, render_rejection, render_error, openapi_document, verbatim_prefix } = service;
-    let ServerContext { use_cases, trusted_proxies, drain, metrics, readiness_check, is_audit_log_full } = context;
+    let ServerContext { use_cases, trusted_proxies, drain, metrics, readiness_check, .. } = context;
     let use_cases = Data::new(use_cases);
     let body_limit = BodyLimit(settings.get(&BODY_LIMIT)?);
     let error_status = match settings.get(&STATUS_200)?.applies_to(name) {
@@ -106,7 +113,9 @@ pub fn start(
         drain,
         trusted_proxies,
         metrics,
-        is_audit_log_full,
+        is_audit_log_full: context.is_audit_log_full,
+        closure_check: context.closure_check,
+        clients: settings.get(&CLIENTS)?,
         allowed_origins: settings.get(&CORS_ORIGINS)?,
         error_status,
     });
@@ -193,8 +202,8 @@ fn configure_health_checks(
         .service(readyz.default_service(web::to(reject_method)));
 }
 
-/// The middleware of every request: request id and spans, CORS, load shedding while the audit log is behind, an error
-/// response if a handler panics, `Connection: close` while draining, and metrics.
+/// The middleware of every request: request id and spans, CORS, closures, load shedding while the audit log is behind, an
+/// error response if a handler panics, `Connection: close` while draining, and metrics.
 struct RequestMiddleware {
     service: &'static str,
     render_rejection: fn(&RequestRejection) -> HttpResponse,
@@ -204,6 +213,8 @@ struct RequestMiddleware {
     trusted_proxies: TrustedProxies,
     metrics: Metrics,
     is_audit_log_full: Arc<dyn Fn() -> bool + Send + Sync>,
+    closure_check: ClosureCheckFn,
+    clients: ClientList,
     allowed_origins: AllowedOrigins,
     error_status: ErrorStatus,
 }
@@ -227,8 +238,14 @@ enum ConnectionAction {
 }
 
 impl RequestMiddleware {
-    /// The response to a request that no handler sees: an ambiguous path, a CORS preflight, or a full audit log queue.
-    fn early_response(&self, request: &ServiceRequest, path_form: PathForm) -> Option<HttpResponse> {
+    /// The response to a request that no handler sees: an ambiguous path, a CORS preflight, a closed dialect, or a full
+    /// audit log queue.
+    fn early_response(
+        &self,
+        request: &ServiceRequest,
+        path_form: PathForm,
+        client: Option<&str>,
+    ) -> Option<HttpResponse> {
         if path_form == PathForm::Ambiguous {
             return Some((self.render_rejection)(&RequestRejection::NotFound));
         }
@@ -239,6 +256,11 @@ impl RequestMiddleware {
             let mut response = HttpResponse::NoContent().finish();
             append_cors_headers(response.headers_mut(), fields);
             return Some(response);
+        }
+        if request.path() != OPENAPI_PATH
+            && let Some(retry_after) = (self.closure_check)(client)
+        {
+            return Some(closed_response(self.render_error, retry_after));
         }
         // An action that cannot be recorded in the audit log must not happen.
         (self.is_audit_log_full)().then(|| {
@@ -285,13 +307,13 @@ impl RequestMiddleware {
         let started = Instant::now();
         let is_verbatim = self.verbatim_prefix.is_some_and(|prefix| request.path().starts_with(prefix));
         let path_form = if is_verbatim { PathForm::Verbatim } else { canonicalize_path(&mut request) };
-        let scope = RequestScope::new(self.service, &request, &self.trusted_proxies);
+        let scope = RequestScope::new(self.service, &request, &self.trusted_proxies, &self.clients);
         // Copies, because the router needs the only reference to the request.
         let (method, path) = (request.method().clone(), request.path().to_owned());
         let origin = request.headers().get(ORIGIN).cloned();
         let is_draining = self.drain.record_request();
         let work = async {
-            match self.early_response(&request, path_form) {
+            match self.early_response(&request, path_form, scope.client_name()) {
                 Some(response) => Ok(request.into_response(response).map_into_right_body()),
                 None => next.call(request).await.map(ServiceResponse::map_into_left_body),
             }

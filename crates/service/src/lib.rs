@@ -7,13 +7,14 @@
 //! - [`admin`], [`health_check`], [`drain`], [`signals`]: admin port, health check, readiness, graceful shutdown
 //! - [`listener`], [`mod@http_server`], [`error_bodies`]: listening sockets, the HTTP/1.1 server, bodies for the
 //!   error responses of actix-http
-//! - [`headers`], [`trusted_proxies`], [`cors`], [`path`], [`request_context`]: header lookup, client address, CORS and
-//!   CSRF, canonical paths, request ids
+//! - [`headers`], [`trusted_proxies`], [`client_list`], [`cors`], [`path`], [`request_context`]: header lookup, client
+//!   address, client name, CORS and CSRF, canonical paths, request ids
 //! - [`mod@status_200`]: dialects that answer failures with HTTP 200
 //! - [`private_file`]: permissions of files with secrets; [`random`]: random values that are not secret
 
 pub mod admin;
 pub mod cli;
+pub mod client_list;
 pub mod common_settings;
 pub mod config;
 pub mod cors;

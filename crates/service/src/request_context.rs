@@ -1,4 +1,4 @@
-//! Context of the current request as a task-local: request id and client address.
+//! Context of the current request as a task-local: request id, client address and client name.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -38,13 +38,15 @@ impl From<RequestId> for Arc<str> {
     }
 }
 
-/// The client address of a request, and the request id.
+/// The client address and name of a request, and the request id.
 #[derive(Clone, Debug)]
 pub struct ClientInfo {
     /// The client address: the peer's, or as reported by a trusted proxy.
     pub address: IpAddr,
     /// The id of the request.
     pub request_id: RequestId,
+    /// The client's name on the operator's list ([`crate::client_list`]); `None` if the list does not name it.
+    pub name: Option<Arc<str>>,
 }
 
 tokio::task_local! {

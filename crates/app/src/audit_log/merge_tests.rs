@@ -24,9 +24,10 @@ fn event(action: Action, outcome: Outcome, user: Option<u16>, address: IpAddr, a
         entry_point: Some(EntryPoint {
             dialect: "portal",
             app: String::new(),
+            client_token: String::new(),
             origin: Some(Origin::from_address(address)),
         }),
-        client: RequestId::parse("r").map(|request| RequestSource { address, request_id: request }),
+        client: RequestId::parse("r").map(|request_id| RequestSource { address, request_id, client_name: None }),
     }
 }
 
@@ -183,7 +184,8 @@ fn an_app_is_one_origin_with_ten_times_the_rate_limit() {
     let now = Instant::now();
     let mut merger = FailureMerger::new(AuditRateLimits { guesses: 10_000, ..RATE_LIMITS }, now);
     let guess_through = |app: &str, user: u16| {
-        let entry_point = EntryPoint { dialect: "mefp", app: app.to_owned(), origin: Some(Origin::from_app(app)) };
+        let (app, client_token, origin) = (app.to_owned(), String::new(), Some(Origin::from_app(app)));
+        let entry_point = EntryPoint { dialect: "mefp", app, client_token, origin };
         Event { entry_point: Some(entry_point), ..guess(user, v6(user, 1), 1) }
     };
     assert_eq!((0..1_000).filter(|&user| gets_own_entry(&mut merger, guess_through("melink", user), now)).count(), 100);

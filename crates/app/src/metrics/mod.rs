@@ -75,19 +75,14 @@ impl DomainMetrics {
         if let Action::Login(proof) = action {
             self.logins.get_or_create(&login_labels(dialect, proof, outcome)).inc();
         }
-        let is_through_app = event.entry_point.as_ref().is_some_and(|entry_point| !entry_point.app.is_empty());
+        if event.opened_session_proof().is_some() {
+            self.sessions.get_or_create(&[("dialect", dialect)]).inc();
+        }
         match (action, outcome) {
             (_, Outcome::RateLimited) => {
                 self.limits.get_or_create(&[("dialect", dialect), ("limit", action.rate_limit_kind().as_str())]).inc();
             }
             (_, Outcome::CommonPassword) => self.count_common_password(event, REFUSED),
-            (Action::Login(_) | Action::ChangePassword(_), Outcome::Done) => {
-                self.sessions.get_or_create(&[("dialect", dialect)]).inc();
-            }
-            // Registration through an app also opens an app-bound session.
-            (Action::Register, Outcome::Done) if is_through_app => {
-                self.sessions.get_or_create(&[("dialect", dialect)]).inc();
-            }
             _ => {}
         }
     }

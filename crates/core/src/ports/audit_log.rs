@@ -11,8 +11,8 @@ use crate::time::Timestamp;
 /// The audit log: durable and append-only.
 #[async_trait]
 pub trait AuditLogStore: Send + Sync {
-    /// Appends `entries`, all or none. An entry that exists already is left unchanged, so a batch whose outcome is
-    /// unknown can be retried.
+    /// Appends `entries` and counts their uses of dialects, all or none. An entry that exists already is left unchanged
+    /// and not counted again, so a batch whose outcome is unknown can be retried.
     async fn append(&self, entries: &[AuditLogEntry]) -> Result<()>;
 
     /// Up to `limit` entries that match `filter`, in `order`, starting after the entry `after`.

@@ -1,8 +1,11 @@
 //! Administration of a whole database: key rotation, salted logins, migration of imported hashes, the operator's list
-//! of common passwords, the audit log. OAuth clients and resource servers are in [`super::oauth_registration`].
+//! of common passwords, the audit log, turning dialects off. OAuth clients and resource servers are in
+//! [`super::oauth_registration`].
 //!
 //! [`Administration`] itself holds no key, so its commands can run when a key is lost. Resealing is given the keys that
 //! it needs.
+
+mod sunset;
 
 use std::sync::Arc;
 
@@ -18,13 +21,14 @@ use crate::event::{Action, Event, Outcome, Subject};
 use crate::hasher::Hasher;
 use crate::password::PasswordDigest;
 use crate::ports::{
-    AuditLogStore, EventSink, KeyRecord, KeyRetirement, KeyStore, KeyUsage, OAuthRegistry, PasswordListStore,
-    SaltedLoginUsage, UserStore, VerifierStore,
+    AuditLogStore, ClosureStore, DialectUseStore, EventSink, KeyRecord, KeyRetirement, KeyStore, KeyUsage,
+    OAuthRegistry, PasswordListStore, SaltedLoginUsage, UserStore, VerifierStore,
 };
 use crate::random::Random;
 use crate::seal::Sealer;
 use crate::time::{Clock, Timestamp};
 use crate::user::User;
+pub use sunset::UseReport;
 
 /// The dependencies of [`Administration`].
 pub struct AdministrationDependencies {
@@ -40,6 +44,10 @@ pub struct AdministrationDependencies {
     pub oauth_registry: Arc<dyn OAuthRegistry>,
     /// The store of the audit log.
     pub audit_log: Arc<dyn AuditLogStore>,
+    /// The store of the use of dialects.
+    pub dialect_use: Arc<dyn DialectUseStore>,
+    /// The store of the closures of dialects.
+    pub closures: Arc<dyn ClosureStore>,
     /// The sink of audit events.
     pub events: Arc<dyn EventSink>,
     /// The clock.

@@ -22,12 +22,10 @@ pub(super) struct AuditScope<'a> {
 impl<'a> AuditScope<'a> {
     /// Starts the scope of a use case that `caller` requests.
     pub(super) fn start(deps: &'a Dependencies, action: Action, caller: &RequestInfo) -> Self {
-        let entry_point =
-            EntryPoint { dialect: caller.dialect, app: caller.app.clone(), origin: Some(caller.origin.clone()) };
         Self {
             deps,
             action,
-            entry_point: Some(entry_point),
+            entry_point: Some(caller.entry_point()),
             subject: None,
             has_common_password: false,
             is_finished: false,
@@ -36,7 +34,7 @@ impl<'a> AuditScope<'a> {
 
     /// Starts the scope of a use case that a client requests in `dialect` and that no rate limit counts.
     pub(super) fn start_without_rate_limit(deps: &'a Dependencies, action: Action, dialect: DialectName) -> Self {
-        let entry_point = EntryPoint { dialect, app: String::new(), origin: None };
+        let entry_point = EntryPoint { dialect, app: String::new(), client_token: String::new(), origin: None };
         Self {
             deps,
             action,

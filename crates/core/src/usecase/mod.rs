@@ -77,6 +77,7 @@ mod undo_import;
 pub mod wrap_hashes;
 
 use crate::Dependencies;
+use crate::event::EntryPoint;
 use crate::origin::Origin;
 use crate::ports::LoginAttempt;
 use crate::session::DialectName;
@@ -109,6 +110,8 @@ pub struct RequestInfo {
     dialect: DialectName,
     /// The app that calls on the user's behalf; empty if the client calls directly.
     app: String,
+    /// The name of the client token that the request carried; empty if it carried none.
+    client_token: String,
     /// The origin that rate limits count the request under.
     origin: Origin,
 }
@@ -116,12 +119,23 @@ pub struct RequestInfo {
 impl RequestInfo {
     /// A request from a client at `address`.
     pub fn from_client(dialect: DialectName, address: std::net::IpAddr) -> Self {
-        Self { dialect, app: String::new(), origin: Origin::from_address(address) }
+        Self { dialect, app: String::new(), client_token: String::new(), origin: Origin::from_address(address) }
+    }
+
+    /// This request, which carried the client token of this name.
+    #[must_use]
+    pub fn with_client_token(self, name: String) -> Self {
+        Self { client_token: name, ..self }
     }
 
     /// A request from the app `app` on behalf of its user.
     pub fn from_app(dialect: DialectName, app: &str) -> Self {
-        Self { dialect, app: app.to_owned(), origin: Origin::from_app(app) }
+        Self { dialect, app: app.to_owned(), client_token: String::new(), origin: Origin::from_app(app) }
+    }
+
+    fn entry_point(&self) -> EntryPoint {
+        let Self { dialect, app, client_token, origin } = self.clone();
+        EntryPoint { dialect, app, client_token, origin: Some(origin) }
     }
 
     /// This request as one of the app `app`, from the same origin. `app` must be an existing record's name, because the

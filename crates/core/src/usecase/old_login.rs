@@ -15,7 +15,7 @@ use super::RequestInfo;
 use super::credential;
 use super::login::AllowedUsers;
 use super::proof_verification::{check_rate_limit, match_credential, to_used_proof};
-use crate::event::{Action, EntryPoint, Event, Outcome};
+use crate::event::{Action, Event, Outcome};
 use crate::identifier::Identifier;
 use crate::mac::sha256;
 use crate::old_server::{
@@ -348,8 +348,7 @@ pub(super) async fn finish(deps: &Dependencies, caller: &RequestInfo, account: &
     };
     deps.old_servers.record_login(api, result);
     if matches!(result, OldLoginResult::Migrated | OldLoginResult::Replaced) {
-        let entry_point =
-            EntryPoint { dialect: caller.dialect, app: caller.app.clone(), origin: Some(caller.origin.clone()) };
+        let entry_point = caller.entry_point();
         deps.events.record(Event {
             at: deps.now(),
             action: Action::MigratePassword,

@@ -282,8 +282,13 @@ async fn an_operation_fails_when_it_cannot_be_audited() {
         action: Action::Login(ProofKind::Raw),
         outcome: Outcome::Done,
         subject: None,
-        entry_point: Some(EntryPoint { dialect: "portal", app: String::new(), origin: None }),
-        client: Some(RequestSource { address: [192, 0, 2, 1].into(), request_id: request }),
+        entry_point: Some(EntryPoint {
+            dialect: "portal",
+            app: String::new(),
+            client_token: String::new(),
+            origin: None,
+        }),
+        client: Some(RequestSource { address: [192, 0, 2, 1].into(), request_id: request, client_name: None }),
     };
     let audit_log = &lab.context().audit_log;
     while !audit_log.is_full() {

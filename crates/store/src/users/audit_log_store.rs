@@ -1,19 +1,23 @@
 //! Audit log store: appends, lists and purges entries in the users' database.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use diesel::pg::sql_types::Array;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, Queryable, SqliteConnection,
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, Queryable, QueryableByName,
+    SqliteConnection,
 };
+use diesel_async::{AsyncConnection, AsyncPgConnection};
 use stele_core::audit_log::{AuditLogEntry, AuditLogEntryId, AuditLogFilter, AuditLogOrder};
 use stele_core::ports::AuditLogStore;
 use stele_core::time::Timestamp;
 use stele_core::{Error, Result};
 
+use super::dialect_use_writer::{FoldedUses, record_uses_postgres, record_uses_sqlite};
 use super::pool::{AuditLogConnections, BackendConnections, POSTGRES_TIMEOUTS, SLOW_QUERY_TIMEOUTS, query};
 use super::schema::audit;
 use crate::error::map_database_error;
@@ -82,6 +86,7 @@ impl From<AuditRow> for AuditLogEntry {
             address: row.address,
             request: row.request,
             operator: row.operator,
+            dialect_use: None,
         }
     }
 }
@@ -91,8 +96,55 @@ fn column_values<'a, T>(entries: &'a [AuditLogEntry], value: impl Fn(&'a AuditLo
     entries.iter().map(value).collect()
 }
 
-/// Inserts entries into SQLite one by one. An entry whose id exists is ignored.
+/// [`APPEND_SQL`] with these words behind it, for `$entries`.
+macro_rules! append_query {
+    ($returning:literal, $entries:ident) => {
+        diesel::sql_query(format!("{APPEND_SQL} {}", $returning))
+            .bind::<Array<BigInt>, _>(column_values($entries, |entry| entry.id.at.as_micros()))
+            .bind::<Array<BigInt>, _>(column_values($entries, |entry| entry.id.source))
+            .bind::<Array<BigInt>, _>(column_values($entries, |entry| entry.id.seq))
+            .bind::<Array<Text>, _>(column_values($entries, |entry| entry.action.as_ref()))
+            .bind::<Array<Nullable<Text>>, _>(column_values($entries, |entry| entry.proof.as_deref()))
+            .bind::<Array<Nullable<Text>>, _>(column_values($entries, |entry| entry.purpose.as_deref()))
+            .bind::<Array<Text>, _>(column_values($entries, |entry| entry.result.as_ref()))
+            .bind::<Array<BigInt>, _>(column_values($entries, |entry| entry.count))
+            .bind::<Array<Nullable<Text>>, _>(column_values($entries, |entry| entry.dialect.as_deref()))
+            .bind::<Array<Nullable<Text>>, _>(column_values($entries, |entry| entry.app.as_deref()))
+            .bind::<Array<Nullable<Text>>, _>(column_values($entries, |entry| entry.subject_kind.as_deref()))
+            .bind::<Array<Nullable<Text>>, _>(column_values($entries, |entry| entry.subject.as_deref()))
+            .bind::<Array<Nullable<Text>>, _>(column_values($entries, |entry| entry.address.as_deref()))
+            .bind::<Array<Nullable<Text>>, _>(column_values($entries, |entry| entry.request.as_deref()))
+            .bind::<Array<Nullable<Text>>, _>(column_values($entries, |entry| entry.operator.as_deref()))
+            .bind::<Array<Nullable<BigInt>>, _>(column_values($entries, |entry| {
+                entry.first_at.map(Timestamp::as_micros)
+            }))
+            .bind::<Array<Nullable<BigInt>>, _>(column_values($entries, |entry| entry.origins))
+    };
+}
+
+/// The id of an entry that an append has inserted.
+#[derive(QueryableByName)]
+struct InsertedId {
+    #[diesel(sql_type = BigInt)]
+    source: i64,
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+}
+
+/// Counts the uses of dialects of the entries that were inserted.
+async fn count_uses(
+    conn: &mut AsyncPgConnection,
+    entries: &[AuditLogEntry],
+    inserted: Vec<InsertedId>,
+) -> QueryResult<()> {
+    let inserted: HashSet<_> = inserted.into_iter().map(|id| (id.source, id.seq)).collect();
+    let is_inserted = |entry: &&AuditLogEntry| inserted.contains(&(entry.id.source, entry.id.seq));
+    record_uses_postgres(conn, &FoldedUses::of(entries.iter().filter(is_inserted))).await
+}
+
+/// Inserts entries into SQLite one by one, and counts their uses of dialects. An entry whose id exists is ignored.
 fn insert_entries(conn: &mut SqliteConnection, entries: &[AuditLogEntry]) -> QueryResult<()> {
+    let mut inserted = Vec::with_capacity(entries.len());
     for entry in entries {
         let row = (
             audit::at.eq(entry.id.at.as_micros()),
@@ -113,9 +165,11 @@ fn insert_entries(conn: &mut SqliteConnection, entries: &[AuditLogEntry]) -> Que
             audit::first_at.eq(entry.first_at.map(Timestamp::as_micros)),
             audit::origins.eq(entry.origins),
         );
-        diesel::RunQueryDsl::execute(diesel::insert_or_ignore_into(audit::table).values(row), conn)?;
+        if diesel::RunQueryDsl::execute(diesel::insert_or_ignore_into(audit::table).values(row), conn)? > 0 {
+            inserted.push(entry);
+        }
     }
-    Ok(())
+    record_uses_sqlite(conn, &FoldedUses::of(inserted))
 }
 
 /// A boxed query for the entries that match a filter. A macro, because the query's type depends on the backend.
@@ -162,31 +216,20 @@ impl AuditLogStore for SqlAuditLogStore {
     async fn append(&self, entries: &[AuditLogEntry]) -> Result<()> {
         let added: QueryResult<()> = match &*self.appends {
             AuditLogConnections::Postgres(pool) => {
-                query!(@postgres pool, POSTGRES_TIMEOUTS, |conn| {
-                    diesel::sql_query(APPEND_SQL)
-                        .bind::<Array<BigInt>, _>(column_values(entries, |entry| entry.id.at.as_micros()))
-                        .bind::<Array<BigInt>, _>(column_values(entries, |entry| entry.id.source))
-                        .bind::<Array<BigInt>, _>(column_values(entries, |entry| entry.id.seq))
-                        .bind::<Array<Text>, _>(column_values(entries, |entry| entry.action.as_ref()))
-                        .bind::<Array<Nullable<Text>>, _>(column_values(entries, |entry| entry.proof.as_deref()))
-                        .bind::<Array<Nullable<Text>>, _>(column_values(entries, |entry| entry.purpose.as_deref()))
-                        .bind::<Array<Text>, _>(column_values(entries, |entry| entry.result.as_ref()))
-                        .bind::<Array<BigInt>, _>(column_values(entries, |entry| entry.count))
-                        .bind::<Array<Nullable<Text>>, _>(column_values(entries, |entry| entry.dialect.as_deref()))
-                        .bind::<Array<Nullable<Text>>, _>(column_values(entries, |entry| entry.app.as_deref()))
-                        .bind::<Array<Nullable<Text>>, _>(column_values(entries, |entry| entry.subject_kind.as_deref()))
-                        .bind::<Array<Nullable<Text>>, _>(column_values(entries, |entry| entry.subject.as_deref()))
-                        .bind::<Array<Nullable<Text>>, _>(column_values(entries, |entry| entry.address.as_deref()))
-                        .bind::<Array<Nullable<Text>>, _>(column_values(entries, |entry| entry.request.as_deref()))
-                        .bind::<Array<Nullable<Text>>, _>(column_values(entries, |entry| entry.operator.as_deref()))
-                        .bind::<Array<Nullable<BigInt>>, _>(column_values(entries, |entry| {
-                            entry.first_at.map(Timestamp::as_micros)
-                        }))
-                        .bind::<Array<Nullable<BigInt>>, _>(column_values(entries, |entry| entry.origins))
-                        .execute(conn)
+                if entries.iter().any(|entry| entry.dialect_use.is_some()) {
+                    query!(@postgres pool, POSTGRES_TIMEOUTS, |conn| {
+                        conn.transaction(async |conn| {
+                            let append = append_query!("RETURNING source, seq", entries);
+                            let inserted = append.load::<InsertedId>(conn).await?;
+                            count_uses(conn, entries, inserted).await
+                        })
                         .await
-                        .map(drop)
-                })
+                    })
+                } else {
+                    query!(@postgres pool, POSTGRES_TIMEOUTS, |conn| {
+                        append_query!("", entries).execute(conn).await.map(drop)
+                    })
+                }
             }
             AuditLogConnections::Sqlite(sqlite) => {
                 let entries = entries.to_vec();

@@ -1,6 +1,9 @@
 //! User store, key store and audit log: durable, in PostgreSQL or SQLite.
 
 mod audit_log_store;
+mod closure_store;
+mod dialect_use_store;
+mod dialect_use_writer;
 mod import_batch;
 mod import_lock;
 mod import_lookup;
@@ -27,7 +30,8 @@ use diesel::connection::{Connection, SimpleConnection};
 use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use stele_core::ports::{
-    AuditLogStore, ImportStore, KeyStore, LegacyUserStore, OAuthRegistry, PasswordListStore, UserStore, VerifierStore,
+    AuditLogStore, ClosureStore, DialectUseStore, ImportStore, KeyStore, LegacyUserStore, OAuthRegistry,
+    PasswordListStore, UserStore, VerifierStore,
 };
 
 use crate::migrate::{self, SchemaState};
@@ -165,6 +169,16 @@ impl Database {
     /// The audit log of this database.
     pub fn audit_log(&self) -> Arc<dyn AuditLogStore> {
         Arc::new(SqlAuditLogStore::new(Arc::clone(&self.db), Arc::clone(&self.audit_log)))
+    }
+
+    /// The use of dialects, which the audit log writes.
+    pub fn dialect_use(&self) -> Arc<dyn DialectUseStore> {
+        Arc::new(SqlStore::new(Arc::clone(&self.db)))
+    }
+
+    /// The closures of dialects.
+    pub fn closures(&self) -> Arc<dyn ClosureStore> {
+        Arc::new(SqlStore::new(Arc::clone(&self.db)))
     }
 
     async fn sqlite_schema_state(&self, path: std::path::PathBuf) -> Result<SchemaState, OpenError> {

@@ -196,9 +196,50 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    door_use (day, dialect, client, proof) {
+        day -> BigInt,
+        dialect -> Text,
+        client -> Text,
+        proof -> Text,
+        logins -> BigInt,
+        users -> BigInt,
+        first_at -> BigInt,
+        last_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    user_door (dialect, user_id, client, proof) {
+        dialect -> Text,
+        user_id -> Binary,
+        client -> Text,
+        proof -> Text,
+        first_at -> BigInt,
+        last_at -> BigInt,
+        last_day -> BigInt,
+        days -> BigInt,
+    }
+}
+
+diesel::table! {
+    door_closures (id) {
+        id -> BigInt,
+        kind -> Text,
+        dialect -> Text,
+        client -> Nullable<Text>,
+        starts_at -> BigInt,
+        ends_at -> Nullable<BigInt>,
+        created_at -> BigInt,
+        operator -> Text,
+        canceled_at -> Nullable<BigInt>,
+    }
+}
+
 diesel::joinable!(legacy_ids -> users (number));
 diesel::allow_tables_to_appear_in_same_query!(legacy_ids, users);
 diesel::allow_tables_to_appear_in_same_query!(legacy_ids, identifiers);
 diesel::joinable!(identifiers -> users (number));
 diesel::allow_tables_to_appear_in_same_query!(identifiers, users);
 diesel::allow_tables_to_appear_in_same_query!(facts, users);
+diesel::allow_tables_to_appear_in_same_query!(user_door, users);

@@ -24,6 +24,7 @@ pub(crate) fn audit_entry(second: u64, seq: i64) -> AuditLogEntry {
         address: Some("192.0.2.1".to_owned()),
         request: Some(format!("r{seq}")),
         operator: None,
+        dialect_use: None,
     }
 }
 

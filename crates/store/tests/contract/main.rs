@@ -11,6 +11,10 @@ mod cancelled_calls;
 #[cfg(test)]
 mod check_order;
 #[cfg(test)]
+mod closures;
+#[cfg(test)]
+mod dialect_use;
+#[cfg(test)]
 mod import_hashing;
 #[cfg(test)]
 mod import_lookup;

@@ -12,9 +12,9 @@ use stele_core::identifier::{Email, Phone, Username};
 use stele_core::origin::Origin;
 use stele_core::policy::LoginLimits;
 use stele_core::ports::{
-    AuditLogStore, CodeVerification, CodeVerificationResult, ImportStore, KeyRecord, KeyStore, LoginAttempt, NewCode,
-    OAuthRegistry, OnCodeMatch, OriginTrustChange, PasswordListStore, ProofResult, StateStore, SuccessEffects,
-    UsedProof, UserStore, VerifierStore,
+    AuditLogStore, ClosureStore, CodeVerification, CodeVerificationResult, DialectUseStore, ImportStore, KeyRecord,
+    KeyStore, LoginAttempt, NewCode, OAuthRegistry, OnCodeMatch, OriginTrustChange, PasswordListStore, ProofResult,
+    StateStore, SuccessEffects, UsedProof, UserStore, VerifierStore,
 };
 use stele_core::random::{OsRandom, Random as _};
 use stele_core::seal::SealedSecret;
@@ -64,6 +64,8 @@ pub(crate) struct UserBackend {
     pub(crate) users: Arc<dyn UserStore>,
     pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) audit_log: Arc<dyn AuditLogStore>,
+    pub(crate) dialect_use: Arc<dyn DialectUseStore>,
+    pub(crate) closures: Arc<dyn ClosureStore>,
     pub(crate) verifiers: Arc<dyn VerifierStore>,
     pub(crate) password_list: Arc<dyn PasswordListStore>,
     pub(crate) imports: Arc<dyn ImportStore>,
@@ -94,7 +96,20 @@ pub(crate) async fn user_backend(name: &'static str, database: &Database, home: 
     let (users, audit_log, verifiers) = (database.users(), database.audit_log(), database.verifiers());
     let password_list = database.password_list();
     let (imports, oauth) = (database.imports(), database.oauth_registry());
-    UserBackend { name, users, keys, audit_log, verifiers, password_list, imports, oauth, _home: home }
+    let (dialect_use, closures) = (database.dialect_use(), database.closures());
+    UserBackend {
+        name,
+        users,
+        keys,
+        audit_log,
+        dialect_use,
+        closures,
+        verifiers,
+        password_list,
+        imports,
+        oauth,
+        _home: home,
+    }
 }
 
 /// A record of a registered key.

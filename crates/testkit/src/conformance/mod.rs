@@ -2,7 +2,7 @@
 //!
 //! A dialect's contract tests implement [`DialectUnderTest`] and pass the type to
 //! [`conformance!`](macro@crate::conformance), which generates a test for each function of [`bodies`],
-//! [`empty_fields`], [`login`], [`rate_limits`], [`unavailability`], [`input`], [`http`], [`mod@status_200`] and
+//! [`closures`], [`empty_fields`], [`login`], [`rate_limits`], [`unavailability`], [`input`], [`http`], [`mod@status_200`] and
 //! [`openapi`]. [`sessions`] is for dialects with session tokens ([`SessionDialect`]); [`salted`], [`salted_text`] and
 //! [`login_retries`] are for dialects with salted proofs ([`SaltedDialect`]); [`codes`] is for dialects that send codes
 //! ([`CodeDialect`]); [`common_passwords`] is for dialects that set new passwords ([`NewPasswordDialect`]). `suite`
@@ -13,6 +13,7 @@
 #![expect(missing_docs, reason = "the test's name states the behaviour")]
 
 pub mod bodies;
+pub mod closures;
 pub mod codes;
 pub mod common_passwords;
 pub mod empty_fields;
