@@ -6,6 +6,7 @@ mod keys;
 mod oauth;
 mod passwords;
 mod session;
+mod sunset;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +26,9 @@ pub use self::keys::{ChallengeCommand, KeysCommand};
 pub use self::oauth::{AddClientOptions, AddResourceOptions, ClientCommand, ResourceCommand, RotationOptions};
 pub use self::passwords::PasswordsCommand;
 pub use self::session::{EndSessionOptions, SessionCommand, SessionIdPrefix};
+pub use self::sunset::{
+    BrownoutAction, BrownoutOptions, OffOptions, StartTime, SunsetAction, SunsetOptions, UseReportOptions,
+};
 use crate::services;
 
 /// One user base behind five login dialects.
@@ -90,6 +94,8 @@ pub enum Command {
     /// Add common passwords to the list that new ones are checked against (STELE_PASSWORD_LIST), and check a password
     #[command(subcommand)]
     Passwords(PasswordsCommand),
+    /// How much each dialect is used and by whom; brown-outs; switching a dialect off
+    Sunset(Box<SunsetOptions>),
     /// Read the audit log
     Audit(Box<AuditOptions>),
     /// Create missing keys, migrate the database to the current schema, and wrap hashes that earlier versions imported

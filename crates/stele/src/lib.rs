@@ -13,7 +13,8 @@ use stele_service::{cli, telemetry};
 use crate::args::Command;
 use crate::commands::up::CertificateSource;
 use crate::commands::{
-    CommandError, admin, app, audit, challenge, check, export, import, keys, oauth, passwords, session, token, up, user,
+    CommandError, admin, app, audit, challenge, check, export, import, keys, oauth, passwords, session, sunset, token,
+    up, user,
 };
 
 /// Exit code of an import that refused some rows.
@@ -60,6 +61,7 @@ pub fn run() -> ExitCode {
                 Command::Keys(command) => keys::run(&settings, command).await,
                 Command::Challenge(command) => challenge::run(&settings, command).await,
                 Command::Passwords(command) => passwords::run(&settings, command).await,
+                Command::Sunset(command) => sunset::run(&settings, *command).await,
                 Command::Audit(command) => audit::run(&settings, *command).await,
                 Command::Migrate => admin::migrate(settings).await,
                 Command::Check => check::run(settings).await,

@@ -1,6 +1,5 @@
 //! `stele challenge`: disables salted logins and erases their sealed digests, or enables them again.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use stele_app::context;
@@ -8,8 +7,9 @@ use stele_core::event::Action;
 use stele_core::ports::SaltedLoginUsage;
 use stele_core::time::Offset;
 use stele_core::usecase::administration::Administration;
-use stele_service::{ConfigError, Settings};
+use stele_service::Settings;
 
+use super::confirm::Confirmation;
 use super::progress::Progress;
 use super::{CommandError, OutputFormat, admin, print_line};
 use crate::args::ChallengeCommand;
@@ -17,19 +17,12 @@ use crate::args::ChallengeCommand;
 /// Users whose last salted login is within this window are reported as recent.
 const RECENT_WINDOW: Duration = Duration::from_secs(30 * 86_400);
 
-/// Whether the command asks on the terminal before an irreversible operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Confirmation {
-    Ask,
-    Skip,
-}
-
 pub(crate) async fn run(settings: &Settings, command: ChallengeCommand) -> Result<(), CommandError> {
     let (administration, audit_log) = context::open_administration(settings).await?;
     match command {
         ChallengeCommand::Off { yes, json } => {
             let format = OutputFormat::from_json_flag(json);
-            let confirmation = if yes { Confirmation::Skip } else { Confirmation::Ask };
+            let confirmation = Confirmation::from_yes_flag(yes);
             let sealed_digests = print_affected_users(&administration, format).await?;
             let result = disable(&administration, sealed_digests, confirmation, format).await;
             admin::record_action(&administration, &audit_log, Action::DisableSaltedLogins, None, result).await
@@ -79,9 +72,7 @@ async fn disable(
     confirmation: Confirmation,
     format: OutputFormat,
 ) -> Result<(), CommandError> {
-    if confirmation == Confirmation::Ask && !confirm()? {
-        return Err(CommandError::Failed("not confirmed: nothing was changed".to_owned()));
-    }
+    confirmation.require("Disable salted logins now?")?;
     let mut progress = Progress::new(format, "erased", sealed_digests);
     administration.disable_salted_logins(&mut |rows| progress.add(rows)).await.map_err(|error| {
         CommandError::Failed(format!("interrupted: {error}; run `stele challenge off` again to resume"))
@@ -100,21 +91,4 @@ fn describe_salted_use(SaltedLoginUsage { users, recent_users, last_login }: Sal
             )
         }
     }
-}
-
-/// Asks for confirmation on the terminal; an error if standard input is not a terminal.
-fn confirm() -> Result<bool, CommandError> {
-    if !std::io::stdin().is_terminal() {
-        let text =
-            "standard input is not a terminal, so the command cannot be confirmed; pass --yes to skip the confirmation";
-        return Err(ConfigError::new(text).into());
-    }
-    let terminal_error = |e: std::io::Error| {
-        ConfigError::new(format!("the terminal cannot be used ({e}); pass --yes to skip the confirmation"))
-    };
-    let mut stderr = std::io::stderr();
-    write!(stderr, "Disable salted logins now? Type yes: ").and_then(|()| stderr.flush()).map_err(terminal_error)?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(terminal_error)?;
-    Ok(answer.trim() == "yes")
 }

@@ -163,6 +163,11 @@ impl DialectClient {
         Self { default_headers: vec![("x-forwarded-for", address.to_owned())], ..self.clone() }
     }
 
+    /// A copy of this client with this `User-Agent`.
+    pub(crate) fn with_user_agent(&self, user_agent: &str) -> Self {
+        Self { default_headers: vec![("user-agent", user_agent.to_owned())], ..self.clone() }
+    }
+
     pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: String) -> Response {
         self.try_send(method, path, headers, body).await.unwrap()
     }

@@ -43,6 +43,7 @@ mod separate_programs;
 mod sessions;
 mod setting_ranges;
 mod settings_page;
+mod sunset;
 mod support;
 mod token_guide;
 mod trace_collector;

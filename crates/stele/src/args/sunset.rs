@@ -1,0 +1,198 @@
+//! Options of `stele sunset`: the use of dialects, brown-outs, switching a dialect off.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use stele_core::dialect_closure::MAX_BROWNOUT;
+use stele_core::time::Timestamp;
+use stele_service::setting;
+
+use crate::services;
+
+const EXAMPLES: &str = "\
+Examples:
+  stele sunset                                       how much each dialect, client and proof is used
+  stele sunset --dialect tms --who                   who used TMS in the last 30 days, newest use first
+  stele sunset --dialect tms --who --json > who.jsonl
+  stele sunset brownout tms --from 2026-12-01T09:00:00+08:00 --for 30m
+  stele sunset brownout tms --client kiosk --from +10m --for 5m
+  stele sunset brownout list
+  stele sunset off tms --unless-used-in 14d --record tms-off.txt
+
+A login, a password change and a registration through an app count as a use: each opens a session. Clients are named by
+the MeFP app, the TMS client token, or the User-Agent (STELE_CLIENTS); the others are called other. A use is counted within
+a second, the time of a user's last use is exact to an hour, and days are those of UTC. The trend compares the newer half
+of the days that are over with the older half. STELE_USE_KEEP sets how long the use is retained.";
+
+/// How much each dialect is used, by which clients and by whom; brown-outs; switching a dialect off.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct SunsetOptions {
+    /// What to do instead of the report.
+    #[command(subcommand)]
+    pub action: Option<SunsetAction>,
+    /// Options of the report.
+    #[command(flatten)]
+    pub report: UseReportOptions,
+}
+
+/// Options of the report.
+#[derive(Debug, Args)]
+pub struct UseReportOptions {
+    /// Only these dialects, separated by commas
+    #[arg(long, value_name = "DIALECT,…", value_delimiter = ',', value_parser = parse_dialect)]
+    pub dialect: Vec<String>,
+    /// List the users instead, newest use first
+    #[arg(long)]
+    pub who: bool,
+    /// The number of days, which end with today
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_650))]
+    pub days: u32,
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The actions of `stele sunset`.
+#[derive(Debug, Subcommand)]
+pub enum SunsetAction {
+    /// Refuse every request of a dialect for a while: it answers as if a store were unavailable (503)
+    Brownout(BrownoutOptions),
+    /// Switch a dialect off, after a preview of who would be refused
+    Off(OffOptions),
+    /// Switch a dialect on again
+    On {
+        /// The dialect
+        #[arg(value_parser = parse_dialect)]
+        dialect: String,
+    },
+}
+
+/// Options of `stele sunset brownout`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct BrownoutOptions {
+    /// What to do instead of scheduling a brown-out.
+    #[command(subcommand)]
+    pub action: Option<BrownoutAction>,
+    /// The dialect
+    #[arg(required = true, value_parser = parse_dialect)]
+    pub dialect: Option<String>,
+    /// Only this client: a name of STELE_CLIENTS, or other
+    #[arg(long, value_name = "NAME")]
+    pub client: Option<String>,
+    /// The start: now, +10m, a time (RFC 3339) or a date (UTC)
+    #[arg(long, value_name = "TIME", required = true, value_parser = parse_start)]
+    pub from: Option<StartTime>,
+    /// The length, 1s to 7d
+    #[arg(long = "for", value_name = "SPAN", required = true, value_parser = parse_brownout_length)]
+    pub length: Option<Duration>,
+}
+
+/// The other actions of `stele sunset brownout`.
+#[derive(Debug, Subcommand)]
+pub enum BrownoutAction {
+    /// List brown-outs and switch-offs that refuse requests now or will do so
+    List {
+        /// Also those that are over or canceled, newest first
+        #[arg(long)]
+        all: bool,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Cancel a brown-out, also one that has begun
+    Cancel {
+        /// The number in the list
+        id: i64,
+    },
+}
+
+/// Options of `stele sunset off`.
+#[derive(Debug, Args)]
+pub struct OffOptions {
+    /// The dialect
+    #[arg(value_parser = parse_dialect)]
+    pub dialect: String,
+    /// From when on [default: now]: +10m, a time (RFC 3339) or a date (UTC)
+    #[arg(long, value_name = "TIME", value_parser = parse_start)]
+    pub after: Option<StartTime>,
+    /// Do nothing if the dialect was used within this span, or if its use is not recorded for as long
+    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    pub unless_used_in: Option<Duration>,
+    /// Write a record for an auditor to this new file: the evidence, who remained, who decided, and when
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// A start time given on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartTime {
+    /// This long after now.
+    In(Duration),
+    /// At this time.
+    At(Timestamp),
+}
+
+impl StartTime {
+    /// The point in time; a span is counted from `now`.
+    pub fn resolve(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::In(span) => now.saturating_add(span),
+            Self::At(at) => at,
+        }
+    }
+}
+
+fn parse_start(text: &str) -> Result<StartTime, &'static str> {
+    let start = match text.strip_prefix('+') {
+        _ if text == "now" => Some(StartTime::In(Duration::ZERO)),
+        Some(span) => setting::parse_duration(span).map(StartTime::In),
+        None => Timestamp::parse(text).map(StartTime::At),
+    };
+    start.ok_or("write now, +10m, a time (2026-12-01T09:00:00+08:00) or a date (2026-12-01)")
+}
+
+fn parse_span(text: &str) -> Result<Duration, &'static str> {
+    let span = setting::parse_duration(text).filter(|span| !span.is_zero());
+    span.ok_or("write seconds, or a span such as 90s, 15m, 12h, 30d")
+}
+
+fn parse_brownout_length(text: &str) -> Result<Duration, &'static str> {
+    let length = parse_span(text)?;
+    if length > MAX_BROWNOUT { Err("a brown-out is at most 7d long; use `stele sunset off`") } else { Ok(length) }
+}
+
+fn parse_dialect(text: &str) -> Result<String, String> {
+    if services::ALL.iter().any(|service| service.name == text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("unknown; the dialects are {}", services::ALL.map(|service| service.name).join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_now_a_span_a_time_or_a_date() {
+        let at = |text| Ok(StartTime::At(Timestamp::parse(text).unwrap()));
+        assert_eq!(parse_start("now"), Ok(StartTime::In(Duration::ZERO)));
+        assert_eq!(parse_start("+10m"), Ok(StartTime::In(Duration::from_secs(600))));
+        assert_eq!(parse_start("2026-12-01T09:00:00+08:00"), at("2026-12-01T01:00:00Z"));
+        assert_eq!(parse_start("2026-12-01"), at("2026-12-01T00:00:00Z"));
+        for bad in ["", "+", "10m", "tomorrow", "+-1m", "-10m"] {
+            assert!(parse_start(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_brownout_has_a_second_to_seven_days() {
+        assert!(parse_brownout_length("1s").is_ok() && parse_brownout_length("7d").is_ok());
+        assert!(parse_brownout_length("0").is_err() && parse_brownout_length("604801").is_err());
+    }
+}
