@@ -17,6 +17,7 @@ pub(crate) fn assert_conforms(document: &Value, request: &str, response: &str) {
     let status = head.split(' ').nth(1).unwrap_or_default();
     let mut start = request.split(' ');
     let (method, path) = (start.next().unwrap_or_default(), start.next().unwrap_or_default());
+    let path = path.split('?').next().unwrap_or_default();
     let Some(operation) = find_operation(document, method, path) else {
         assert!(matches!(status, "404" | "405"), "{method} {path} is answered with {status} but not documented");
         return;
