@@ -48,8 +48,8 @@ impl ServiceState {
         self.signer.sign(grant.algorithm, ACCESS_TOKEN_TYPE, &claims, grant.token.issued_at)
     }
 
-    /// Verifies an access token of this server: signature, type, issuer and expiry, but not its audience, nor whether it
-    /// still has a session. `None` if it is not valid.
+    /// Verifies an access token of this server: signature, type, issuer and expiry, but not its audience, nor whether
+    /// its session is live. `None` if it is not valid.
     ///
     /// # Errors
     /// [`Error::Internal`] if the key is registered, but missing on this instance.

@@ -1,5 +1,5 @@
-//! The parameters of a request to an OAuth endpoint: strictly one form (RFC 6749 §3.2), unlike the lenient bodies of the
-//! dialects. What two readers could read differently is refused.
+//! The parameters of a request to an OAuth endpoint: strictly one form (RFC 6749 §3.2), unlike the lenient bodies of
+//! the dialects. What two readers could read differently is refused.
 
 use std::fmt;
 
@@ -151,8 +151,8 @@ fn find_known(name: &str) -> Option<&'static str> {
     KNOWN.into_iter().find(|known| *known == name)
 }
 
-/// Decodes a name or value: `+` is a space, `%XX` a byte of UTF-8; `None` if it is malformed. The buffer is allocated at
-/// full size, since growing it would leave parts of a secret in freed memory.
+/// Decodes a name or value: `+` is a space, `%XX` a byte of UTF-8; `None` if it is malformed. The buffer is allocated
+/// at full size, since growing it would leave parts of a secret in freed memory.
 pub(crate) fn decode(text: &[u8]) -> Option<Zeroizing<String>> {
     let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text;

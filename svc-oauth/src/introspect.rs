@@ -35,8 +35,8 @@ async fn describe_token(
     let request = EndpointRequest::read(request, body, address)?;
     let resource = request.authenticate_resource(use_cases, Action::IntrospectToken).await?;
     let text = request.form.get("token").ok_or_else(|| EndpointError::missing("token"))?;
-    // Any other hint is only a hint, and ignored (RFC 7662 §2.1). The kind of a legacy token must be named, because 32 hex
-    // digits may be of any kind.
+    // Any other hint is only a hint, and ignored (RFC 7662 §2.1). The kind of a legacy token must be named, because 32
+    // hex digits may be of any kind.
     let legacy_type = request.form.get("token_type_hint").and_then(LegacyTokenType::parse_urn);
     let token = match legacy_type {
         Some(kind) => read_legacy_token(use_cases, state, kind, text).await?,

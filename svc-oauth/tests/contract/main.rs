@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's set-up may panic")]
 
+mod audit;
 mod conformance;
 mod exchange;
 mod golden;
+mod golden_tokens;
 mod introspection;
 mod key_rotation;
 mod metadata;

@@ -1,5 +1,5 @@
-//! What changes while a request is served: nothing valid is issued for a session that is dead at the end of the request,
-//! beyond the time for which the request was served.
+//! What changes while a request is served: a token that is issued for a session which has died meanwhile is not valid
+//! after the request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

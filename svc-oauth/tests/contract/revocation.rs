@@ -46,7 +46,7 @@ async fn an_unknown_token_is_no_error_and_a_legacy_token_is_left_alone() {
 
 /// RFC 7009 §2.1: another client's token is refused; §2: the client must authenticate.
 #[tokio::test]
-async fn a_client_cannot_revoke_anothers_token() {
+async fn a_client_cannot_revoke_the_token_of_another() {
     let service = TestService::new().await;
     let other = service.add_client("other", |client| client).await;
     let token = service.user_token().await;

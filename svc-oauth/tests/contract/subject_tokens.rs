@@ -1,4 +1,5 @@
-//! Attacks A13, A16 and A23: tokens of one kind, user, app or service presented as another's. Each with the honest case.
+//! Attacks A13, A16 and A23: tokens of one kind, user, app or service presented as another's. Each with the honest
+//! case.
 
 use futures_util::future::join_all;
 use stele_core::oauth::{ClientId, LegacyTokenType, OAuthClient, ResourceName};

@@ -1,16 +1,18 @@
 //! The service under test, with clients, resource servers and sessions of every dialect.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 use reqwest::RequestBuilder;
 use serde_json::Value;
+use stele_core::event::{Action, Event, Outcome, Subject};
 use stele_core::identifier::Phone;
 use stele_core::oauth::{
     ClientId, ClientSecret, Grant, LegacyTokenType, OAuthClient, Resource, ResourceName, ResourceUri, Scope, Secrets,
     SigningAlgorithm, SubjectTokenType,
 };
 use stele_core::password::RawPassword;
-use stele_core::ports::{ClientAddition, ResourceAddition};
+use stele_core::ports::{ClientAddition, EventSink, ResourceAddition};
 use stele_core::proof::Proof;
 use stele_core::session::{DialectName, Token};
 use stele_core::usecase::RequestInfo;
@@ -92,6 +94,14 @@ impl TestService {
         let billing = add_resource(&lab, "billing", None, &every_type).await;
         let web = add_client(&lab, APP, |client| client).await;
         Self { app: TestApp::start(lab, SERVICE).await, user, web, orders, billing }
+    }
+
+    /// Restarts the service so that its audit events are recorded.
+    pub(crate) async fn record_events(&mut self) -> Arc<RecordedEvents> {
+        let log = Arc::<RecordedEvents>::default();
+        let events = log.clone();
+        self.app.service = self.app.lab.start_service_with(SERVICE, |dependencies| dependencies.events = events).await;
+        log
     }
 
     /// A resource server that may introspect these legacy tokens.
@@ -229,6 +239,25 @@ impl TestService {
             LegacyTokenType::JwtLogin => self.login_jwt().await,
             _ => self.log_in(kind.dialect()).await.expose().to_owned(),
         }
+    }
+}
+
+/// The audit events of a service.
+#[derive(Default)]
+pub(crate) struct RecordedEvents(Mutex<Vec<Event>>);
+
+impl EventSink for RecordedEvents {
+    fn record(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+impl RecordedEvents {
+    /// Returns and clears the recorded events, each with the app that it names.
+    pub(crate) fn take(&self) -> Vec<(Action, Outcome, Option<Subject>, String)> {
+        let events = std::mem::take(&mut *self.0.lock().unwrap());
+        let app = |event: &Event| event.entry_point.as_ref().map_or_else(String::new, |entry| entry.app.clone());
+        events.into_iter().map(|event| (event.action, event.outcome, event.subject.clone(), app(&event))).collect()
     }
 }
 

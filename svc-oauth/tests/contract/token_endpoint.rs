@@ -1,11 +1,14 @@
 //! The token endpoint: form, client authentication, grants, targets and scopes.
 //!
-//! The grants of the authorization endpoint (code, PKCE, refresh; RFC 6749 §4.1, §6, RFC 7636) do not exist yet. That they
-//! are refused is tested here; for later: the code is checked for client, redirect URI, expiry, single use and challenge
-//! (RFC 6749 §4.1.3); a second use ends the first tokens (§4.1.2); a verifier has 43 to 128 unreserved characters and
-//! `plain` is refused (RFC 7636 §4.1, RFC 9700 §2.1.1); a challenge without verifier and a verifier without challenge are
-//! `invalid_grant` (RFC 9700 §4.8.2); public clients must use PKCE and do not pass as confidential (§2.1.1); a valid PKCE
-//! request works for every client.
+//! The grants of the authorization endpoint (code, PKCE, refresh; RFC 6749 §4.1, §6, RFC 7636) do not exist yet; that
+//! they are refused is tested here. To be tested with that endpoint:
+//!
+//! - the code is checked for client, redirect URI, expiry, single use and challenge (RFC 6749 §4.1.3)
+//! - a second use ends the first tokens (RFC 6749 §4.1.2)
+//! - a verifier has 43 to 128 unreserved characters, and `plain` is refused (RFC 7636 §4.1, RFC 9700 §2.1.1)
+//! - a challenge without verifier and a verifier without challenge are `invalid_grant` (RFC 9700 §4.8.2)
+//! - public clients must use PKCE, and do not pass as confidential (RFC 9700 §2.1.1)
+//! - a valid PKCE request works for every client
 
 use serde_json::json;
 use stele_core::oauth::{Grant, Scope};
