@@ -41,6 +41,8 @@ def add_transcript(text: str) -> None:
         seed("path", path)
         seed("body", fields.get("content-type", "") + "\n" + body)
         seed("json" if body.startswith("{") else "urlencoded", body if body.startswith("{") else query + "\n" + body)
+        if path.startswith("/oauth2/"):
+            seed("oauth_form", "\n".join([fields.get("authorization", ""), query, body]))
         for name in ("authorization", "token", "cookie"):
             if name in fields:
                 seed("token", fields[name])
@@ -87,6 +89,9 @@ def add_edge_cases() -> None:
         seed("proof", text)
     for text in ("192.0.2.7", "10.1.1.1, 192.0.2.7", "192.0.2.7, 10.0.0.2\n10.0.0.3", "[2001:db8::1]:443", "unknown, ,"):
         seed("headers", text)
+    for text in ("Basic d2ViOng=\n\ntoken=x", "basic  d2ViOng\nclient_id=x\nclient_id=web&client_secret=%zz", "Basic Og==\n\n",
+                 "\n\nclient_id=a%2Bb&client_secret=%C3%A9&resource=x&resource=y&scope=a+b", "Bearer x\n\nscope=&scope=a"):
+        seed("oauth_form", text)
     for text in ("Bearer eyJhbGciOiJub25lIn0.e30.", "bearer", "eyJhbGciOiJIUzI1NiIsImtpZCI6ImVkZHNhLTEifQ.e30.AAAA"):
         seed("token", text)
 
