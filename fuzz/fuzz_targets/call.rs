@@ -44,6 +44,8 @@ use stele_service::Settings;
 use svc_mefp::envelope::{EnvelopeCipher, EnvelopeKey, Padding};
 use zeroize::Zeroizing;
 
+// dialects: services
+#[rustfmt::skip]
 const SERVICES: [Service; 6] = [
     svc_cloudbox::SERVICE,
     svc_tms::SERVICE,
@@ -52,6 +54,7 @@ const SERVICES: [Service; 6] = [
     svc_jwt::SERVICE,
     svc_oauth::SERVICE,
 ];
+// dialects: end
 /// The metadata of the OAuth service, which needs no store.
 const PUBLIC_PATHS: [&str; 3] =
     ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/oauth2/jwks"];

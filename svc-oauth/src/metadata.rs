@@ -67,7 +67,7 @@ static JWK: ObjectSchema = ObjectSchema::response_body(
     &[
         FieldSchema::one_of("kty", "the key type", &["RSA", "EC", "OKP"]),
         FieldSchema::one_of("crv", "the curve", &["P-256", "Ed25519"]).optional(),
-        FieldSchema::text("n", "the modulus of an RSA key", "vAvMa3xzfxFO").optional(),
+        FieldSchema::text("n", "the modulus of an RSA key", "vAvMa3xz").optional(),
         FieldSchema::text("e", "the exponent of an RSA key", "AQAB").optional(),
         FieldSchema::text("x", "the first coordinate, or the Ed25519 key", "Dc7CAteCkkwZ").optional(),
         FieldSchema::text("y", "the second coordinate", "ShyV8-okfPmJ").optional(),

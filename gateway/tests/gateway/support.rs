@@ -13,14 +13,17 @@ use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 /// The name of each service, and a path that is routed to it.
+// dialects: services
+#[rustfmt::skip]
 pub(crate) const SERVICES: [(&str, &str); 6] = [
     ("cloudbox", "/api/v1/cloudbox/x"),
     ("tms", "/container/api/v1/cloudbox/tms/x"),
-    ("portal", "/i/login"),
-    ("mefp", "/auth/login"),
-    ("jwt", "/api/v1/Auth/Login"),
-    ("oauth", "/oauth2/token"),
+    ("portal", "/i/x"),
+    ("mefp", "/auth/x"),
+    ("jwt", "/api/v1/Auth/x"),
+    ("oauth", "/.well-known/x"),
 ];
+// dialects: end
 
 /// The longest that a test waits for anything.
 pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(30);
