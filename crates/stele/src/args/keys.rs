@@ -45,6 +45,11 @@ pub enum KeysCommand {
     Retire {
         /// Name of the key as in `stele keys list`, or the number of a sealing key
         key: String,
+        /// Retire a signing key that has leaked at once, although unexpired tokens that it signed end by this: users of
+        /// the JWT dialect log in again. Services that have cached the key accept forged tokens until they read the keys
+        /// again
+        #[arg(long)]
+        compromised: bool,
     },
 }
 

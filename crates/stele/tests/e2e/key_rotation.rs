@@ -168,13 +168,24 @@ async fn tokens_of_the_old_and_new_signing_key_are_accepted() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(key_id_of(&new), "eddsa-2");
-    for token in [old, new] {
-        assert_eq!(second.is_session_alive(DialectKind::Jwt, &token).await, Some(true), "{}", key_id_of(&token));
+    let tokens = [old, new];
+    for token in &tokens {
+        assert_eq!(second.is_session_alive(DialectKind::Jwt, token).await, Some(true), "{}", key_id_of(token));
     }
     installation.run(&["keys", "retire", "jwt-eddsa-1"]).assert_failed(1, "tokens that it signed are valid until");
     installation.run(&["keys", "retire", "jwt-eddsa-2"]).assert_failed(1, "jwt-eddsa-2 is the active key");
     assert_eq!(find_listed_key(&installation, "jwt-eddsa-1").unwrap()["state"], "verifies");
     assert_eq!(find_listed_key(&installation, "jwt-eddsa-2").unwrap()["state"], "signs");
+    // A key that has leaked is retired at once, but never the active one.
+    installation.run(&["keys", "retire", "--compromised", "jwt-eddsa-2"]).assert_failed(1, "is the active key");
+    installation.run(&["keys", "retire", "--compromised", "jwt-eddsa-1"]).assert_success();
+    let alive = async |token: &str| second.is_session_alive(DialectKind::Jwt, token).await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while alive(&tokens[0]).await != Some(false) {
+        assert!(std::time::Instant::now() < deadline, "the retired key still verifies");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(alive(&tokens[1]).await, Some(true));
 }
 
 /// Registers users at the portal, all with the same password; returns their phones.

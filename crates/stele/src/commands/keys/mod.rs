@@ -18,6 +18,7 @@ use stele_core::usecase::administration::Administration;
 use stele_keys::{KeyKind, SEALING_KEYS};
 use stele_service::Settings;
 
+use self::retire::UnexpiredTokens;
 use super::{CommandError, OutputFormat, admin};
 use crate::args::KeysCommand;
 use crate::services;
@@ -100,6 +101,9 @@ pub(crate) async fn run(settings: &Settings, command: KeysCommand) -> Result<(),
             let result = rotate::reseal(&key_admin, settings, OutputFormat::from_json_flag(json)).await;
             key_admin.record_action(Action::Reseal, None, result).await
         }
-        KeysCommand::Retire { key } => retire::run(&key_admin, settings, &key).await,
+        KeysCommand::Retire { key, compromised } => {
+            let tokens = if compromised { UnexpiredTokens::End } else { UnexpiredTokens::Keep };
+            retire::run(&key_admin, settings, &key, tokens).await
+        }
     }
 }

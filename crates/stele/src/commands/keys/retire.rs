@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use stele_app::settings;
+use stele_app::token_settings::JWT_ALG;
 use stele_core::event::Action;
+use stele_core::oauth::ACCESS_TOKEN_LIFETIME;
 use stele_core::ports::{KeyRecord, KeyRetirement};
 use stele_core::time::Offset;
 use stele_keys::{KeyKind, MAC_KEY_NAME, SEALING_KEYS};
@@ -19,12 +21,26 @@ use crate::commands::{CommandError, print_line};
 /// The greatest difference between the clocks of two instances that is allowed for.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-pub(super) async fn run(key_admin: &KeyAdmin, settings: &Settings, key: &str) -> Result<(), CommandError> {
+/// What becomes of unexpired tokens that a retired key has signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UnexpiredTokens {
+    /// The key is not retired while there can be such tokens.
+    Keep,
+    /// They are no longer accepted.
+    End,
+}
+
+pub(super) async fn run(
+    key_admin: &KeyAdmin,
+    settings: &Settings,
+    key: &str,
+    tokens: UnexpiredTokens,
+) -> Result<(), CommandError> {
     let name = if key.parse::<u32>().is_ok() { format!("{}-{key}", SEALING_KEYS.name) } else { key.to_owned() };
     let records = key_admin.administration.keys().await?;
     let record = records.iter().find(|record| record.name == name);
     let record = record.ok_or_else(|| CommandError::Failed(not_registered_message(&name)))?;
-    let result = retire(key_admin, settings, &records, record).await;
+    let result = retire(key_admin, settings, &records, record, tokens).await;
     key_admin.record_action(Action::RetireKey, Some(record.into()), result).await
 }
 
@@ -37,11 +53,12 @@ async fn retire(
     settings: &Settings,
     records: &[KeyRecord],
     record: &KeyRecord,
+    tokens: UnexpiredTokens,
 ) -> Result<(), CommandError> {
     let name = &record.name;
     if let Some((kind, number)) = key_admin.kind_of(record) {
         ensure_not_active(key_admin, records, record, &kind, number)?;
-        if kind.name != SEALING_KEYS.name {
+        if kind.name != SEALING_KEYS.name && tokens == UnexpiredTokens::Keep {
             ensure_tokens_expired(key_admin, settings, records, &kind, number)?;
         }
     }
@@ -91,14 +108,23 @@ fn ensure_tokens_expired(
 ) -> Result<(), CommandError> {
     let newer = records.iter().filter(|record| record.number(kind.name).is_some_and(|other| other > number));
     let Some(last_use) = newer.map(|record| record.active_from).min() else { return Ok(()) };
-    let expires_at = last_use.saturating_add(settings::build_policy(settings)?.session_ttl + MAX_CLOCK_SKEW);
+    let expires_at = last_use.saturating_add(longest_token_lifetime(settings, kind)? + MAX_CLOCK_SKEW);
     if expires_at > key_admin.now() {
         let (key, expires_at) = (kind.key_name(number), expires_at.to_rfc3339(Offset::UTC));
         return Err(CommandError::Failed(format!(
-            "{key} is still needed: tokens that it signed are valid until {expires_at}; retry then"
+            "{key} is still needed: tokens that it signed are valid until {expires_at}; retry then, or add --compromised if \
+             the key has leaked"
         )));
     }
     Ok(())
+}
+
+/// The longest lifetime of a token that keys of this kind sign: login tokens, which last as long as a session, are signed
+/// by the algorithm of `STELE_JWT_ALG` alone.
+fn longest_token_lifetime(settings: &Settings, kind: &KeyKind) -> Result<Duration, ConfigError> {
+    let signs_login_tokens = kind.name == stele_jose::key_kind(settings.get(&JWT_ALG)?).name;
+    let session = if signs_login_tokens { settings::build_policy(settings)?.session_ttl } else { Duration::ZERO };
+    Ok(session.max(ACCESS_TOKEN_LIFETIME))
 }
 
 /// The file of a key to retire, and a copy of it under a name that no instance reads. Older backups of the database
@@ -164,4 +190,26 @@ fn remove_key_file(name: &str, key_file: Option<BackedUpKeyFile>) -> Result<(), 
         "{} is needed only to restore older backups; when you delete these backups, delete it on every instance",
         backup.display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use stele_core::oauth::SigningAlgorithm;
+    use stele_jose::key_kind;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_needed_for_as_long_as_the_longest_token_that_it_signs() {
+        let lifetime = |settings: &[(&'static str, &str)], algorithm| {
+            let settings =
+                Settings::default().with_values(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
+            longest_token_lifetime(&settings, &key_kind(algorithm)).unwrap().as_secs()
+        };
+        assert_eq!(lifetime(&[], SigningAlgorithm::EdDsa), 43_200);
+        assert_eq!(lifetime(&[], SigningAlgorithm::Rs256), 300);
+        assert_eq!(lifetime(&[("STELE_JWT_ALG", "RS256")], SigningAlgorithm::Rs256), 43_200);
+        assert_eq!(lifetime(&[("STELE_JWT_ALG", "RS256")], SigningAlgorithm::EdDsa), 300);
+        assert_eq!(lifetime(&[("STELE_SESSION_TTL", "60s")], SigningAlgorithm::EdDsa), 300);
+    }
 }
