@@ -4,8 +4,10 @@
 use super::RequestInfo;
 use super::audit_scope::AuditScope;
 use super::authenticate::find_live_session_where;
+use super::introspect_token::is_client_registered;
+use super::presented_token::{TokenHolder, find_token_holder};
 use crate::event::{Action, Outcome};
-use crate::oauth::{AccessDecision, Acr, LegacyTokenType, TokenLookup};
+use crate::oauth::{AccessDecision, AccessToken, Acr, LegacyTokenType, TokenLookup};
 use crate::session::{Session, Token, TokenKey};
 use crate::user::User;
 use crate::{Dependencies, Error, Result, UseCases};
@@ -27,6 +29,8 @@ pub enum AccessCredential {
         /// The id of the user that it names (`sub`).
         user: String,
     },
+    /// An access token of this server with a valid signature.
+    AccessToken(Box<AccessToken>),
 }
 
 /// A user who may reach what was asked for.
@@ -44,7 +48,11 @@ pub struct AccessGrant {
 
 impl UseCases {
     /// Finds the user of `credential`, whose session must be live, and applies what the access rules say about the
-    /// request. Using a session extends its lifetime. One round trip to the state store and one read of the user.
+    /// request. Using a session extends its lifetime; using an access token does not. One round trip to the state store
+    /// and one read of the user.
+    ///
+    /// An access token is accepted only where the rule names its audience, so that no service can use the tokens that it
+    /// gets at another, and only of a user.
     ///
     /// An allowed request is no audit event: a page makes dozens of them, and the proxy logs each. A denied one of a known
     /// user is, since it shows who tried what the rules forbid; repetitions are merged into one entry a minute. A request
@@ -59,7 +67,11 @@ impl UseCases {
         credential: &AccessCredential,
         decision: AccessDecision<'_>,
     ) -> Result<AccessGrant> {
-        let grant = find_user(&self.deps, credential).await?.ok_or(Error::NotAuthenticated)?;
+        let grant = match credential {
+            AccessCredential::AccessToken(token) => find_user_of_access_token(&self.deps, token, decision).await?,
+            _ => find_user(&self.deps, credential).await?,
+        };
+        let grant = grant.ok_or(Error::NotAuthenticated)?;
         let is_allowed = match decision {
             AccessDecision::AnyUser => true,
             AccessDecision::ByRule(rule) => rule.allows(grant.user.role, grant.acr),
@@ -79,6 +91,7 @@ async fn find_user(deps: &Dependencies, credential: &AccessCredential) -> Result
     let key = match credential {
         AccessCredential::SessionToken(token) | AccessCredential::Cookie(token) => token.key(),
         AccessCredential::LoginJwt { session, .. } => session.key(),
+        AccessCredential::AccessToken(_) => return Ok(None),
     };
     let found = find_live_session_where(deps, &key, |session| accepts(credential, session)).await?;
     let grant = found.and_then(|(session, account)| {
@@ -86,6 +99,24 @@ async fn find_user(deps: &Dependencies, credential: &AccessCredential) -> Result
         Some(AccessGrant { user: account.user, session: key, kind, acr: kind.acr() })
     });
     Ok(grant)
+}
+
+async fn find_user_of_access_token(
+    deps: &Dependencies,
+    token: &AccessToken,
+    decision: AccessDecision<'_>,
+) -> Result<Option<AccessGrant>> {
+    let AccessDecision::ByRule(rule) = decision else { return Ok(None) };
+    if rule.audience.as_ref() != Some(&token.audience) || !is_client_registered(deps, token).await? {
+        return Ok(None);
+    }
+    let holder = find_token_holder(deps, Some(token)).await?;
+    let (Some(subject), Some(TokenHolder::User(session, account))) = (token.user_subject(), holder) else {
+        return Ok(None);
+    };
+    let kind = LegacyTokenType::of_dialect(&session.dialect);
+    let acr = |kind: LegacyTokenType| subject.acr.min(kind.acr());
+    Ok(kind.map(|kind| AccessGrant { user: account.user, session: subject.session, kind, acr: acr(kind) }))
 }
 
 /// Whether the dialect of `session` accepts `credential` as its token. The session token in a login JWT is public to all who
@@ -98,5 +129,6 @@ fn accepts(credential: &AccessCredential, session: &Session) -> bool {
         AccessCredential::LoginJwt { user, .. } => {
             kind.lookup() == TokenLookup::LoginJwt && session.user.to_string() == *user
         }
+        AccessCredential::AccessToken(_) => false,
     }
 }

@@ -103,7 +103,7 @@ async fn find_access_token_subject(
     if !token.is_issued_to(client) {
         return Ok(None);
     }
-    let Some(TokenHolder::User(session)) = find_token_holder(deps, Some(token)).await? else { return Ok(None) };
+    let Some(TokenHolder::User(session, _)) = find_token_holder(deps, Some(token)).await? else { return Ok(None) };
     let not_after = token.expires.min(session.expires);
     Ok(Some(SubjectGrant { user, not_after, scope: Some(token.scope.clone()) }))
 }

@@ -88,7 +88,7 @@ async fn describe_access_token(
 }
 
 /// Whether the client to which `token` was issued is still registered.
-async fn is_client_registered(deps: &Dependencies, token: &AccessToken) -> Result<bool> {
+pub(super) async fn is_client_registered(deps: &Dependencies, token: &AccessToken) -> Result<bool> {
     let client = deps.oauth_registry.find_client(&token.client).await?;
     Ok(client.is_some_and(|client| token.is_issued_to(&client)))
 }

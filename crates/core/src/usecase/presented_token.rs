@@ -108,7 +108,7 @@ pub(super) enum TokenHolder {
     /// The client itself.
     Client,
     /// A user in this live session.
-    User(Session),
+    User(Session, Box<Account>),
 }
 
 /// Finds the holder of an access token, which must be neither expired nor revoked; a user's session must be the one in
@@ -133,5 +133,5 @@ pub(super) async fn find_token_holder(deps: &Dependencies, token: Option<&Access
     let is_issued_in = |session: &Session| user_subject.is_some_and(|subject| subject.is_in(session));
     let session = found.session.filter(|session| is_valid && is_issued_in(session));
     let account = find_session_user(deps, session.as_ref()).await?;
-    Ok(session.filter(|_| account.is_some()).map(TokenHolder::User))
+    Ok(session.zip(account).map(|(session, account)| TokenHolder::User(session, Box::new(account))))
 }
