@@ -7,9 +7,11 @@
 //! - `token`, `introspect`, `revoke`: the endpoints of clients and resource servers; `request` reads what they share:
 //!   [`form`] (strict parameters), [`credentials`] (client authentication); `error`: their error responses
 //! - [`access_token`]: access tokens as JWTs (RFC 9068)
+//! - [`authz`]: forward auth, for reverse proxies that ask about each request
 //! - `wire`: response bodies; `openapi`, `endpoint_descriptions`: the OpenAPI document
 
 pub mod access_token;
+pub mod authz;
 pub mod credentials;
 mod dialect;
 mod endpoint_descriptions;
@@ -37,9 +39,10 @@ use stele_service::{ConfigError, Settings};
 pub use dialect::OAuth;
 
 /// The OAuth service, by default on port 8106.
-pub const SERVICE: Service = Service::new::<OAuth>(8106, &[], routes, openapi::document)
+pub const SERVICE: Service = Service::new::<OAuth>(8106, authz::SETTINGS, routes, openapi::document)
     .with_prerequisite(|context| Issuer::of_context(context).map(drop))
-    .with_signing_keys(signing_key_kinds);
+    .with_signing_keys(signing_key_kinds)
+    .with_verbatim_prefix(authz::VERBATIM_PREFIX);
 
 /// The state of the service that its handlers share.
 pub struct ServiceState {
@@ -73,7 +76,11 @@ fn signing_key_kinds(_: &Settings) -> Result<Vec<KeyKind>, ConfigError> {
 
 fn routes(context: &Context) -> Result<Routes, ConfigError> {
     let state = Data::new(ServiceState::from_context(context)?);
-    Ok(Arc::new(move |config| endpoints().configure(config.app_data(state.clone()))))
+    let authz = authz::routes(&context.settings)?;
+    Ok(Arc::new(move |config| {
+        endpoints().configure(config.app_data(state.clone()));
+        authz(config);
+    }))
 }
 
 fn endpoints() -> Endpoints<OAuth> {

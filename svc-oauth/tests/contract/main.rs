@@ -5,6 +5,7 @@
 mod audit;
 mod conformance;
 mod exchange;
+mod forward_auth;
 mod golden;
 mod golden_tokens;
 mod introspection;
