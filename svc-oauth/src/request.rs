@@ -11,6 +11,7 @@ use stele_core::usecase::client_authentication::{AuthenticatedClient, Authentica
 use stele_core::usecase::presented_token::PresentedToken;
 use stele_core::{Error, Result, UseCases};
 use stele_dialect::{ClientAddress, Dialect as _, RawBody};
+use stele_jose::login_token::VerifiedToken;
 
 use crate::credentials::Credentials;
 use crate::error::EndpointResult;
@@ -89,7 +90,9 @@ pub(crate) async fn read_legacy_token(
         return Ok(Token::parse(text).map_or(PresentedToken::Unreadable, PresentedToken::Opaque));
     }
     match state.login_tokens.verify_or_refresh(use_cases, text).await {
-        Ok(verified) => Ok(PresentedToken::LoginJwt { session: verified.session_token, user: verified.user_id }),
+        Ok(VerifiedToken { session_token: session, user_id: user, expires }) => {
+            Ok(PresentedToken::LoginJwt { session, user, expires })
+        }
         Err(Error::NotAuthenticated) => Ok(PresentedToken::Unreadable),
         Err(error) => Err(error),
     }

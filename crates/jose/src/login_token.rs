@@ -41,6 +41,8 @@ pub struct VerifiedToken {
     pub session_token: Token,
     /// The user's id (`sub`).
     pub user_id: String,
+    /// When the token expires (`exp`). Its session may be valid for longer, because use extends it.
+    pub expires: Timestamp,
 }
 
 impl LoginTokens {
@@ -107,7 +109,8 @@ impl LoginTokens {
 
 impl Claims {
     fn into_verified(self) -> Option<VerifiedToken> {
-        Some(VerifiedToken { session_token: Token::parse(&self.jti)?, user_id: self.sub })
+        let session_token = Token::parse(&self.jti)?;
+        Some(VerifiedToken { session_token, user_id: self.sub, expires: Timestamp::from_secs(self.exp) })
     }
 }
 

@@ -10,6 +10,7 @@ mod golden;
 mod golden_tokens;
 mod introspection;
 mod key_rotation;
+mod lifetimes;
 mod metadata;
 mod races;
 mod request_cost;

@@ -124,7 +124,7 @@ pub struct LegacyTokenInfo {
     pub subject: UserSubject,
     /// `username`: see [`User::display_name`](crate::user::User::display_name).
     pub username: String,
-    /// `exp`: when the session ends unless it is used before.
+    /// `exp`: when the session ends unless it is used before, or the token, which use does not extend.
     pub expires: Timestamp,
     /// `aud`: the caller's audience.
     pub audience: Audience,

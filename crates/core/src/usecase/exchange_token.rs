@@ -83,7 +83,7 @@ async fn find_subject(
     match token_type {
         SubjectTokenType::Legacy(kind) => {
             let live = find_legacy_subject(deps, kind, token, client.id.as_str()).await?;
-            Ok(live.map(|live| SubjectGrant { user: live.subject, not_after: live.session.expires, scope: None }))
+            Ok(live.map(|live| SubjectGrant { user: live.subject, not_after: live.expires, scope: None }))
         }
         SubjectTokenType::AccessToken => match token {
             PresentedToken::AccessToken(token) => find_access_token_subject(deps, client, token).await,

@@ -59,12 +59,12 @@ async fn describe_legacy_token(
     let account = find_session_user(deps, session.as_ref()).await?;
     let Some((mut session, account)) = session.zip(account) else { return Ok(None) };
     extend_session(deps, &key, &mut session).await?;
-    let LiveSubject { subject, session, account } = LiveSubject::new(key, session, account, kind);
+    let LiveSubject { subject, account, expires } = LiveSubject::new(key, &session, account, kind).limited_to(token);
     Ok(Some(TokenInfo::Legacy(LegacyTokenInfo {
         token_type: kind,
         subject,
         username: account.user.display_name().to_owned(),
-        expires: session.expires,
+        expires,
         audience: resource.audience(),
     })))
 }

@@ -4,6 +4,7 @@
 use super::authenticate::find_live_session;
 use crate::oauth::{AccessToken, LegacyTokenType, TokenLookup, UserSubject};
 use crate::session::{Session, TicketKind, Token, TokenKey};
+use crate::time::Timestamp;
 use crate::user::{Account, UserRef};
 use crate::{Dependencies, Result};
 
@@ -18,6 +19,8 @@ pub enum PresentedToken {
         session: Token,
         /// The id of the user that it names (`sub`).
         user: String,
+        /// When it expires (`exp`).
+        expires: Timestamp,
     },
     /// An access token of this server with a valid signature, which has not expired.
     AccessToken(Box<AccessToken>),
@@ -28,8 +31,9 @@ pub enum PresentedToken {
 /// A user with the live session that a token goes back to.
 pub(super) struct LiveSubject {
     pub(super) subject: UserSubject,
-    pub(super) session: Session,
     pub(super) account: Account,
+    /// When the session ends unless it is used before, or the token expires, which use does not extend.
+    pub(super) expires: Timestamp,
 }
 
 impl PresentedToken {
@@ -66,7 +70,7 @@ pub(super) async fn find_legacy_subject(
     let Some(key) = token.session_key(kind) else { return Ok(None) };
     let found = find_live_session(deps, kind.dialect(), &key).await?;
     let found = found.filter(|(session, _)| token.is_of(session));
-    Ok(found.map(|(session, account)| LiveSubject::new(key, session, account, kind)))
+    Ok(found.map(|(session, account)| LiveSubject::new(key, &session, account, kind).limited_to(token)))
 }
 
 /// Redeems a one-time token of MeFP. The session that it goes back to is the one that the source app opened, which has no
@@ -86,12 +90,20 @@ async fn redeem_handover(
     let Some(session) = session.filter(is_of_ticket) else { return Ok(None) };
     // The user is read last: a password that changes meanwhile has moved the epoch.
     let account = find_session_user(deps, Some(&session)).await?;
-    Ok(account.map(|account| LiveSubject::new(key, session, account, kind)))
+    Ok(account.map(|account| LiveSubject::new(key, &session, account, kind)))
 }
 
 impl LiveSubject {
-    pub(super) fn new(key: TokenKey, session: Session, account: Account, kind: LegacyTokenType) -> Self {
-        Self { subject: UserSubject::new(key, &session, kind.acr()), session, account }
+    pub(super) fn new(key: TokenKey, session: &Session, account: Account, kind: LegacyTokenType) -> Self {
+        Self { subject: UserSubject::new(key, session, kind.acr()), account, expires: session.expires }
+    }
+
+    /// The same, valid no longer than `token`.
+    pub(super) fn limited_to(mut self, token: &PresentedToken) -> Self {
+        if let PresentedToken::LoginJwt { expires, .. } = token {
+            self.expires = self.expires.min(*expires);
+        }
+        self
     }
 }
 
