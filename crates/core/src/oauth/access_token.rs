@@ -4,6 +4,9 @@
 use std::time::Duration;
 
 use super::{Acr, Audience, ClientId, LegacyTokenType, OAuthClient, Scope, SigningAlgorithm};
+use crate::hex;
+use crate::mac::sha256;
+use crate::random::Random;
 use crate::session::{Session, TokenKey};
 use crate::time::Timestamp;
 use crate::user::UserId;
@@ -16,7 +19,7 @@ pub const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 /// that was issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessToken {
-    /// `jti`: 32 hex digits.
+    /// `jti`: 32 hex digits, see [`AccessToken::generate_id`].
     pub id: String,
     /// `sub`, and for a user `sid`, `acr`, `amr` and `auth_time`.
     pub subject: TokenSubject,
@@ -38,9 +41,19 @@ impl AccessToken {
         TokenKey::access_token(&self.id)
     }
 
-    /// Whether the token was issued to `client`, and not to an earlier client with the same id.
+    /// The `jti` of a new token of `client`: 96 random bits, and 32 bits that say which registration of the client's id
+    /// it is. The time of issue does not say it: a service that still knows a removed client grants tokens to its old
+    /// secret after a client of the same id has been added.
+    pub(crate) fn generate_id(client: &OAuthClient, random: &dyn Random) -> String {
+        let mut id = random.hex128();
+        let tag = registration_tag(client);
+        id.replace_range(id.len() - tag.len().., &tag);
+        id
+    }
+
+    /// Whether the token was issued to `client`, and not to an earlier or later client with the same id.
     pub(crate) fn is_issued_to(&self, client: &OAuthClient) -> bool {
-        self.client == client.id && whole_seconds(client.created_at) <= self.issued_at
+        self.client == client.id && self.id.ends_with(&registration_tag(client))
     }
 
     /// The user in a session; `None` for a token of a client for itself.
@@ -55,6 +68,11 @@ impl AccessToken {
     pub fn lifetime_secs(&self) -> i64 {
         self.expires.as_secs() - self.issued_at.as_secs()
     }
+}
+
+/// 8 hex digits, which differ between clients that are registered under one id at different times.
+fn registration_tag(client: &OAuthClient) -> String {
+    hex::encode(&sha256(&client.created_at.as_micros().to_be_bytes())[..4])
 }
 
 /// The subject of an access token.

@@ -94,7 +94,7 @@ pub(super) fn grant_token(
     let latest = issued_at.saturating_add(ACCESS_TOKEN_LIFETIME);
     let expires = not_after.map_or(latest, |end| latest.min(whole_seconds(end)));
     let token = AccessToken {
-        id: deps.random.hex128(),
+        id: AccessToken::generate_id(client, deps.random.as_ref()),
         subject,
         audience: target.audience(),
         client: client.id.clone(),
