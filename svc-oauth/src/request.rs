@@ -72,8 +72,11 @@ impl EndpointRequest {
     }
 }
 
+/// The value of a header field; `?` if it is not text, or is repeated: another reader could take the other value.
 fn header(request: &HttpRequest, name: impl AsHeaderName) -> Option<&str> {
-    request.headers().get(name).map(|value| value.to_str().unwrap_or("?"))
+    let mut values = request.headers().get_all(name);
+    let value = values.next()?;
+    Some(if values.next().is_some() { "?" } else { value.to_str().unwrap_or("?") })
 }
 
 /// Reads a token of the type `kind`.
@@ -109,4 +112,31 @@ pub(crate) async fn read_access_token(
 ) -> Result<PresentedToken> {
     let token = state.verify_access_token(use_cases, text).await?;
     Ok(token.map_or(PresentedToken::Unreadable, |token| PresentedToken::AccessToken(Box::new(token))))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_repeated_header_field_has_no_value_that_is_accepted() {
+        let form_type = ("content-type", "application/x-www-form-urlencoded");
+        for (fields, is_accepted) in [
+            (vec![form_type], true),
+            (vec![form_type, ("content-type", "application/json")], false),
+            (vec![form_type, form_type], false),
+            (vec![form_type, ("content-encoding", "identity")], true),
+            (vec![form_type, ("content-encoding", "identity"), ("content-encoding", "gzip")], false),
+        ] {
+            let mut request = TestRequest::default();
+            for field in &fields {
+                request = request.append_header(*field);
+            }
+            let request = request.to_http_request();
+            let result = form::check_headers(header(&request, CONTENT_TYPE), header(&request, CONTENT_ENCODING));
+            assert_eq!(result.is_ok(), is_accepted, "{fields:?}");
+        }
+    }
 }
