@@ -47,8 +47,9 @@ impl Issuer {
     /// Parses an issuer.
     ///
     /// # Errors
-    /// If `text` is not an https URL (RFC 8414 2), or an http URL on loopback, or has a query, a fragment, a user name, a
-    /// trailing slash, or a path in which a segment is empty, dots alone, or has other characters than `A-Z a-z 0-9 . _ ~ -`.
+    /// If `text` is not an https URL (RFC 8414 2), or an http URL on loopback, or has a query, a fragment, a user name, an
+    /// upper-case letter in scheme or host, a port that no server has, a trailing slash, or a path in which a segment is
+    /// empty, dots alone, or has other characters than `A-Z a-z 0-9 . _ ~ -`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let error = |reason: &str| Err(format!("`{text}` {reason}; set a URL such as https://auth.example.com"));
         let uri = match text.parse::<Uri>() {
@@ -62,6 +63,11 @@ impl Issuer {
             Some("https") => {}
             Some("http") if uri.host().is_some_and(is_loopback) => {}
             _ => return error("is neither https nor on loopback"),
+        }
+        let is_label = |label: &str| !label.is_empty() && !label.contains(|c: char| c.is_ascii_uppercase());
+        let is_normal = text.starts_with("http") && uri.host().is_some_and(|host| host.split('.').all(is_label));
+        if !is_normal || !has_valid_port(&uri) {
+            return error("has upper-case letters before its path, an empty label in its host, or no valid port");
         }
         // The path is a part of the metadata's URL (RFC 8414 3.1), which the gateway must not change.
         let path = text.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map(|(_, path)| path);
@@ -98,6 +104,13 @@ impl fmt::Display for Issuer {
     }
 }
 
+/// Whether the port, if there is a colon for one, is one that a server can have.
+fn has_valid_port(uri: &Uri) -> bool {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let after_host = authority.rsplit(']').next().unwrap_or_default();
+    after_host.split_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_ok_and(|number| number > 0))
+}
+
 /// Whether `host` is `localhost` or an address of loopback.
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -119,6 +132,8 @@ mod tests {
             "http://127.8.8.8",
             "http://[::1]:8080",
             "http://localhost/a",
+            "https://a.example:443/Sso",
+            "https://[2001:db8::1]",
         ] {
             assert_eq!(Issuer::parse(valid).unwrap().as_str(), valid);
         }
@@ -144,6 +159,14 @@ mod tests {
             "https://a/b;c",
             "https://a/\u{e9}",
             "https://a b",
+            "https://a:0",
+            "https://a:",
+            "https://a:99999",
+            "http://[::1]:0",
+            "HTTPS://a",
+            "https://A.example",
+            "https://a..example",
+            "https://.",
         ] {
             let error = Issuer::parse(invalid).unwrap_err();
             assert!(error.contains("https://auth.example.com") && error.contains(invalid), "{error}");
