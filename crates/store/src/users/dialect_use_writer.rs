@@ -67,70 +67,58 @@ impl<'a> FoldedUses<'a> {
     }
 }
 
-/// The condition that a user's row `d` was counted for the day `$1`: [`UserActivity::with_uses`] in SQL.
-macro_rules! is_counted {
-    ($row:literal) => {
-        concat!(
-            "(",
-            $row,
-            ".last_day - $1 > 62 OR (",
-            $row,
-            ".last_day >= $1 AND ((",
-            $row,
-            ".days >> (",
-            $row,
-            ".last_day - $1)::int) & 1) = 1))"
-        )
-    };
-}
+/// The condition that the user's row `d` was counted for the day `$1`: [`UserActivity::with_uses`] in SQL.
+const IS_COUNTED: &str =
+    "(d.last_day - $1 > 62 OR (d.last_day >= $1 AND ((d.days >> (d.last_day - $1)::int) & 1) = 1))";
 
-/// Counts the uses of one day. `first_uses` and `refreshed` change different rows, because both decide by the
-/// statement's snapshot; where another transaction was faster, the condition of `ON CONFLICT` decides.
-const RECORD_SQL: &str = concat!(
-    "WITH uses AS MATERIALIZED (SELECT * FROM unnest($2, $3, $4, $5, $6, $7, $8) \
-       AS uses (dialect, user_id, client, proof, logins, first_at, last_at)), \
-     first_uses AS ( \
-       INSERT INTO user_door AS known (dialect, user_id, client, proof, first_at, last_at, last_day, days) \
-       SELECT dialect, user_id, client, proof, first_at, last_at, $1, 1 FROM uses \
-       WHERE NOT EXISTS (SELECT 1 FROM user_door AS d WHERE d.dialect = uses.dialect AND d.user_id = uses.user_id \
-         AND d.client = uses.client AND d.proof = uses.proof AND ",
-    is_counted!("d"),
-    ") \
-       ORDER BY dialect, user_id, client, proof \
-       ON CONFLICT (dialect, user_id, client, proof) DO UPDATE SET \
-         first_at = least(known.first_at, excluded.first_at), \
-         last_at = greatest(known.last_at, excluded.last_at), \
-         last_day = greatest(known.last_day, excluded.last_day), \
-         days = CASE \
-           WHEN known.last_day >= excluded.last_day \
-             THEN known.days | (1::bigint << (known.last_day - excluded.last_day)::int) \
-           WHEN excluded.last_day - known.last_day <= 62 \
-             THEN ((known.days << (excluded.last_day - known.last_day)::int) & 9223372036854775807) | 1 \
-           ELSE 1 END \
-       WHERE NOT ",
-    is_counted!("known"),
-    " \
-       RETURNING dialect, client, proof), \
-     refreshed AS ( \
-       UPDATE user_door AS d SET last_at = uses.last_at FROM uses \
-       WHERE d.dialect = uses.dialect AND d.user_id = uses.user_id AND d.client = uses.client \
-         AND d.proof = uses.proof AND ",
-    is_counted!("d"),
-    " AND d.last_at < uses.last_at - $9) \
-     INSERT INTO door_use AS known (day, dialect, client, proof, logins, users, first_at, last_at) \
-     SELECT $1, dialect, client, proof, sum(logins)::bigint, \
-       (SELECT count(*) FROM first_uses AS f WHERE f.dialect = uses.dialect AND f.client = uses.client \
-         AND f.proof = uses.proof), min(first_at), max(last_at) \
-     FROM uses GROUP BY dialect, client, proof ORDER BY dialect, client, proof \
-     ON CONFLICT (day, dialect, client, proof) DO UPDATE SET \
-       logins = known.logins + excluded.logins, users = known.users + excluded.users, \
-       first_at = least(known.first_at, excluded.first_at), last_at = greatest(known.last_at, excluded.last_at)"
-);
+/// Counts the uses of one day. The users' rows are found by a subquery for each use, and written by `ON CONFLICT`: a join
+/// would read the whole table if the planner's statistics are old, and the audit log waits for this statement.
+/// `first_uses` and `refreshed` write different rows, because `found` decides by the statement's snapshot; where another
+/// transaction was faster, the condition of `ON CONFLICT` decides. Both lock rows in the order of the key.
+fn record_sql() -> String {
+    format!(
+        "WITH uses AS MATERIALIZED (SELECT * FROM unnest($2, $3, $4, $5, $6, $7, $8) \
+           AS uses (dialect, user_id, client, proof, logins, first_at, last_at)), \
+         found AS MATERIALIZED (SELECT uses.*, ( \
+           SELECT CASE WHEN NOT {IS_COUNTED} THEN 'first' WHEN d.last_at < uses.last_at - $9 THEN 'stale' ELSE 'known' END \
+           FROM user_door AS d WHERE d.dialect = uses.dialect AND d.user_id = uses.user_id \
+             AND d.client = uses.client AND d.proof = uses.proof) AS state FROM uses), \
+         first_uses AS ( \
+           INSERT INTO user_door AS d (dialect, user_id, client, proof, first_at, last_at, last_day, days) \
+           SELECT dialect, user_id, client, proof, first_at, last_at, $1, 1 FROM found \
+           WHERE state IS NULL OR state = 'first' ORDER BY dialect, user_id, client, proof \
+           ON CONFLICT (dialect, user_id, client, proof) DO UPDATE SET \
+             first_at = least(d.first_at, excluded.first_at), \
+             last_at = greatest(d.last_at, excluded.last_at), \
+             last_day = greatest(d.last_day, excluded.last_day), \
+             days = CASE \
+               WHEN d.last_day >= excluded.last_day \
+                 THEN d.days | (1::bigint << (d.last_day - excluded.last_day)::int) \
+               WHEN excluded.last_day - d.last_day <= 62 \
+                 THEN ((d.days << (excluded.last_day - d.last_day)::int) & 9223372036854775807) | 1 \
+               ELSE 1 END \
+           WHERE NOT {IS_COUNTED} \
+           RETURNING dialect, client, proof), \
+         refreshed AS ( \
+           INSERT INTO user_door AS d (dialect, user_id, client, proof, first_at, last_at, last_day, days) \
+           SELECT dialect, user_id, client, proof, first_at, last_at, $1, 1 FROM found \
+           WHERE state = 'stale' ORDER BY dialect, user_id, client, proof \
+           ON CONFLICT (dialect, user_id, client, proof) DO UPDATE SET last_at = greatest(d.last_at, excluded.last_at)) \
+         INSERT INTO door_use AS d (day, dialect, client, proof, logins, users, first_at, last_at) \
+         SELECT $1, dialect, client, proof, sum(logins)::bigint, \
+           (SELECT count(*) FROM first_uses AS f WHERE f.dialect = uses.dialect AND f.client = uses.client \
+             AND f.proof = uses.proof), min(first_at), max(last_at) \
+         FROM uses GROUP BY dialect, client, proof ORDER BY dialect, client, proof \
+         ON CONFLICT (day, dialect, client, proof) DO UPDATE SET \
+           logins = d.logins + excluded.logins, users = d.users + excluded.users, \
+           first_at = least(d.first_at, excluded.first_at), last_at = greatest(d.last_at, excluded.last_at)"
+    )
+}
 
 /// Counts the uses in PostgreSQL, in the caller's transaction: one statement for each day.
 pub(super) async fn record_uses_postgres(conn: &mut AsyncPgConnection, folded: &FoldedUses<'_>) -> QueryResult<()> {
     for (day, uses) in &folded.0 {
-        let statement = diesel::sql_query(RECORD_SQL)
+        let statement = diesel::sql_query(record_sql())
             .bind::<BigInt, _>(day.number())
             .bind::<Array<Text>, _>(uses.keys().map(|key| key.dialect).collect::<Vec<_>>())
             .bind::<Array<Binary>, _>(uses.keys().map(|key| key.user.as_bytes().to_vec()).collect::<Vec<_>>())
