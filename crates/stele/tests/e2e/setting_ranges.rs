@@ -32,7 +32,7 @@ const NUMBER_RANGES: [(&str, &str, &str); 19] = [
     ("STELE_WORKERS", "1", "512"),
 ];
 /// Name, minimum and maximum of each duration.
-const DURATION_RANGES: [(&str, &str, &str); 14] = [
+const DURATION_RANGES: [(&str, &str, &str); 15] = [
     ("STELE_LIMIT_WINDOW", "1s", "3650d"),
     ("STELE_LIMIT_WAIT", "1s", "3650d"),
     ("STELE_LIMIT_WAIT_MAX", "1s", "3650d"),
@@ -41,6 +41,7 @@ const DURATION_RANGES: [(&str, &str, &str); 14] = [
     ("STELE_SESSION_TTL", "1s", "3650d"),
     ("STELE_CODE_TTL", "1s", "3650d"),
     ("STELE_AUDIT_KEEP", "0", "3650d"),
+    ("STELE_USE_KEEP", "0", "3650d"),
     ("STELE_DRAIN", "0", "3650d"),
     ("STELE_RESOLVE", "1s", "3650d"),
     ("STELE_HEALTH_INTERVAL", "1s", "3650d"),
