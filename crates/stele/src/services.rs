@@ -1,9 +1,11 @@
 //! The services of all dialects and of standard tokens, and the settings of the gateway, the services and `stele up`. `scripts/dialects`
 //! writes the list of services from `dialects.toml`.
 
+use std::net::SocketAddr;
+
 use stele_app::Service;
 use stele_app::settings::shared_settings;
-use stele_service::setting::{SettingList, with_default};
+use stele_service::setting::{SettingList, optional, with_default};
 
 /// Every service behind the gateway.
 // dialects: services
@@ -33,6 +35,9 @@ stele_service::settings! {
     const UP_SETTINGS = "STELE_";
     /// create demo users at the start, as `--demo` does
     pub(crate) DEMO: bool = with_default("false");
+    /// address at which `stele up` serves the endpoints of forward auth, for reverse proxies: the gateway does not route
+    /// them; in production, proxies ask the service `oauth` at its own address
+    pub(crate) AUTHZ_LISTEN: Option<SocketAddr> = optional("a free port of loopback");
 }
 
 /// Every setting of the gateway, the services and `stele up`, each once.

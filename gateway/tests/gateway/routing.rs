@@ -88,6 +88,25 @@ async fn a_request_without_a_route_gets_the_default_404() {
     }
 }
 
+/// Clients would describe requests themselves (ADR 60).
+#[actix_web::test]
+async fn forward_auth_is_not_routed() {
+    let gateway = start_all();
+    for target in [
+        "/authz/auth-request",
+        "/authz/forward-auth",
+        "/authz/ext-authz/x",
+        "/authz/",
+        "/authz",
+        "//authz/auth-request",
+    ] {
+        let described = "X-Original-URL: https://a.example/\r\nAuthorization: 0123456789abcdef0123456789abcdef\r\n";
+        let reply = gateway.send("GET", target, described, "").await;
+        assert_eq!((reply.status, reply.body.as_str()), (404, NO_ROUTE), "{target}");
+    }
+    assert_eq!(gateway.get("/.well-known/openid-configuration").await.status, 200);
+}
+
 #[actix_web::test]
 async fn ambiguous_paths_are_rejected() {
     let gateway = start_all();

@@ -125,9 +125,9 @@ impl RunningServices {
                 left_out.push(service.name);
                 continue;
             }
-            let bind_error = |e| ConfigError::new(format!("no free port on loopback for {}: {e}", service.name));
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(bind_error)?;
-            addresses.push((service.name, listener.local_addr().map_err(bind_error)?));
+            let listener = bind_service(service.name, &context.settings)?;
+            let bound = listener.local_addr().map_err(|e| ConfigError::new(format!("{}: {e}", service.name)))?;
+            addresses.push((service.name, reachable_address(bound)));
             let server: Server = service.start(context, listener)?;
             handles.push(server.handle());
             actix_web::rt::spawn(server);
@@ -147,6 +147,25 @@ impl RunningServices {
         };
         let config = self.left_out.iter().fold(config, |config, name| config.without_service(name));
         Ok(self.addresses.iter().try_fold(config, with_upstream)?.with_gateway_secret(gateway_secret.clone()))
+    }
+}
+
+/// Binds a service's own listener: a free port of loopback, except for the service that reverse proxies ask.
+fn bind_service(name: &str, settings: &Settings) -> Result<TcpListener, ConfigError> {
+    let configured = settings.get(&services::AUTHZ_LISTEN)?.filter(|_| name == svc_oauth::SERVICE.name);
+    match configured {
+        Some(address) => listener::bind(address, services::AUTHZ_LISTEN.name()),
+        None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .map_err(|e| ConfigError::new(format!("no free port on loopback for {name}: {e}"))),
+    }
+}
+
+/// Where this process reaches a listener: one on every address is reached on loopback.
+fn reachable_address(bound: SocketAddr) -> SocketAddr {
+    match bound.ip() {
+        ip if !ip.is_unspecified() => bound,
+        IpAddr::V4(_) => (Ipv4Addr::LOCALHOST, bound.port()).into(),
+        IpAddr::V6(_) => (Ipv6Addr::LOCALHOST, bound.port()).into(),
     }
 }
 

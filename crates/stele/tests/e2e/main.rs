@@ -19,6 +19,7 @@ mod direct_service;
 mod documented_tests;
 mod error_messages;
 mod file_permissions;
+mod forward_auth;
 mod guide;
 mod hashing;
 mod import;
