@@ -92,6 +92,11 @@ def add_edge_cases() -> None:
     for text in ("Basic d2ViOng=\n\ntoken=x", "basic  d2ViOng\nclient_id=x\nclient_id=web&client_secret=%zz", "Basic Og==\n\n",
                  "\n\nclient_id=a%2Bb&client_secret=%C3%A9&resource=x&resource=y&scope=a+b", "Bearer x\n\nscope=&scope=a"):
         seed("oauth_form", text)
+    token = "0123456789abcdef0123456789abcdef"
+    for path in ("/", "/x?y=1", "/admin/", "/x/..;/admin", "/%61dmin", "/%2561dmin", "/x/%2e%2e/admin", "//admin", "/x\\..\\admin",
+                 "/admin%3bx", "/%E7%AE%A1", f"/?token={token}"):
+        seed("forward_auth", f"App.Example.com:443\n{path}\nBearer {token}\n")
+        seed("forward_auth", f"app.example.com\n{path}\n\na=b; stele_session={token}")
     for text in ("Bearer eyJhbGciOiJub25lIn0.e30.", "bearer", "eyJhbGciOiJIUzI1NiIsImtpZCI6ImVkZHNhLTEifQ.e30.AAAA"):
         seed("token", text)
 

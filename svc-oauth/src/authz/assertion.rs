@@ -32,8 +32,8 @@ struct Claims<'a> {
 }
 
 impl ServiceState {
-    /// Signs the assertion that this user sent a request for `host`, in EdDSA: the fastest to sign, for every request of
-    /// a page.
+    /// Signs the assertion that this user sent a request for `host`, in EdDSA: the fastest to sign, for every request
+    /// of a page.
     ///
     /// # Errors
     /// [`stele_core::Error::Internal`] if there is no signing key or signing fails.

@@ -14,7 +14,7 @@ const PORTAL_COOKIE: &str = "stele_session";
 
 /// A credential as it was presented, not verified yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Credential<'a> {
+pub enum Credential<'a> {
     /// 32 hex digits, from `Authorization` or the query.
     SessionToken(Token),
     /// 32 hex digits, from the portal's cookie.
@@ -25,7 +25,7 @@ pub(crate) enum Credential<'a> {
 
 /// What a request presents.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Presented<'a> {
+pub enum Presented<'a> {
     /// No credential.
     Nothing,
     /// One credential, in one or several places.
@@ -38,7 +38,7 @@ pub(crate) enum Presented<'a> {
 impl<'a> Presented<'a> {
     /// Reads the credential of a request. A parameter or cookie that does not have the form of a credential is the
     /// application's own and does not count.
-    pub(crate) fn read(headers: &'a HeaderMap, original: &OriginalRequest<'a>) -> Self {
+    pub fn read(headers: &'a HeaderMap, original: &OriginalRequest<'a>) -> Self {
         let Ok(authorization) = read_authorization(headers) else { return Self::Unusable };
         let parameters = original.query_tokens().filter_map(Credential::parse);
         // The cookie last: the same token elsewhere is accepted by more dialects.

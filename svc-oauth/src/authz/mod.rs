@@ -1,17 +1,17 @@
 //! Forward auth: three endpoints for reverse proxies, one for each way in which proxies ask about a request.
 //!
-//! Each reads only what its proxies set themselves, none reads its own query, and each answers every method. They are for
-//! proxies beside the server: the gateway does not route them.
+//! Each reads only what its proxies set themselves, none reads its own query, and each answers every method. They are
+//! for proxies beside the server: the gateway does not route them.
 //!
-//! - `original_request`: what the proxy asks about
-//! - `credentials`: who the client says it is
+//! - [`original_request`]: what the proxy asks about
+//! - [`credentials`]: the credential that the client sent
 //! - [`rules`]: the file with the access rules; `stele_core::oauth::AccessRules` applies them
 //! - `identity_headers`, `assertion`: what the application gets
 
 mod assertion;
-mod credentials;
+pub mod credentials;
 mod identity_headers;
-mod original_request;
+pub mod original_request;
 pub mod rules;
 
 use std::path::PathBuf;
@@ -82,7 +82,7 @@ static MISCONFIGURATION_LOG: LogRateLimiter = LogRateLimiter::new(1);
 /// What an endpoint needs to answer.
 type AccessCheck = (ClientAddress, Data<UseCases>, Data<ServiceState>, Data<Rules>);
 
-/// Answers a proxy: 200 and the user, or the reason of the denial. A proxy denies the request for any other status, too.
+/// Answers a proxy: 200 and the user, or the reason of the denial. A proxy denies the request for any status but 200.
 async fn answer(contract: ProxyContract, request: &HttpRequest, access: AccessCheck) -> HttpResponse {
     let (ClientAddress(address), use_cases, state, rules) = access;
     let Some(original) = OriginalRequest::read(contract, request) else {

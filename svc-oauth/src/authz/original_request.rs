@@ -9,7 +9,7 @@ use stele_core::oauth::RequestHost;
 
 /// How a proxy describes the original request. Each contract has an endpoint of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ProxyContract {
+pub enum ProxyContract {
     /// nginx: `X-Original-URL`.
     AuthRequest,
     /// Caddy and Traefik: `X-Forwarded-Host` and `X-Forwarded-Uri`.
@@ -19,22 +19,23 @@ pub(crate) enum ProxyContract {
 }
 
 /// What Envoy puts before the original path.
-pub(crate) const EXT_AUTHZ_PREFIX: &str = "/authz/ext-authz";
+pub const EXT_AUTHZ_PREFIX: &str = "/authz/ext-authz";
 
 /// The request that the proxy asks about.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct OriginalRequest<'a> {
-    pub(crate) host: RequestHost,
-    /// As it was sent: encoded, and not normalized.
-    pub(crate) path: &'a str,
-    /// Without the question mark; empty if there is none.
-    pub(crate) query: &'a str,
+pub struct OriginalRequest<'a> {
+    /// The host.
+    pub host: RequestHost,
+    /// The path as it was sent: encoded, and not normalized.
+    pub path: &'a str,
+    /// The query without the question mark; empty if there is none.
+    pub query: &'a str,
 }
 
 impl<'a> OriginalRequest<'a> {
     /// Reads the request. `None` if a field is missing, repeated or malformed: the proxy is not configured as
     /// `deploy/forward-auth` describes.
-    pub(crate) fn read(contract: ProxyContract, request: &'a HttpRequest) -> Option<Self> {
+    pub fn read(contract: ProxyContract, request: &'a HttpRequest) -> Option<Self> {
         let headers = request.headers();
         match contract {
             ProxyContract::AuthRequest => Self::from_url(single_value(headers, "x-original-url")?),
@@ -63,7 +64,7 @@ impl<'a> OriginalRequest<'a> {
     }
 
     /// The values of the query's parameter `token`, decoded as a form.
-    pub(crate) fn query_tokens(&self) -> impl Iterator<Item = Cow<'a, str>> {
+    pub fn query_tokens(&self) -> impl Iterator<Item = Cow<'a, str>> {
         let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
         let values =
             pairs.filter(|(name, _)| decode(name).eq_ignore_ascii_case("token")).map(|(_, value)| decode(value));

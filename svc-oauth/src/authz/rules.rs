@@ -216,7 +216,9 @@ audience = "orders"
 
     proptest! {
         #[test]
-        fn any_file_is_parsed_without_panic(text in "(\\[\\[rule\\]\\]\n|(host|path|roles|acr|audience) = \\PC{0,12}\n){0,6}") {
+        fn any_file_is_parsed_without_panic(
+            text in "(\\[\\[rule\\]\\]\n|(host|path|roles|acr|audience) = \\PC{0,12}\n){0,6}",
+        ) {
             let _ = parse("rules.toml", &text);
         }
     }
