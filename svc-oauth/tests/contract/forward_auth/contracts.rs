@@ -206,3 +206,12 @@ async fn a_proxy_that_does_not_describe_the_request_is_refused() {
         }
     }
 }
+
+/// `STELE_STATUS_200` answers errors with 200, for which a proxy would let every request through.
+#[test]
+fn a_denial_cannot_be_answered_with_200() {
+    use stele_service::status_200::Status200;
+    assert!(Status200::parse("oauth").is_err());
+    let every_dialect = Status200::parse("cloudbox, tms, portal, mefp, jwt").unwrap();
+    assert!(!every_dialect.applies_to(svc_oauth::SERVICE.name));
+}
