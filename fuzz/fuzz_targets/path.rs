@@ -26,7 +26,7 @@ fn expected_service(path: &str) -> Option<&'static str> {
         Some("mefp")
     } else if lower.starts_with("/api/v1/auth/") || lower.starts_with("/api/vi/auth/") {
         Some("jwt")
-    } else if ["/.well-known/", "/oauth2/"].iter().any(|prefix| path.starts_with(prefix)) {
+    } else if ["/.well-known/", "/oauth2/", "/authz/"].iter().any(|prefix| path.starts_with(prefix)) {
         Some("oauth")
     } else {
         None

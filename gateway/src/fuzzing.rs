@@ -28,7 +28,7 @@ use crate::http1;
 use crate::proxy::{ClientFraming, build_upstream_request};
 use crate::request_body::{BodyLimits, RequestBody};
 use crate::request_head::{self, RequestLine};
-use crate::routing_table::RoutingTable;
+use crate::routing_table::{PrefixAccess, RoutingTable};
 
 /// The client address of the requests.
 pub const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -95,7 +95,8 @@ async fn forward_request(request: Request<Incoming>) -> Option<ForwardedRequest>
     let limits = BodyLimits { max_bytes: BODY_LIMIT, deadline: Instant::now() + Duration::from_secs(1) };
     let body = RequestBody::receive(incoming, limits, &SharedTimer::default()).await.ok()?;
     let body = collect_body(body).await?;
-    let added = AddedHeaders { client: &client, scheme: Scheme::Http, host: &host, gateway_secret: None };
+    let access = PrefixAccess::Public;
+    let added = AddedHeaders { client: &client, access, scheme: Scheme::Http, host: &host, gateway_secret: None };
     crate::headers::rewrite_request_headers(&line, &mut headers, &added);
     let request = build_upstream_request(&line, headers, RequestBody::Full(Some(body.clone())), client_framing);
     let (method, target) = (line.method.to_string(), line.target().to_owned());

@@ -16,6 +16,7 @@ use tracing::Span;
 
 use crate::client_connection::Scheme;
 use crate::request_head::RequestLine;
+use crate::routing_table::PrefixAccess;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -84,6 +85,7 @@ impl HeaderClass {
 pub(crate) struct ClientIdentity {
     pub(crate) address: IpAddr,
     is_peer_trusted: bool,
+    is_peer_loopback: bool,
     pub(crate) request_id: RequestId,
 }
 
@@ -96,7 +98,13 @@ impl ClientIdentity {
         let received_id = headers.get(REQUEST_ID).filter(|_| is_peer_trusted);
         let received_id = received_id.and_then(|id| RequestId::parse(id.to_str().ok()?));
         let request_id = received_id.unwrap_or_else(RequestId::generate);
-        Self { address: trusted_proxies.client_address(peer, &fields), is_peer_trusted, request_id }
+        let address = trusted_proxies.client_address(peer, &fields);
+        Self { address, is_peer_trusted, is_peer_loopback: peer.to_canonical().is_loopback(), request_id }
+    }
+
+    /// Whether the peer may send requests below a prefix with this access.
+    pub(crate) fn may_use(&self, access: PrefixAccess) -> bool {
+        access == PrefixAccess::Public || self.is_peer_trusted || self.is_peer_loopback
     }
 
     /// The request id as a header value.
@@ -125,6 +133,8 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 /// What the gateway adds to the header fields of a request.
 pub(crate) struct AddedHeaders<'a> {
     pub(crate) client: &'a ClientIdentity,
+    /// Who may send such a request: a reverse proxy's description of another request is not rewritten.
+    pub(crate) access: PrefixAccess,
     /// Scheme of the client's connection.
     pub(crate) scheme: Scheme,
     /// `Host` for the upstream: `host:port` as configured.
@@ -133,12 +143,19 @@ pub(crate) struct AddedHeaders<'a> {
     pub(crate) gateway_secret: Option<&'a HeaderValue>,
 }
 
+/// The fields in which a reverse proxy describes the request that it asks about, besides `X-Original-URL`, which every
+/// service gets.
+const DESCRIPTION_FIELDS: [&str; 4] = ["host", "x-forwarded-host", "x-forwarded-uri", "x-forwarded-method"];
+
 /// Turns the header fields of the client's request into those of the upstream request.
 pub(crate) fn rewrite_request_headers(line: &RequestLine, headers: &mut HeaderMap, added: &AddedHeaders<'_>) {
     let proto = forwarded_proto(headers, added);
     let host = forwarded_host(line, headers, added.client);
+    let is_description =
+        |name: &HeaderName| added.access == PrefixAccess::Proxies && DESCRIPTION_FIELDS.contains(&name.as_str());
     join_cookies(line, headers);
     remove_fields(headers, |name| match HeaderClass::of(name) {
+        _ if is_description(name) => false,
         // CGI and WSGI frameworks do not distinguish `X_Forwarded_For` from `X-Forwarded-For`.
         HeaderClass::EndToEnd => name.as_str().contains('_'),
         HeaderClass::Cors => false,
@@ -146,13 +163,14 @@ pub(crate) fn rewrite_request_headers(line: &RequestLine, headers: &mut HeaderMa
         HeaderClass::TraceContext => trace::is_enabled(),
         HeaderClass::HopByHop | HeaderClass::ProxyMetadata | HeaderClass::MethodOverride => true,
     });
-    headers.insert(HOST, added.host.clone());
+    let described_host = received_host(line, headers).filter(|_| added.access == PrefixAccess::Proxies);
+    headers.insert(HOST, described_host.unwrap_or_else(|| added.host.clone()));
     // One address: the gateway knows the trusted proxies, so it resolves the chain.
     if let Ok(client) = HeaderValue::try_from(added.client.address.to_string()) {
         headers.insert(FORWARDED_FOR, client);
     }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto.as_str()));
-    if let Some(host) = host {
+    if let Some(host) = host.filter(|_| added.access == PrefixAccess::Public) {
         headers.insert(FORWARDED_HOST, host);
     }
     headers.insert(REQUEST_ID, added.client.request_id_value());
@@ -221,14 +239,42 @@ fn forwarded_proto(headers: &HeaderMap, added: &AddedHeaders<'_>) -> Scheme {
 
 fn forwarded_host(line: &RequestLine, headers: &HeaderMap, client: &ClientIdentity) -> Option<HeaderValue> {
     let received = headers.get(FORWARDED_HOST).filter(|_| client.is_peer_trusted);
-    let received = received.or_else(|| headers.get(HOST)).cloned();
+    received.cloned().or_else(|| received_host(line, headers))
+}
+
+/// The host that the request names.
+fn received_host(line: &RequestLine, headers: &HeaderMap) -> Option<HeaderValue> {
     let authority = || HeaderValue::from_str(line.uri.authority()?.as_str()).ok();
-    received.or_else(|| authority().filter(|_| line.version == Version::HTTP_2))
+    headers.get(HOST).cloned().or_else(|| authority().filter(|_| line.version == Version::HTTP_2))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prefixes_of_proxies_are_for_peers_on_loopback_and_trusted_proxies() {
+        let settings = stele_service::Settings::default();
+        let trusted_proxies = settings.with_values([("STELE_TRUSTED_PROXIES", "10.0.0.0/8".to_owned())]);
+        let trusted_proxies = trusted_proxies.get(&stele_service::trusted_proxies::TRUSTED_PROXIES).unwrap();
+        let mut headers = HeaderMap::new();
+        // Where the client is does not count, nor what it says about itself.
+        headers.insert(FORWARDED_FOR, HeaderValue::from_static("127.0.0.1"));
+        for (peer, is_allowed) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.1.2.3", true),
+            ("192.0.2.1", false),
+            ("192.168.0.1", false),
+            ("fe80::1", false),
+        ] {
+            let client = ClientIdentity::resolve(peer.parse().unwrap(), &headers, &trusted_proxies);
+            assert_eq!(client.may_use(PrefixAccess::Proxies), is_allowed, "{peer}");
+            assert!(client.may_use(PrefixAccess::Public));
+        }
+    }
 
     #[test]
     fn headers_are_classified_by_how_a_proxy_treats_them() {

@@ -24,7 +24,7 @@ use crate::local_response::LocalResponse;
 use crate::request_body::{RequestBodyState, discard_body};
 use crate::request_head::{self, RequestLine};
 use crate::response_body::{ResponseBody, ResponseSource};
-use crate::routing_table::Route;
+use crate::routing_table::{PrefixAccess, Route};
 use crate::shared_state::SharedState;
 use crate::upstreams::connection::ProxyError;
 use crate::upstreams::pool::ConnectionPool;
@@ -54,6 +54,8 @@ struct RequestContext<'a> {
     timer: &'a SharedTimer,
     client: &'a ClientIdentity,
     route: Option<&'a Route>,
+    /// Who may send requests for this path.
+    access: PrefixAccess,
     span: &'a Span,
     /// The `Origin` header, for CORS.
     origin_header: Option<HeaderValue>,
@@ -106,7 +108,9 @@ pub(crate) async fn handle_request(
     let config = worker.shared.config();
     let mut line = RequestLine::new(method, uri, version);
     let route = line.match_route(&config.table);
+    let access = config.table.access(line.path());
     let client = ClientIdentity::resolve(guard.connection().peer, &headers, &config.trusted_proxies);
+    let route = route.filter(|_| client.may_use(access));
     // Health checks arrive every second and are not traced.
     let span = match drain::is_health_check_path(line.path()) {
         true => Span::none(),
@@ -121,6 +125,7 @@ pub(crate) async fn handle_request(
         timer: &timer,
         client: &client,
         route,
+        access,
         span: &span,
         origin_header: headers.get(ORIGIN).cloned(),
         started_at: log_entry.started_at(),
@@ -211,7 +216,10 @@ impl RequestContext<'_> {
             };
             return Destination::LocalResponse(self.reject(route, rejection), input);
         }
-        if let Some(response) = self.config.cors.preflight_response(&self.request_line.method, headers) {
+        // A proxy that asks about a preflight request would take a 204 for permission.
+        if self.access == PrefixAccess::Public
+            && let Some(response) = self.config.cors.preflight_response(&self.request_line.method, headers)
+        {
             return Destination::LocalResponse(response, input);
         }
         Destination::Service(route)

@@ -32,10 +32,21 @@ pub(crate) enum CaseSensitivity {
     Insensitive,
 }
 
+/// Who may send requests below a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PrefixAccess {
+    /// Every client.
+    Public,
+    /// Reverse proxies that ask about a request: peers on loopback and trusted proxies. The header fields in which they
+    /// describe that request are forwarded as they were sent.
+    Proxies,
+}
+
 #[derive(Clone, Debug)]
 struct PathPrefix {
     text: String,
     case: CaseSensitivity,
+    access: PrefixAccess,
     /// Index into [`RoutingTable::routes`].
     route_index: usize,
 }
@@ -67,6 +78,9 @@ struct RawTable {
 #[serde(deny_unknown_fields)]
 struct RawRoute {
     prefix: Spanned<RawPrefix>,
+    /// Further prefixes, for reverse proxies that ask about a request.
+    #[serde(default)]
+    proxy_prefix: Option<Spanned<RawPrefix>>,
     #[serde(default)]
     ignore_case: bool,
     service: Spanned<String>,
@@ -128,18 +142,10 @@ impl RoutingTable {
 
     /// Validates and adds a route.
     fn add_route(&mut self, raw: RawRoute) -> Result<(), RouteError> {
-        let span = raw.prefix.span();
-        let prefixes = match raw.prefix.into_inner() {
-            RawPrefix::One(prefix) => vec![prefix],
-            RawPrefix::Many(prefixes) => prefixes,
-        };
-        if prefixes.is_empty() {
-            return Err(RouteError::new(span, "the route has no prefix; list at least one"));
-        }
         let case = if raw.ignore_case { CaseSensitivity::Insensitive } else { CaseSensitivity::Sensitive };
-        for text in prefixes {
-            self.check_prefix(&text).map_err(|reason| RouteError::new(span.clone(), reason))?;
-            self.prefixes.push(PathPrefix { text, case, route_index: self.routes.len() });
+        self.add_prefixes(raw.prefix, case, PrefixAccess::Public)?;
+        if let Some(prefixes) = raw.proxy_prefix {
+            self.add_prefixes(prefixes, case, PrefixAccess::Proxies)?;
         }
         let span = raw.service.span();
         let service = raw.service.into_inner();
@@ -154,6 +160,28 @@ impl RoutingTable {
         }
         let metric_label = Arc::new(service.clone());
         self.routes.push(Route { service, metric_label, upstreams, error_pages: raw.refusals.into_inner() });
+        Ok(())
+    }
+
+    /// Validates and adds prefixes of the route that is added next.
+    fn add_prefixes(
+        &mut self,
+        prefixes: Spanned<RawPrefix>,
+        case: CaseSensitivity,
+        access: PrefixAccess,
+    ) -> Result<(), RouteError> {
+        let span = prefixes.span();
+        let prefixes = match prefixes.into_inner() {
+            RawPrefix::One(prefix) => vec![prefix],
+            RawPrefix::Many(prefixes) => prefixes,
+        };
+        if prefixes.is_empty() {
+            return Err(RouteError::new(span, "the route has no prefix; list at least one"));
+        }
+        for text in prefixes {
+            self.check_prefix(&text).map_err(|reason| RouteError::new(span.clone(), reason))?;
+            self.prefixes.push(PathPrefix { text, case, access, route_index: self.routes.len() });
+        }
         Ok(())
     }
 
@@ -194,6 +222,11 @@ impl RoutingTable {
         self.routes.get(prefix.route_index)
     }
 
+    /// Who may send requests for `path`, by the prefix that [`RoutingTable::match_path`] finds.
+    pub(crate) fn access(&self, path: &str) -> PrefixAccess {
+        self.prefixes.iter().find(|prefix| prefix.matches(path)).map_or(PrefixAccess::Public, |prefix| prefix.access)
+    }
+
     pub(crate) fn route_of_service(&self, service: &str) -> Option<&Route> {
         self.routes.iter().find(|route| route.service == service)
     }
@@ -221,9 +254,10 @@ impl RoutingTable {
         }
     }
 
-    /// All prefixes, the longest first.
+    /// The prefixes for every client, the longest first.
     pub(crate) fn prefixes(&self) -> impl Iterator<Item = PrefixView<'_>> {
-        self.prefixes.iter().filter_map(|prefix| {
+        let public = self.prefixes.iter().filter(|prefix| prefix.access == PrefixAccess::Public);
+        public.filter_map(|prefix| {
             let route = self.routes.get(prefix.route_index)?;
             Some(PrefixView { service: &route.service, prefix: &prefix.text, case: prefix.case })
         })

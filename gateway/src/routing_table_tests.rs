@@ -25,6 +25,20 @@ fn parse_error(text: &str) -> String {
 }
 
 #[test]
+fn a_proxy_prefix_is_not_public() {
+    let table = built_in_table();
+    for path in ["/authz", "/authz/", "/authz/forward-auth", "/authz/ext-authz/i/login"] {
+        assert_eq!((table.access(path), &*table.match_path(path).unwrap().service), (PrefixAccess::Proxies, "oauth"));
+    }
+    for path in ["/authz2", "/oauth2/token", "/i/authz/", "/", "/.well-known/openid-configuration"] {
+        assert_eq!(table.access(path), PrefixAccess::Public, "{path}");
+    }
+    assert!(table.prefixes().all(|view| view.prefix != "/authz/"), "the page for people does not list it");
+    let duplicate = "prefix = '/a/'\nproxy_prefix = ['/b/', '/A/']\nservice = 'x'\nupstream = 'http://h:1'";
+    assert!(parse_error(&route_toml(duplicate)).starts_with("t.toml:3: duplicate prefix"));
+}
+
+#[test]
 fn each_prefix_routes_to_its_service() {
     for (path, expected) in [
         ("/api/v1/cloudbox/auth/pwdreset", "cloudbox"),

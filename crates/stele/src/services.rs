@@ -1,5 +1,5 @@
-//! The services of all dialects and of standard tokens, and the settings of the gateway, the services and `stele up`. `scripts/dialects`
-//! writes the list of services from `dialects.toml`.
+//! The services of all dialects and of standard tokens, and the settings of the gateway, the services and `stele up`.
+//! `scripts/dialects` writes the list of services from `dialects.toml`.
 
 use std::net::SocketAddr;
 
@@ -35,8 +35,8 @@ stele_service::settings! {
     const UP_SETTINGS = "STELE_";
     /// create demo users at the start, as `--demo` does
     pub(crate) DEMO: bool = with_default("false");
-    /// address at which `stele up` serves the endpoints of forward auth, for reverse proxies: the gateway does not route
-    /// them; in production, proxies ask the service `oauth` at its own address
+    /// address at which `stele up` serves the endpoints of forward auth as well, for reverse proxies; at the public address
+    /// only proxies on loopback and `STELE_TRUSTED_PROXIES` may use them
     pub(crate) AUTHZ_LISTEN: Option<SocketAddr> = optional("a free port of loopback");
 }
 

@@ -108,6 +108,7 @@ impl RequestContext<'_> {
     ) -> Request<RequestBody> {
         let added = AddedHeaders {
             client: self.client,
+            access: self.access,
             scheme: self.guard.connection().scheme,
             host: instance.host_header(),
             gateway_secret: self.worker.gateway_secret.as_ref(),

@@ -88,23 +88,43 @@ async fn a_request_without_a_route_gets_the_default_404() {
     }
 }
 
-/// Clients would describe requests themselves (ADR 60).
+/// ADR 60. The peer of these tests is on loopback; `ClientIdentity` and the routing table test who else may do this.
 #[actix_web::test]
-async fn forward_auth_is_not_routed() {
+async fn a_proxy_on_loopback_describes_the_request_that_it_asks_about() {
     let gateway = start_all();
-    for target in [
-        "/authz/auth-request",
-        "/authz/forward-auth",
-        "/authz/ext-authz/x",
-        "/authz/",
-        "/authz",
-        "//authz/auth-request",
-    ] {
-        let described = "X-Original-URL: https://a.example/\r\nAuthorization: 0123456789abcdef0123456789abcdef\r\n";
+    let described = "X-Original-URL: https://a.example/x\r\nX-Forwarded-Host: a.example\r\nX-Forwarded-Uri: /x?y\r\n\
+                     X-Forwarded-Method: PUT\r\nX-Forwarded-For: 192.0.2.1\r\n";
+    for target in ["/authz/auth-request", "/authz/forward-auth?q", "/authz/ext-authz/x?token=t"] {
         let reply = gateway.send("GET", target, described, "").await;
-        assert_eq!((reply.status, reply.body.as_str()), (404, NO_ROUTE), "{target}");
+        assert_eq!((reply.status, reply.json()["service"].as_str()), (200, Some("oauth")), "{target}");
+        assert_eq!(reply.json()["target"], target);
+        for (name, value) in [
+            ("host", "public.example"),
+            ("x-original-url", "https://a.example/x"),
+            ("x-forwarded-host", "a.example"),
+            ("x-forwarded-uri", "/x?y"),
+            ("x-forwarded-method", "PUT"),
+            ("x-forwarded-for", "127.0.0.1"),
+        ] {
+            assert_eq!(reply.forwarded_header(name), [value], "{target} {name}");
+        }
     }
-    assert_eq!(gateway.get("/.well-known/openid-configuration").await.status, 200);
+    let reply = gateway.send("GET", "/oauth2/jwks", described, "").await;
+    assert_eq!(reply.forwarded_header("x-forwarded-host"), ["public.example"]);
+    for name in ["x-forwarded-uri", "x-forwarded-method"] {
+        assert_eq!(reply.forwarded_header(name), [""; 0], "{name}");
+    }
+}
+
+/// A proxy would take the 204 for permission.
+#[actix_web::test]
+async fn a_preflight_request_below_a_proxy_prefix_reaches_the_service() {
+    let gateway =
+        start_gateway(&[("oauth", &start_echo_service("oauth"))], &[("STELE_CORS_ORIGINS", "https://app.example")]);
+    let preflight = "Origin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n";
+    let reply = gateway.send("OPTIONS", "/authz/ext-authz/x", preflight, "").await;
+    assert_eq!((reply.status, reply.json()["service"].as_str()), (200, Some("oauth")));
+    assert_eq!(gateway.send("OPTIONS", "/oauth2/jwks", preflight, "").await.status, 204);
 }
 
 #[actix_web::test]

@@ -1,7 +1,7 @@
 //! Forward auth: three endpoints for reverse proxies, one for each way in which proxies ask about a request.
 //!
 //! Each reads only what its proxies set themselves, none reads its own query, and each answers every method. They are
-//! for proxies beside the server: the gateway does not route them.
+//! for proxies beside the server: the gateway routes them only for peers on loopback and for trusted proxies.
 //!
 //! - [`original_request`]: what the proxy asks about
 //! - [`credentials`]: the credential that the client sent
