@@ -119,7 +119,8 @@ impl TestDeployment {
     ) -> RunningProgram {
         let urls: Vec<_> = services.iter().map(|service| format!("http://{}", service.address)).collect();
         let urls = urls.join(",");
-        let settings = ["CLOUDBOX", "TMS", "PORTAL", "MEFP", "JWT", "OAUTH"].map(|name| format!("STELE_UPSTREAM_{name}"));
+        let settings =
+            ["CLOUDBOX", "TMS", "PORTAL", "MEFP", "JWT", "OAUTH"].map(|name| format!("STELE_UPSTREAM_{name}"));
         let settings: Vec<_> = settings.iter().map(|name| (name.as_str(), urls.as_str())).collect();
         let mut gateway = self.start_program(
             "gateway",

@@ -8,9 +8,10 @@ use std::time::Duration;
 use stele_app::settings;
 use stele_app::token_settings::JWT_ALG;
 use stele_core::event::Action;
-use stele_core::oauth::ACCESS_TOKEN_LIFETIME;
+use stele_core::oauth::{ACCESS_TOKEN_LIFETIME, SigningAlgorithm};
 use stele_core::ports::{KeyRecord, KeyRetirement};
 use stele_core::time::Offset;
+use stele_jose::key_kind;
 use stele_keys::{KeyKind, MAC_KEY_NAME, SEALING_KEYS};
 use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
@@ -89,13 +90,21 @@ fn ensure_not_active(
     let newest = records.iter().filter_map(|record| record.number(kind.name)).max();
     let name = &record.name;
     let error = if active_number(records, kind, key_admin.now()) == Some(number) {
-        format!("{name} is the active key; run `stele keys rotate` first")
+        format!("{name} is the active key; run `{}` first", rotate_command(kind))
     } else if newest == Some(number) {
-        format!("{name} is the newest key; once it is active, run `stele keys rotate` first")
+        format!("{name} is the newest key; once it is active, run `{}` first", rotate_command(kind))
     } else {
         return Ok(());
     };
     if kind.key_path(&key_admin.folder, number).exists() { Err(CommandError::Failed(error)) } else { Ok(()) }
+}
+
+/// The command that rotates the keys of a kind.
+fn rotate_command(kind: &KeyKind) -> String {
+    match SigningAlgorithm::all().find(|algorithm| key_kind(*algorithm).name == kind.name) {
+        Some(algorithm) => format!("stele keys rotate --alg {}", algorithm.as_str()),
+        None => "stele keys rotate".to_owned(),
+    }
 }
 
 /// Refuses to retire a signing key while a token that it signed can still be valid.
@@ -194,10 +203,16 @@ fn remove_key_file(name: &str, key_file: Option<BackedUpKeyFile>) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
-    use stele_core::oauth::SigningAlgorithm;
-    use stele_jose::key_kind;
-
     use super::*;
+
+    #[test]
+    fn the_remedy_rotates_keys_of_the_same_kind() {
+        assert_eq!(rotate_command(&SEALING_KEYS), "stele keys rotate");
+        for algorithm in SigningAlgorithm::all() {
+            let command = rotate_command(&key_kind(algorithm));
+            assert_eq!(command, format!("stele keys rotate --alg {}", algorithm.as_str()));
+        }
+    }
 
     #[test]
     fn a_key_is_needed_for_as_long_as_the_longest_token_that_it_signs() {
