@@ -64,6 +64,8 @@ fn required_arguments(definition: &CommandDefinition) -> Vec<String> {
 fn argument_values(arg: &Arg) -> Vec<String> {
     let value = match arg.get_id().as_str() {
         "key" => "seal-1",
+        // Of a session or a brown-out.
+        "id" => "1",
         "grants" => "client_credentials",
         "resources" => "orders",
         "user" => "mark",

@@ -8,6 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::support::Installation;
 
+/// The portal's users log in by phone or e-mail.
+const PHONE: &str = "13800138000";
+
 fn send(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
@@ -41,9 +44,9 @@ fn the_endpoints_are_at_their_own_address_and_behind_the_gateway() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     installation.set("STELE_AUTHZ_LISTEN", &format!("0.0.0.0:{port}"));
     installation.run(&["migrate"]).assert_success();
-    installation.add_user("mark", "open sesame 7", &[]);
+    installation.add_user("mark", "open sesame 7", &["--phone", PHONE]);
     let server = installation.start_up();
-    let cookie = log_in(server.address(), "mark", "open sesame 7");
+    let cookie = log_in(server.address(), PHONE, "open sesame 7");
     let inner = format!("127.0.0.1:{port}");
     for address in [inner.as_str(), server.address()] {
         let allowed = ask(address, &cookie).to_lowercase();
