@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::setting::parsed_with_derived_default;
+use crate::setting::parsed;
 
 crate::settings! {
     /// The list of clients.
@@ -14,9 +14,7 @@ crate::settings! {
     /// names of clients for `stele sunset`, each with a pattern for the whole User-Agent, in which * stands for any text;
     /// the first match counts, letter case does not; a client without a match is called other; MeFP apps and TMS client
     /// tokens are named by themselves; example: `kiosk=*KioskShell/*,ios=CloudBox*iOS*,ios=*CFNetwork*`
-    pub CLIENTS: ClientList = parsed_with_derived_default(
-        ClientList::parse, "name=pattern, separated by commas", ClientList::default, ClientList::to_string,
-    );
+    pub CLIENTS: ClientList = parsed(ClientList::parse, "name=pattern, separated by commas", "");
 }
 
 /// The most names.
