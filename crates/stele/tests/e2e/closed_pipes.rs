@@ -63,6 +63,7 @@ fn required_arguments(definition: &CommandDefinition) -> Vec<String> {
 
 fn argument_values(arg: &Arg) -> Vec<String> {
     let value = match arg.get_id().as_str() {
+        "dialect" => "tms",
         "key" => "seal-1",
         // Of a session or a brown-out.
         "id" => "1",
