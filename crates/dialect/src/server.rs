@@ -55,9 +55,9 @@ pub struct DialectService {
     pub name: &'static str,
     /// Registers the dialect's routes.
     pub routes: Routes,
-    /// [`Dialect::render_rejection`].
+    /// [`crate::Dialect::render_rejection`].
     pub render_rejection: fn(&RequestRejection) -> HttpResponse,
-    /// [`Dialect::render_error`].
+    /// [`crate::Dialect::render_error`].
     pub render_error: fn(&Error) -> HttpResponse,
     /// The OpenAPI document, served at [`OPENAPI_PATH`].
     pub openapi_document: fn() -> OpenApi,

@@ -19,7 +19,7 @@ pub const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 /// that was issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessToken {
-    /// `jti`: 32 hex digits, see [`AccessToken::generate_id`].
+    /// `jti`: 32 hex digits, see `AccessToken::generate_id`.
     pub id: String,
     /// `sub`, and for a user `sid`, `acr`, `amr` and `auth_time`.
     pub subject: TokenSubject,

@@ -101,7 +101,7 @@ pub struct AddClientOptions {
     pub alg: SigningAlgorithm,
     /// Redirect URI of a browser login, for a later version; may be repeated
     ///
-    /// https; or http for 127.0.0.1, [::1] or localhost; or a scheme with a dot (com.example.app:/callback). No
+    /// https; or http for 127.0.0.1, ::1 or localhost; or a scheme with a dot (com.example.app:/callback). No
     /// wildcards: requests must have the same URI, byte by byte
     #[arg(long, value_name = "URI", value_parser = parse_redirect_uri)]
     pub redirect_uri: Vec<RedirectUri>,
