@@ -95,7 +95,9 @@ impl PostgresCluster {
         self.with_client(database, async |client| {
             // COPY in the transaction of TRUNCATE freezes the rows and skips the write-ahead log. The replica role
             // skips two million foreign-key checks.
-            client.batch_execute("SET session_replication_role = replica; BEGIN; TRUNCATE users, identifiers").await?;
+            client
+                .batch_execute("SET session_replication_role = replica; BEGIN; TRUNCATE users, identifiers CASCADE")
+                .await?;
             let copy_statement = format!("COPY users ({COLUMNS}) FROM STDIN (FREEZE)");
             copy_rows(client, &copy_statement, users, &progress, |user, out| {
                 rows.with_row(user, |values| write_copy_row(values, out));
