@@ -26,7 +26,7 @@ fn assert_secret(output: &CommandOutput) -> String {
     secret
 }
 
-const ADD_WEB: &str = "client add web --grants token-exchange,client_credentials --resources orders,old-backend \
+const ADD_WEB: &str = "client add web --grants token-exchange,client_credentials --resources orders,legacy-backend \
                        --subject-types tms-session,cloudbox-session --redirect-uri https://b.example/cb \
                        --redirect-uri http://127.0.0.1:8080/cb --alg ES256";
 
@@ -34,7 +34,8 @@ const ADD_WEB: &str = "client add web --grants token-exchange,client_credentials
 fn clients_and_resource_servers_are_added_shown_listed_and_removed() {
     let installation = migrated_installation();
     let orders_secret = assert_secret(&run(&installation, "resource add orders"));
-    let backend = "resource add old-backend --uri https://old.example/api --legacy-tokens jwt-login,cloudbox-session";
+    let backend =
+        "resource add legacy-backend --uri https://old.example/api --legacy-tokens jwt-login,cloudbox-session";
     assert_secret(&run(&installation, backend));
     let mut add_web: Vec<_> = ADD_WEB.split(' ').collect();
     add_web.extend(["--scopes", "orders:write orders:read"]);
@@ -44,7 +45,7 @@ fn clients_and_resource_servers_are_added_shown_listed_and_removed() {
 
     let web = show(&installation, "client show web");
     assert_eq!(web["grants"], serde_json::json!(["client_credentials", "token-exchange"]));
-    assert_eq!(web["resources"], serde_json::json!(["old-backend", "orders"]));
+    assert_eq!(web["resources"], serde_json::json!(["legacy-backend", "orders"]));
     assert_eq!(web["subject_types"], serde_json::json!(["cloudbox-session", "tms-session"]));
     assert_eq!(web["scopes"], serde_json::json!(["orders:read", "orders:write"]));
     assert_eq!(web["redirect_uris"], serde_json::json!(["https://b.example/cb", "http://127.0.0.1:8080/cb"]));
@@ -54,15 +55,18 @@ fn clients_and_resource_servers_are_added_shown_listed_and_removed() {
     assert!(text.contains("\nscopes\torders:read orders:write\n"), "{text}");
     let orders = show(&installation, "resource show orders");
     assert_eq!((&orders["uri"], &orders["audience"]), (&Value::Null, &"urn:stele:resource:orders".into()));
-    let backend = show(&installation, "resource show old-backend");
+    let backend = show(&installation, "resource show legacy-backend");
     assert_eq!(backend["audience"], "https://old.example/api");
     assert_eq!(backend["legacy_tokens"], serde_json::json!(["cloudbox-session", "jwt-login"]));
     let clients = run(&installation, "client list");
-    assert_eq!(clients.assert_success().stdout, "web\tclient_credentials,token-exchange\told-backend,orders\tES256\n");
+    assert_eq!(
+        clients.assert_success().stdout,
+        "web\tclient_credentials,token-exchange\tlegacy-backend,orders\tES256\n"
+    );
     let resources = run(&installation, "resource list");
     assert_eq!(
         resources.assert_success().stdout,
-        "old-backend\thttps://old.example/api\tcloudbox-session,jwt-login\norders\turn:stele:resource:orders\t-\n"
+        "legacy-backend\thttps://old.example/api\tcloudbox-session,jwt-login\norders\turn:stele:resource:orders\t-\n"
     );
 
     // Neither the secrets nor anything else of their length is shown or stored again.
