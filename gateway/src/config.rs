@@ -146,7 +146,8 @@ impl Config {
     /// no route matches or `path` has no canonical form.
     pub fn service_for<'a>(&self, path: &'a str) -> Option<(&str, Cow<'a, str>)> {
         let path = canonical_path(path)?;
-        Some((self.table.match_path(&path)?.service.as_str(), path))
+        let (route, _) = self.table.match_path(&path)?;
+        Some((route.service.as_str(), path))
     }
 
     /// Reads and validates the settings and the routing table.

@@ -105,9 +105,10 @@ async fn reject(
     hyper_response: &[u8],
 ) {
     let config = worker.shared.config();
-    let route = request_head::partial_head_path(&state.partial_head()).and_then(|path| config.table.match_path(&path));
-    let (status, body) = match route.filter(|_| state.listener_role == ListenerRole::Proxy) {
-        Some(route) => {
+    let path = request_head::partial_head_path(&state.partial_head());
+    let matched = path.and_then(|path| config.table.match_path(&path));
+    let (status, body) = match matched.filter(|_| state.listener_role == ListenerRole::Proxy) {
+        Some((route, _)) => {
             worker.shared.counters.count_rejection(&route.service, rejection);
             let is_sent_as_200 = config.status_200.applies_to(&route.service);
             let status = if is_sent_as_200 { StatusCode::OK } else { rejection.status() };

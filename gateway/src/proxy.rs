@@ -54,7 +54,7 @@ struct RequestContext<'a> {
     timer: &'a SharedTimer,
     client: &'a ClientIdentity,
     route: Option<&'a Route>,
-    /// Who may send requests for this path.
+    /// Who may send requests for this path, if there is a route.
     access: PrefixAccess,
     span: &'a Span,
     /// The `Origin` header, for CORS.
@@ -107,10 +107,9 @@ pub(crate) async fn handle_request(
     let Parts { method, uri, version, headers, .. } = parts;
     let config = worker.shared.config();
     let mut line = RequestLine::new(method, uri, version);
-    let route = line.match_route(&config.table);
-    let access = config.table.access(line.path());
     let client = ClientIdentity::resolve(guard.connection().peer, &headers, &config.trusted_proxies);
-    let route = route.filter(|_| client.may_use(access));
+    let permitted = line.match_route(&config.table).filter(|(_, access)| client.may_use(*access));
+    let (route, access) = permitted.map_or((None, PrefixAccess::Public), |(route, access)| (Some(route), access));
     // Health checks arrive every second and are not traced.
     let span = match drain::is_health_check_path(line.path()) {
         true => Span::none(),

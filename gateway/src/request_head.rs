@@ -10,7 +10,7 @@ use stele_service::path::{canonical_path, is_canonical};
 
 use crate::error_pages::Rejection;
 use crate::headers::{has_token, is_head_too_large};
-use crate::routing_table::{Route, RoutingTable};
+use crate::routing_table::{PrefixAccess, Route, RoutingTable};
 
 /// The request line (RFC 9112 §3), or the pseudo-header fields of HTTP/2.
 #[derive(Debug)]
@@ -31,14 +31,15 @@ impl RequestLine {
         line
     }
 
-    /// Finds the route. If a route matches and the path has another, canonical form, replaces the path by that form.
-    pub(crate) fn match_route<'a>(&mut self, table: &'a RoutingTable) -> Option<&'a Route> {
+    /// Finds the route, and who may send requests for it. If a route matches and the path has another, canonical form,
+    /// replaces the path by that form.
+    pub(crate) fn match_route<'a>(&mut self, table: &'a RoutingTable) -> Option<(&'a Route, PrefixAccess)> {
         let path = canonical_path(self.path()).filter(|path| path != self.path()).map(Cow::into_owned);
-        let route = table.match_path(path.as_deref().unwrap_or_else(|| self.path()))?;
+        let matched = table.match_path(path.as_deref().unwrap_or_else(|| self.path()))?;
         if let Some(path) = path {
             self.uri = replace_path(&self.uri, &path);
         }
-        Some(route)
+        Some(matched)
     }
 
     /// Path and query; empty for the authority form (`host:port`).
@@ -216,7 +217,7 @@ mod tests {
             ("//i/../auth/x", "//i/../auth/x", None),
         ] {
             let mut line = RequestLine::new(Method::GET, sent.parse().unwrap(), Version::HTTP_11);
-            assert_eq!(line.match_route(&table).map(|route| route.service.as_str()), service, "{sent}");
+            assert_eq!(line.match_route(&table).map(|(route, _)| route.service.as_str()), service, "{sent}");
             assert_eq!(line.target(), target, "{sent}");
             let authority = sent.parse::<Uri>().unwrap().into_parts().authority;
             assert_eq!(line.uri.authority(), authority.as_ref(), "{sent}");

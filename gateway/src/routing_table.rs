@@ -215,16 +215,11 @@ impl RoutingTable {
         Ok(())
     }
 
-    /// The route whose prefix is the longest that `path` begins with. The trailing slash of a prefix may be missing at
-    /// the end of `path`, because canonical paths have no trailing slash.
-    pub(crate) fn match_path(&self, path: &str) -> Option<&Route> {
+    /// The route of the longest prefix that `path` begins with, and who may send requests below that prefix. The
+    /// trailing slash of a prefix may be missing at the end of `path`, because canonical paths have no trailing slash.
+    pub(crate) fn match_path(&self, path: &str) -> Option<(&Route, PrefixAccess)> {
         let prefix = self.prefixes.iter().find(|prefix| prefix.matches(path))?;
-        self.routes.get(prefix.route_index)
-    }
-
-    /// Who may send requests for `path`, by the prefix that [`RoutingTable::match_path`] finds.
-    pub(crate) fn access(&self, path: &str) -> PrefixAccess {
-        self.prefixes.iter().find(|prefix| prefix.matches(path)).map_or(PrefixAccess::Public, |prefix| prefix.access)
+        Some((self.routes.get(prefix.route_index)?, prefix.access))
     }
 
     pub(crate) fn route_of_service(&self, service: &str) -> Option<&Route> {

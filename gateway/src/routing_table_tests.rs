@@ -12,7 +12,7 @@ fn built_in_table() -> RoutingTable {
 }
 
 fn service_of(path: &str) -> Option<String> {
-    built_in_table().match_path(path).map(|route| route.service.clone())
+    built_in_table().match_path(path).map(|(route, _)| route.service.clone())
 }
 
 /// A `[[route]]` in TOML with these lines and error pages.
@@ -28,10 +28,11 @@ fn parse_error(text: &str) -> String {
 fn a_proxy_prefix_is_not_public() {
     let table = built_in_table();
     for path in ["/authz", "/authz/", "/authz/forward-auth", "/authz/ext-authz/i/login"] {
-        assert_eq!((table.access(path), &*table.match_path(path).unwrap().service), (PrefixAccess::Proxies, "oauth"));
+        let (route, access) = table.match_path(path).unwrap();
+        assert_eq!((&*route.service, access), ("oauth", PrefixAccess::Proxies), "{path}");
     }
     for path in ["/authz2", "/oauth2/token", "/i/authz/", "/", "/.well-known/openid-configuration"] {
-        assert_eq!(table.access(path), PrefixAccess::Public, "{path}");
+        assert!(table.match_path(path).is_none_or(|(_, access)| access == PrefixAccess::Public), "{path}");
     }
     assert!(table.prefixes().all(|view| view.prefix != "/authz/"), "the page for people does not list it");
     let duplicate = "prefix = '/a/'\nproxy_prefix = ['/b/', '/A/']\nservice = 'x'\nupstream = 'http://h:1'";
@@ -75,8 +76,8 @@ fn the_longest_prefix_wins_whatever_the_order() {
         let second =
             route_toml(&format!("prefix = '{second}'\nservice = 's{}'\nupstream = 'http://h:1'", second.len()));
         let table = RoutingTable::parse("t", &(first + &second)).unwrap();
-        assert_eq!(table.match_path("/a/b/c").unwrap().service, "s5");
-        assert_eq!(table.match_path("/a/c").unwrap().service, "s3");
+        assert_eq!(table.match_path("/a/b/c").unwrap().0.service, "s5");
+        assert_eq!(table.match_path("/a/c").unwrap().0.service, "s3");
     }
 }
 
@@ -139,7 +140,7 @@ fn stele_routes_replaces_the_built_in_table() {
     let settings =
         Settings::default().with_values([("STELE_ROUTES", path), ("STELE_UPSTREAM_NEW_ONE", "http://x:9".to_owned())]);
     let table = RoutingTable::from_settings(&settings).unwrap();
-    assert_eq!(table.match_path("/c/x").unwrap().upstreams.configured_names(), ["x:9"]);
+    assert_eq!(table.match_path("/c/x").unwrap().0.upstreams.configured_names(), ["x:9"]);
     assert!(table.match_path("/i/login").is_none());
 }
 

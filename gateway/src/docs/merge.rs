@@ -58,7 +58,7 @@ impl MergedDocument {
         let service = route.service.as_str();
         namespace_references(service, &mut document);
         for (path, mut item) in into_object(document["paths"].take()) {
-            if table.match_path(&path).is_none_or(|matched| matched.service != service) {
+            if table.match_path(&path).is_none_or(|(matched, _)| matched.service != service) {
                 continue;
             }
             for (_, operation) in item.as_object_mut().into_iter().flatten() {
