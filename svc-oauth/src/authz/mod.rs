@@ -1,7 +1,8 @@
 //! Forward auth: three endpoints for reverse proxies, one for each way in which proxies ask about a request.
 //!
-//! Each reads only what its proxies set themselves, none reads its own query, and each answers every method. They are
-//! for proxies beside the server: the gateway routes them only for peers on loopback and for trusted proxies.
+//! Each reads only what its proxies set themselves, and answers every method. Only Envoy's endpoint reads its own path
+//! and query, which are the original request's. The endpoints are for proxies beside the server: the gateway routes
+//! them only for peers on loopback and for trusted proxies.
 //!
 //! - [`original_request`]: what the proxy asks about
 //! - [`credentials`]: the credential that the client sent
