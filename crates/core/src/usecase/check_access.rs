@@ -49,7 +49,8 @@ pub struct AccessGrant {
 impl UseCases {
     /// Finds the user of `credential`, whose session must be live, and applies what the access rules say about the
     /// request. Using a session extends its lifetime; using an access token does not. One round trip to the state store
-    /// and one read of the user.
+    /// and one read of the user; one more round trip when the session is extended; for an access token, a registry read
+    /// when the cached record of its client has expired.
     ///
     /// An access token is accepted only where the rule names its audience, so that no service can use the tokens that it
     /// gets at another, and only of a user.

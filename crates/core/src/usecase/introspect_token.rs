@@ -22,8 +22,11 @@ pub struct IntrospectionRequest {
 
 impl UseCases {
     /// What `caller` may know about a token; `None` if the token is not valid, or if it does not concern the caller: an
-    /// access token with another audience, or a legacy token of a type that the caller is not registered for. Costs one
-    /// round trip to the state store and one read of the user, whatever the token is.
+    /// access token with another audience, or a legacy token of a type that the caller is not registered for.
+    ///
+    /// Costs one round trip to the state store and one read of the user (none for a client's own access token), whether
+    /// the token is valid or not; one more round trip when the session is extended; for an access token of the caller's
+    /// audience, a registry read when the cached record of its client has expired.
     ///
     /// A legacy token is extended as by a use at its dialect: a back end that asks here instead of the old database does so
     /// because the user is active. An access token does not extend the session.
