@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 use stele_core::session::Token;
 use stele_dialect::authorization_token;
+use stele_jose::login_token::is_jwt;
 
 use super::original_request::OriginalRequest;
 
@@ -58,8 +59,7 @@ impl<'a> Presented<'a> {
 impl<'a> Credential<'a> {
     fn parse(text: impl Into<Cow<'a, str>>) -> Option<Self> {
         let text = text.into();
-        let is_jwt = text.matches('.').count() == 2;
-        if is_jwt { Some(Self::Jwt(text)) } else { Token::parse(&text).map(Self::SessionToken) }
+        if is_jwt(&text) { Some(Self::Jwt(text)) } else { Token::parse(&text).map(Self::SessionToken) }
     }
 
     fn is_same(&self, other: &Self) -> bool {
