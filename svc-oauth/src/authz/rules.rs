@@ -108,10 +108,7 @@ fn parse_host(text: &str) -> Option<RequestHost> {
 
 /// The audience of a resource: its URI, or its name if it has none.
 fn parse_audience(text: &str) -> Option<Audience> {
-    match ResourceName::parse(text) {
-        Some(name) => Audience::parse(&format!("urn:stele:resource:{name}")),
-        None => Audience::parse(text),
-    }
+    ResourceName::parse(text).map(|name| Audience::of_name(&name)).or_else(|| Audience::parse(text))
 }
 
 fn parse_roles(roles: Spanned<Vec<String>>) -> Result<Vec<Role>, RuleError> {

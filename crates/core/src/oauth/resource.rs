@@ -36,7 +36,7 @@ impl Resource {
     pub fn audience(&self) -> Audience {
         match &self.uri {
             Some(uri) => Audience(uri.0.clone()),
-            None => Audience(format!("{URN_PREFIX}{}", self.name)),
+            None => Audience::of_name(&self.name),
         }
     }
 }
@@ -51,6 +51,11 @@ impl Audience {
     pub fn parse(text: &str) -> Option<Self> {
         let is_own_urn = || text.strip_prefix(URN_PREFIX).is_some_and(|name| ResourceName::parse(name).is_some());
         (is_own_urn() || ResourceUri::parse(text).is_some()).then(|| Self(text.to_owned()))
+    }
+
+    /// The audience of a resource server of this name that has no URI: `urn:stele:resource:NAME`.
+    pub fn of_name(name: &ResourceName) -> Self {
+        Self(format!("{URN_PREFIX}{name}"))
     }
 
     /// The audience as text.
