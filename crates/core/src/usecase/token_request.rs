@@ -34,21 +34,26 @@ impl TokenRequest<'_> {
     /// `InvalidTarget` unless all values name the same resource server, for which the client is registered;
     /// `Unavailable`, `Internal`.
     pub(super) async fn find_target(&self, deps: &Dependencies, client: &OAuthClient) -> OAuthResult<Arc<Resource>> {
-        let is_name = |text: &&str| ResourceName::parse(text).is_some();
-        let (names, uris): (BTreeSet<&str>, BTreeSet<&str>) = self.audiences.iter().partition(|text| is_name(text));
-        let uris: BTreeSet<&str> = uris.into_iter().chain(self.resources.iter().copied()).collect();
+        let mut names = BTreeSet::new();
+        let mut uris: BTreeSet<&str> = self.resources.iter().copied().collect();
+        for text in &self.audiences {
+            match ResourceName::parse(text) {
+                Some(name) => names.insert(name),
+                None => uris.insert(text),
+            };
+        }
         if names.len() + uris.len() > MAX_TARGETS {
             return Err(OAuthError::InvalidTarget);
         }
+        if names.is_empty() && uris.is_empty() && client.resources.len() == 1 {
+            names.clone_from(&client.resources);
+        }
         let mut found = Vec::new();
-        for name in names {
-            found.push(find_by_name(deps, ResourceName::parse(name)).await?);
+        for name in &names {
+            found.push(deps.oauth_registry.find_resource(name).await?);
         }
         for uri in uris {
             found.push(find_by_audience(deps, Audience::parse(uri)).await?);
-        }
-        if found.is_empty() && client.resources.len() == 1 {
-            found.push(find_by_name(deps, client.resources.first().cloned()).await?);
         }
         let target = found.pop().flatten().ok_or(OAuthError::InvalidTarget)?;
         let is_same = |other: &Option<Arc<Resource>>| other.as_ref().is_some_and(|other| other.name == target.name);
@@ -68,11 +73,6 @@ impl TokenRequest<'_> {
         let is_within = requested.is_subset_of(&client.scopes) && requested.is_subset_of(limit);
         if is_within { Ok(requested) } else { Err(OAuthError::InvalidScope) }
     }
-}
-
-async fn find_by_name(deps: &Dependencies, name: Option<ResourceName>) -> OAuthResult<Option<Arc<Resource>>> {
-    let Some(name) = name else { return Ok(None) };
-    Ok(deps.oauth_registry.find_resource(&name).await?)
 }
 
 async fn find_by_audience(deps: &Dependencies, audience: Option<Audience>) -> OAuthResult<Option<Arc<Resource>>> {
