@@ -4,8 +4,7 @@
 use super::RequestInfo;
 use super::audit_scope::AuditScope;
 use super::authenticate::find_live_session_where;
-use super::introspect_token::is_client_registered;
-use super::presented_token::{TokenHolder, find_token_holder};
+use super::presented_token::{TokenHolder, find_token_holder, is_client_registered};
 use crate::event::{Action, Outcome};
 use crate::oauth::{AccessDecision, AccessToken, Acr, LegacyTokenType, TokenLookup};
 use crate::session::{Session, Token, TokenKey};

@@ -6,8 +6,8 @@
 
 use super::authenticate::extend_session;
 use super::client_authentication::AuthenticatedResource;
-use super::presented_token::{LiveSubject, PresentedToken, find_session_user, find_token_holder};
-use crate::oauth::{AccessToken, LegacyTokenInfo, LegacyTokenType, OAuthResult, Resource, TokenInfo};
+use super::presented_token::{LiveSubject, PresentedToken, find_session_user, find_token_holder, is_client_registered};
+use crate::oauth::{LegacyTokenInfo, LegacyTokenType, OAuthResult, Resource, TokenInfo};
 use crate::session::Token;
 use crate::{Dependencies, Result, UseCases};
 
@@ -88,10 +88,4 @@ async fn describe_access_token(
     }
     let holder = find_token_holder(deps, token).await?;
     Ok(token.filter(|_| holder.is_some()).cloned().map(TokenInfo::Access))
-}
-
-/// Whether the client to which `token` was issued is still registered.
-pub(super) async fn is_client_registered(deps: &Dependencies, token: &AccessToken) -> Result<bool> {
-    let client = deps.oauth_registry.find_client(&token.client).await?;
-    Ok(client.is_some_and(|client| token.is_issued_to(&client)))
 }

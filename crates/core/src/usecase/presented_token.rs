@@ -1,7 +1,7 @@
 //! Tokens that a request presents to be exchanged or introspected: legacy tokens and access tokens, and the live
 //! sessions behind them.
 
-use super::authenticate::find_live_session;
+use super::authenticate::{find_account_of_session, find_live_session};
 use crate::oauth::{AccessToken, LegacyTokenType, TokenLookup, UserSubject};
 use crate::session::{Session, TicketKind, Token, TokenKey};
 use crate::time::Timestamp;
@@ -89,7 +89,7 @@ async fn redeem_handover(
     let is_of_ticket = |s: &Session| s.dialect == kind.dialect() && s.user == ticket.user && s.epoch == ticket.epoch;
     let Some(session) = session.filter(is_of_ticket) else { return Ok(None) };
     // The user is read last: a password that changes meanwhile has moved the epoch.
-    let account = find_session_user(deps, Some(&session)).await?;
+    let account = find_account_of_session(deps, &session).await?;
     Ok(account.map(|account| LiveSubject::new(key, &session, account, kind)))
 }
 
@@ -113,6 +113,12 @@ pub(super) async fn find_session_user(deps: &Dependencies, session: Option<&Sess
     let user = session.map_or(UserRef::DECOY, |session| UserRef::Id(session.user));
     let account = deps.users.find_by_ref(user).await?;
     Ok(account.zip(session).filter(|(account, session)| session.is_valid_for(account)).map(|(account, _)| account))
+}
+
+/// Whether the client to which `token` was issued is still registered.
+pub(super) async fn is_client_registered(deps: &Dependencies, token: &AccessToken) -> Result<bool> {
+    let client = deps.oauth_registry.find_client(&token.client).await?;
+    Ok(client.is_some_and(|client| token.is_issued_to(&client)))
 }
 
 /// The holder of a live access token.
