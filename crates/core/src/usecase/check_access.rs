@@ -114,9 +114,9 @@ async fn find_user_of_access_token(
     let (Some(subject), Some(TokenHolder::User(session, account))) = (token.user_subject(), holder) else {
         return Ok(None);
     };
-    let kind = LegacyTokenType::of_dialect(&session.dialect);
-    let acr = |kind: LegacyTokenType| subject.acr.min(kind.acr());
-    Ok(kind.map(|kind| AccessGrant { user: account.user, session: subject.session, kind, acr: acr(kind) }))
+    let Some(kind) = LegacyTokenType::of_dialect(&session.dialect) else { return Ok(None) };
+    let acr = subject.acr.min(kind.acr());
+    Ok(Some(AccessGrant { user: account.user, session: subject.session, kind, acr }))
 }
 
 /// Whether the dialect of `session` accepts `credential` as its token. The session token in a login JWT is public to all who

@@ -3,9 +3,9 @@
 use super::audit_scope::AuditScope;
 use super::client_authentication::AuthenticatedClient;
 use super::presented_token::PresentedToken;
-use crate::event::Action;
+use crate::UseCases;
+use crate::event::{Action, Outcome};
 use crate::oauth::{OAuthError, OAuthResult};
-use crate::{Error, UseCases};
 
 impl UseCases {
     /// Revokes an access token of `client` until it expires. A token that is no valid access token of this server is
@@ -18,7 +18,7 @@ impl UseCases {
         audit.set_subject(&client.client().id);
         let PresentedToken::AccessToken(token) = token else {
             // Ignored, but not done: recorded as a refusal.
-            audit.finish_with_outcome(OAuthError::from(Error::NotAuthenticated).outcome());
+            audit.finish_with_outcome(Outcome::NotAuthenticated);
             return Ok(());
         };
         if let Some(subject) = token.user_subject() {
