@@ -78,7 +78,7 @@ impl Claims {
             iat: token.issued_at.as_secs(),
             jti: token.id.clone(),
             client_id: token.client.to_string(),
-            scope: Some(token.scope.to_string()).filter(|scope| !scope.is_empty()),
+            scope: token.scope.to_text(),
             session,
         }
     }

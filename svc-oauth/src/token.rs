@@ -104,7 +104,7 @@ fn token_response(
         issued_token_type,
         token_type: "Bearer",
         expires_in: granted.token.lifetime_secs(),
-        scope: Some(granted.token.scope.to_string()).filter(|scope| !scope.is_empty()),
+        scope: granted.token.scope.to_text(),
     };
     Ok(json_response(StatusCode::OK, &body))
 }

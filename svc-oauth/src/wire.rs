@@ -76,7 +76,7 @@ impl<'a> ActiveBody<'a> {
             iat: token.issued_at.as_secs(),
             jti: Some(&token.id),
             client_id: Some(token.client.as_str()),
-            scope: Some(token.scope.to_string()).filter(|scope| !scope.is_empty()),
+            scope: token.scope.to_text(),
             sid: None,
             acr: None,
             amr: None,

@@ -26,6 +26,12 @@ impl Scope {
         self.0.is_empty()
     }
 
+    /// The text form; `None` for the empty scope, which responses and claims leave out, because the syntax has no empty
+    /// text (RFC 6749 3.3).
+    pub fn to_text(&self) -> Option<String> {
+        (!self.is_empty()).then(|| self.to_string())
+    }
+
     /// Whether every token of this scope is one of `other`'s.
     pub fn is_subset_of(&self, other: &Self) -> bool {
         self.0.is_subset(&other.0)
@@ -71,7 +77,8 @@ mod tests {
         assert_eq!(scope.to_string(), "orders:read read write");
         assert_eq!(scope.tokens().collect::<Vec<_>>(), ["orders:read", "read", "write"]);
         assert!(scope.contains("read") && !scope.contains("orders"));
-        assert!(Scope::parse("").unwrap().is_empty());
+        assert_eq!(scope.to_text().as_deref(), Some("orders:read read write"));
+        assert_eq!(Scope::parse("").unwrap().to_text(), None);
         let too_long = "a".repeat(MAX_LENGTH + 1);
         assert!(Scope::parse(&too_long[1..]).is_some());
         for bad in [" ", " a", "a ", "a  b", "a\tb", "a\"b", "a\\b", "é", "a\u{7f}", "a\nb", "a\0", &too_long] {

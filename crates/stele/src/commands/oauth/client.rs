@@ -76,7 +76,7 @@ async fn show(administration: &Administration, id: &ClientId, format: OutputForm
             join_or_dash(client.grants.iter().map(|grant| grant.as_str())),
             join_or_dash(&client.resources),
             join_or_dash(client.subject_types.iter().map(|kind| kind.name())),
-            if client.scopes.is_empty() { "-".to_owned() } else { client.scopes.to_string() },
+            client.scopes.to_text().unwrap_or_else(|| "-".to_owned()),
             client.algorithm.as_str(),
             join_or_dash(&client.redirect_uris),
             to_text(client.created_at),
