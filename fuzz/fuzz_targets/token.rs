@@ -144,7 +144,6 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(text) = std::str::from_utf8(data) {
         assert!(!verifies(text));
         let _ = is_jwt(text);
-        let _ = SIGNED_TOKENS.tokens.unknown_key_name(text);
         if let Some(token) = Token::parse(text) {
             assert_eq!(Token::parse(token.expose()).map(|parsed| parsed.key()), Some(token.key()));
             assert_eq!(token.expose().len(), 32);

@@ -97,11 +97,6 @@ impl LoginTokens {
         }
     }
 
-    /// As [`KeySet::unknown_key_name`].
-    pub fn unknown_key_name(&self, token: &str) -> Option<String> {
-        self.verifier.unknown_key_name(token)
-    }
-
     fn expected(&self) -> Expected<'_> {
         Expected { typ: LOGIN_TOKEN_TYPE, issuer: &self.issuer, audience: ExpectedAudience::Absent }
     }

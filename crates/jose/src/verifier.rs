@@ -109,9 +109,4 @@ impl Verifier {
         let is_expected = claims.iss == expected.issuer && is_for_audience && is_live;
         is_expected.then(|| serde_json::from_slice(&payload).ok())?
     }
-
-    /// As [`KeySet::unknown_key_name`].
-    pub fn unknown_key_name(&self, token: &str) -> Option<String> {
-        self.keys.unknown_key_name(token)
-    }
 }

@@ -43,11 +43,6 @@ impl Scope {
         Self(self.0.intersection(&other.0).cloned().collect())
     }
 
-    /// Whether `token` is a token of this scope.
-    pub fn contains(&self, token: &str) -> bool {
-        self.0.contains(token)
-    }
-
     /// The tokens, sorted.
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
@@ -76,7 +71,6 @@ mod tests {
         let scope = Scope::parse("write read write orders:read").unwrap();
         assert_eq!(scope.to_string(), "orders:read read write");
         assert_eq!(scope.tokens().collect::<Vec<_>>(), ["orders:read", "read", "write"]);
-        assert!(scope.contains("read") && !scope.contains("orders"));
         assert_eq!(scope.to_text().as_deref(), Some("orders:read read write"));
         assert_eq!(Scope::parse("").unwrap().to_text(), None);
         let too_long = "a".repeat(MAX_LENGTH + 1);
