@@ -1,22 +1,20 @@
 //! The OpenAPI descriptions of the token, introspection and revocation endpoints.
 
-use stele_core::oauth::OAuthError;
+use stele_core::oauth::{Grant, LegacyTokenType, OAuthError, SubjectTokenType};
 use stele_dialect::openapi::{
     FieldSchema, HttpAuthScheme, HttpBuilder, ObjectSchema, OperationDescription, SecurityScheme,
 };
 
 use crate::OAuth;
 use crate::error::{EndpointError, respond};
+use crate::metadata::CLIENT_SECRET_BASIC;
 use crate::wire::{ACTIVE_BODY, INACTIVE_BODY, REVOKED_BODY, TOKEN_BODY};
-
-/// The name of the authentication scheme `client_secret_basic` (RFC 6749 §2.3.1).
-const BASIC_SCHEME: &str = "client_secret_basic";
 
 /// The authentication schemes of the three endpoints.
 pub(crate) fn security_schemes() -> Vec<(&'static str, SecurityScheme)> {
     let text = "id（或资源服务器的名字）与密钥。The client's id, or the resource server's name, and the secret.";
     let basic = HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some(text)).build();
-    vec![(BASIC_SCHEME, SecurityScheme::Http(basic))]
+    vec![(CLIENT_SECRET_BASIC, SecurityScheme::Http(basic))]
 }
 
 /// The parameters of client authentication in the body.
@@ -41,14 +39,14 @@ static TOKEN_REQUEST: ObjectSchema = form!(
         FieldSchema::one_of(
             "grant_type",
             "授权类型。The grant",
-            &["urn:ietf:params:oauth:grant-type:token-exchange", "client_credentials"],
+            &[Grant::TokenExchange.grant_type(), Grant::ClientCredentials.grant_type()],
         ),
         FieldSchema::optional_text(
             "subject_token",
             "要交换的令牌。The token to exchange",
             "3f0c5e5b0c5f4f0c9d3c5a5e5f3c0b1a"
         ),
-        FieldSchema::optional_text("subject_token_type", "其类型。Its type", "urn:stele:token-type:cloudbox-session",),
+        FieldSchema::optional_text("subject_token_type", "其类型。Its type", LegacyTokenType::CloudboxSession.urn()),
         FieldSchema::optional_text(
             "audience",
             "资源服务器的名字或受众。The resource server's name or audience",
@@ -63,7 +61,7 @@ static TOKEN_REQUEST: ObjectSchema = form!(
         FieldSchema::optional_text(
             "requested_token_type",
             "只能是访问令牌。An access token only",
-            "urn:ietf:params:oauth:token-type:access_token",
+            SubjectTokenType::AccessToken.urn(),
         ),
     ]
 );
@@ -76,7 +74,7 @@ static INTROSPECTION_REQUEST: ObjectSchema = form!(
         FieldSchema::optional_text(
             "token_type_hint",
             "旧令牌须写明类型。Required for a legacy token",
-            "urn:stele:token-type:cloudbox-session",
+            LegacyTokenType::CloudboxSession.urn(),
         ),
     ]
 );
@@ -97,7 +95,7 @@ fn with_errors(
     let all = errors.into_iter().chain([("InvalidClient", EndpointError::OAuth(OAuthError::InvalidClient))]);
     all.fold(description, |all, (name, error)| all.error_example(name, respond(Err(error))))
         .rate_limited()
-        .security_schemes(&[BASIC_SCHEME])
+        .security_schemes(&[CLIENT_SECRET_BASIC])
         .security_optional()
 }
 

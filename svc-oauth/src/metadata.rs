@@ -8,7 +8,7 @@
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use stele_core::oauth::{Acr, SigningAlgorithm};
+use stele_core::oauth::{Acr, Grant, SigningAlgorithm};
 use stele_dialect::openapi::{FieldSchema, ObjectSchema};
 use stele_dialect::{CallError, Endpoints, RequestRejection, json_response, response_body};
 
@@ -25,6 +25,11 @@ pub const INTROSPECTION_PATH: &str = "/oauth2/introspect";
 /// The path of the revocation endpoint below the issuer.
 pub const REVOCATION_PATH: &str = "/oauth2/revoke";
 
+/// Authentication by HTTP Basic (RFC 6749 §2.3.1): a method in the metadata, a scheme in the OpenAPI document.
+pub(crate) const CLIENT_SECRET_BASIC: &str = "client_secret_basic";
+/// The methods by which clients and resource servers authenticate, at each of the three endpoints.
+const AUTH_METHODS: [&str; 2] = [CLIENT_SECRET_BASIC, "client_secret_post"];
+
 response_body! {
     /// The metadata, equal in both documents.
     pub(crate) struct Metadata<'a> = METADATA "Metadata" "Metadata of the server (RFC 8414 2, OpenID Discovery 3)" {
@@ -37,15 +42,16 @@ response_body! {
             text("the revocation endpoint (RFC 7009)", "https://auth.example.com/oauth2/revoke"),
         // Required (RFC 8414 2), although empty: there is no authorization endpoint.
         response_types_supported: [&'a str; 0] => texts("none: there is no authorization endpoint", ""),
-        grant_types_supported: &'a [&'a str] => texts("the grants of the token endpoint", "client_credentials"),
+        grant_types_supported: Vec<&'a str> =>
+            texts("the grants of the token endpoint", Grant::ClientCredentials.grant_type()),
         subject_types_supported: [&'a str; 1] => texts("`sub` is the same for all clients", "public"),
         id_token_signing_alg_values_supported: Vec<&'a str> => texts("the signature algorithms", "RS256"),
         token_endpoint_auth_methods_supported: [&'a str; 2] =>
-            texts("client authentication at the token endpoint", "client_secret_basic"),
+            texts("client authentication at the token endpoint", CLIENT_SECRET_BASIC),
         introspection_endpoint_auth_methods_supported: [&'a str; 2] =>
-            texts("authentication of resource servers", "client_secret_basic"),
+            texts("authentication of resource servers", CLIENT_SECRET_BASIC),
         revocation_endpoint_auth_methods_supported: [&'a str; 2] =>
-            texts("client authentication at the revocation endpoint", "client_secret_basic"),
+            texts("client authentication at the revocation endpoint", CLIENT_SECRET_BASIC),
         acr_values_supported: Vec<&'a str> => texts("how strong a login was", "urn:stele:acr:pwd"),
         claims_parameter_supported: bool => boolean("the parameter `claims` is not supported"),
         request_parameter_supported: bool => boolean("the parameter `request` is not supported"),
@@ -108,12 +114,12 @@ impl<'a> Metadata<'a> {
             introspection_endpoint: issuer.endpoint(INTROSPECTION_PATH),
             revocation_endpoint: issuer.endpoint(REVOCATION_PATH),
             response_types_supported: [],
-            grant_types_supported: &["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"],
+            grant_types_supported: Grant::all().map(Grant::grant_type).collect(),
             subject_types_supported: ["public"],
             id_token_signing_alg_values_supported: SigningAlgorithm::all().map(SigningAlgorithm::as_str).collect(),
-            token_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
-            introspection_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
-            revocation_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
+            token_endpoint_auth_methods_supported: AUTH_METHODS,
+            introspection_endpoint_auth_methods_supported: AUTH_METHODS,
+            revocation_endpoint_auth_methods_supported: AUTH_METHODS,
             // No login here has more than one factor.
             acr_values_supported: vec![Acr::Legacy.uri(), Acr::Password.uri()],
             claims_parameter_supported: false,

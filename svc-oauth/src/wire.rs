@@ -1,6 +1,6 @@
 //! The response bodies of the token, introspection and revocation endpoints.
 
-use stele_core::oauth::{AccessToken, LegacyTokenInfo, TokenInfo, UserSubject};
+use stele_core::oauth::{AccessToken, LegacyTokenInfo, LegacyTokenType, SubjectTokenType, TokenInfo, UserSubject};
 use stele_dialect::response_body;
 
 use crate::access_token::SessionClaims;
@@ -10,7 +10,7 @@ response_body! {
     pub(crate) struct TokenBody<'a> = TOKEN_BODY "Token" "访问令牌。An access token" {
         access_token: &'a str => pattern("签名的 JWT（RFC 9068）。A signed JWT", r"^[\w-]+\.[\w-]+\.[\w-]+$", "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln"),
         #[serde(skip_serializing_if = "Option::is_none")]
-        issued_token_type: Option<&'static str> => optional_text("仅令牌交换。Of a token exchange only", "urn:ietf:params:oauth:token-type:access_token"),
+        issued_token_type: Option<&'static str> => optional_text("仅令牌交换。Of a token exchange only", SubjectTokenType::AccessToken.urn()),
         token_type: &'static str => one_of("固定为 Bearer。Always Bearer", &["Bearer"]),
         expires_in: i64 => non_negative_integer("有效秒数，至多 300。Seconds, at most 300", "300"),
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,7 +29,7 @@ response_body! {
     /// RFC 7662 §2.2: the answer about a valid token.
     pub(crate) struct ActiveBody<'a> = ACTIVE_BODY "Active" "令牌有效。The token is valid" {
         active: bool => boolean("true"),
-        token_type: &'static str => text("Bearer，或旧令牌的类型。Bearer, or the type of the legacy token", "urn:stele:token-type:cloudbox-session"),
+        token_type: &'static str => text("Bearer，或旧令牌的类型。Bearer, or the type of the legacy token", LegacyTokenType::CloudboxSession.urn()),
         #[serde(skip_serializing_if = "Option::is_none")]
         username: Option<&'a str> => optional_text("用户名，仅旧令牌。The user name; of a legacy token only", "mark"),
         iss: &'a str => text("签发者。The issuer", "https://auth.example.com"),
