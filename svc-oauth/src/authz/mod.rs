@@ -34,7 +34,7 @@ use tokio::time::Instant;
 
 use crate::{OAuth, ServiceState};
 use credentials::{Credential, Presented};
-use original_request::{OriginalRequest, ProxyContract};
+use original_request::{EXT_AUTHZ_PREFIX, OriginalRequest, ProxyContract};
 
 /// Requests below this path are Envoy's: the original path follows it, as it was sent.
 pub const VERBATIM_PREFIX: &str = "/authz/ext-authz/";
@@ -56,12 +56,13 @@ struct Rules(Option<AccessRules>);
 /// If the file with the rules cannot be read or is invalid.
 pub(crate) fn routes(settings: &Settings) -> Result<Routes, ConfigError> {
     let rules = Data::new(Rules(rules::from_settings(settings)?));
+    let ext_authz_pattern = format!("{EXT_AUTHZ_PREFIX}{{path:/.*}}");
     Ok(Arc::new(move |config| {
         config
             .app_data(rules.clone())
             .service(internal_resource("/authz/auth-request", "/authz/auth-request", auth_request))
             .service(internal_resource("/authz/forward-auth", "/authz/forward-auth", forward_auth))
-            .service(internal_resource("/authz/ext-authz{path:/.*}", "/authz/ext-authz/", ext_authz));
+            .service(internal_resource(&ext_authz_pattern, VERBATIM_PREFIX, ext_authz));
     }))
 }
 
