@@ -17,7 +17,7 @@ pub(crate) fn security_schemes() -> Vec<(&'static str, SecurityScheme)> {
     vec![(CLIENT_SECRET_BASIC, SecurityScheme::Http(basic))]
 }
 
-/// The parameters of client authentication in the body.
+/// The schema of a request body with these fields, and with those of `client_secret_post`.
 macro_rules! form {
     ($name:literal, $description:literal, [$($field:expr),+ $(,)?]) => {
         ObjectSchema::request_body(

@@ -1,4 +1,4 @@
-//! The OpenAPI descriptions of the OAuth endpoints.
+//! The OpenAPI document, and the descriptions of the discovery endpoints in it; `endpoint_descriptions` has the others.
 
 use stele_dialect::openapi::{ApiInfo, OpenApi, OperationDescription};
 

@@ -1,10 +1,9 @@
-//! A request to an OAuth endpoint: a form, credentials, and the client's address.
+//! Requests to the token, introspection and revocation endpoints: the form, the credentials, and presented tokens.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{AsHeaderName, CONTENT_ENCODING, CONTENT_TYPE};
 use stele_core::event::Action;
-use stele_core::oauth::LegacyTokenType;
-use stele_core::oauth::TokenLookup;
+use stele_core::oauth::{LegacyTokenType, TokenLookup};
 use stele_core::session::Token;
 use stele_core::usecase::RequestInfo;
 use stele_core::usecase::client_authentication::{AuthenticatedClient, AuthenticatedResource, ClientCredentials};
@@ -18,7 +17,7 @@ use crate::error::EndpointResult;
 use crate::form::{self, Form};
 use crate::{OAuth, ServiceState};
 
-/// A request that has the form of one to an OAuth endpoint.
+/// A well-formed request to one of these endpoints, not authenticated yet.
 pub(crate) struct EndpointRequest {
     /// The parameters.
     pub(crate) form: Form,
