@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use stele_core::identifier::{Email, Phone, Username};
+use stele_core::oauth::SigningAlgorithm;
 use stele_core::text::find_invisible_in_text;
 use stele_core::user::{Gender, Profile, Role};
 use stele_service::common_settings::LISTEN;
@@ -344,6 +345,10 @@ fn parse_role(text: &str) -> Result<Role, &'static str> {
 
 fn parse_gender(text: &str) -> Result<Gender, &'static str> {
     Gender::parse(text).ok_or("write 男 or 女")
+}
+
+fn parse_algorithm(text: &str) -> Result<SigningAlgorithm, &'static str> {
+    SigningAlgorithm::parse(text).ok_or("write RS256, EdDSA or ES256")
 }
 
 fn parse_enterprise_id(text: &str) -> Result<String, &'static str> {

@@ -6,6 +6,8 @@ use clap::Subcommand;
 use stele_core::oauth::SigningAlgorithm;
 use stele_service::setting;
 
+use super::parse_algorithm;
+
 /// Key rotation: list, rotate and retire sealing keys and signing keys of tokens.
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
@@ -72,8 +74,4 @@ pub enum ChallengeCommand {
 
 fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     setting::parse_duration(text).ok_or("write seconds, or a span such as 90s, 15m, 12h, 30d")
-}
-
-fn parse_algorithm(text: &str) -> Result<SigningAlgorithm, &'static str> {
-    SigningAlgorithm::parse(text).ok_or("write RS256, EdDSA or ES256")
 }

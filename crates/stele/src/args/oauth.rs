@@ -8,6 +8,8 @@ use stele_core::oauth::{
 };
 use stele_service::setting;
 
+use super::parse_algorithm;
+
 /// The longest `--overlap`.
 const MAX_OVERLAP: Duration = Duration::from_secs(90 * 86_400);
 
@@ -201,10 +203,6 @@ fn parse_scope(text: &str) -> Result<Scope, &'static str> {
     Scope::parse(text).ok_or(
         "scopes are printable ASCII words without \" and \\, with one space between two, at most 1024 bytes in all",
     )
-}
-
-fn parse_algorithm(text: &str) -> Result<SigningAlgorithm, &'static str> {
-    SigningAlgorithm::parse(text).ok_or("the algorithms are RS256, EdDSA and ES256")
 }
 
 fn parse_redirect_uri(text: &str) -> Result<RedirectUri, String> {
