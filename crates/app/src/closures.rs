@@ -2,7 +2,6 @@
 //! requests are refused (ADR 61).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -25,8 +24,6 @@ pub struct ClosureMonitor {
     clock: Arc<dyn Clock>,
     schedule: ClosureSchedule,
     refused: Family<Labels<2>, Counter>,
-    /// Whether the last read failed.
-    is_failing: AtomicBool,
 }
 
 impl ClosureMonitor {
@@ -40,7 +37,7 @@ impl ClosureMonitor {
         metrics: &Metrics,
     ) -> std::result::Result<Arc<Self>, ConfigError> {
         let (schedule, refused) = (ClosureSchedule::default(), Family::default());
-        let monitor = Self { store, clock, schedule, refused, is_failing: AtomicBool::new(false) };
+        let monitor = Self { store, clock, schedule, refused };
         let help = "Requests refused because an operator closed the dialect";
         metrics.register("stele_closed_requests", help, monitor.refused.clone());
         monitor.refresh().await.map_err(|error| ConfigError::new(error.to_string()))?;
@@ -75,16 +72,17 @@ impl ClosureMonitor {
     pub async fn run(&self) {
         let mut ticks = tokio::time::interval(REFRESH_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut has_failed = false;
         loop {
             ticks.tick().await;
             let result = self.refresh().await;
-            let has_failed = self.is_failing.swap(result.is_err(), Ordering::Relaxed);
+            let failed_before = std::mem::replace(&mut has_failed, result.is_err());
             match result {
-                Err(cause) if !has_failed => tracing::warn!(
+                Err(cause) if !failed_before => tracing::warn!(
                     %cause,
                     "cannot read which dialects are closed (stele sunset); those that were read last stay closed"
                 ),
-                Ok(()) if has_failed => tracing::info!("the closures of dialects are read again"),
+                Ok(()) if failed_before => tracing::info!("the closures of dialects are read again"),
                 _ => {}
             }
         }
