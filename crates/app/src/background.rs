@@ -12,8 +12,13 @@ use crate::context::Context;
 /// Runs until dropped.
 pub async fn run_background_tasks(context: Context) {
     let Context { use_cases, audit_log, clock_check, closures, use_retention, .. } = context;
-    let tasks = (use_cases.run_background_tasks(), audit_log.run(), clock_check.run());
-    tokio::join!(tasks.0, tasks.1, tasks.2, closures.run(), use_retention.run());
+    tokio::join!(
+        use_cases.run_background_tasks(),
+        audit_log.run(),
+        clock_check.run(),
+        closures.run(),
+        use_retention.run(),
+    );
 }
 
 /// How often to look for imported hashes that wait for argon2id.
