@@ -131,9 +131,9 @@ impl Service {
             DialectService { name, routes, render_rejection, render_error, openapi_document, verbatim_prefix };
         if self.is_login_dialect() {
             context.domain_metrics.preregister(name, self.supported_proofs);
+            context.closures.preregister(name);
         }
         let readiness_check = build_readiness_check(context);
-        context.closures.preregister(name);
         let Context { use_cases, settings, trusted_proxies, audit_log, closures, drain, metrics, .. } = context.clone();
         let server_context = ServerContext {
             use_cases,

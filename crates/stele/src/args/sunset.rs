@@ -168,15 +168,20 @@ fn parse_brownout_length(text: &str) -> Result<Duration, &'static str> {
 }
 
 fn parse_dialect(text: &str) -> Result<String, String> {
-    if services::ALL.iter().any(|service| service.name == text) {
+    if services::is_login_dialect(text) {
         return Ok(text.to_owned());
     }
-    Err(format!("unknown; the dialects are {}", services::ALL.map(|service| service.name).join(", ")))
+    let is_service = services::ALL.iter().any(|service| service.name == text);
+    let fault = if is_service { "users do not log in through this service" } else { "unknown" };
+    Err(format!("{fault}; the dialects are {}", services::login_dialects().join(", ")))
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::args::Args;
 
     #[test]
     fn a_start_is_now_a_span_a_time_or_a_date() {
@@ -187,6 +192,24 @@ mod tests {
         assert_eq!(parse_start("2026-12-01"), at("2026-12-01T00:00:00Z"));
         for bad in ["", "+", "10m", "tomorrow", "+-1m", "-10m"] {
             assert!(parse_start(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_login_dialects_can_be_switched_off() {
+        let names = services::login_dialects();
+        assert!(names.len() < services::ALL.len());
+        for options in [&["off"][..], &["on"], &["brownout", "--from", "now", "--for", "1m"], &["--dialect"]] {
+            let parse = |name| Args::try_parse_from([&["stele", "sunset"], options, &[name]].concat());
+            for service in services::ALL {
+                let result = parse(service.name).map_err(|error| error.to_string());
+                assert_eq!(result.is_ok(), service.is_login_dialect(), "{options:?} {}: {result:?}", service.name);
+                if let Err(error) = result {
+                    assert!(error.contains("users do not log in through this service"), "{error}");
+                    assert!(error.contains(&format!("the dialects are {}", names.join(", "))), "{error}");
+                }
+            }
+            assert!(parse("tsm").is_err_and(|error| error.to_string().contains("unknown; the dialects are cloudbox")));
         }
     }
 

@@ -34,10 +34,10 @@ async fn print_report(settings: &Settings, options: UseReportOptions) -> Result<
     let is_wanted = |dialect: &str| options.dialect.is_empty() || options.dialect.iter().any(|name| name == dialect);
     let format = OutputFormat::from_json_flag(options.json);
     if options.who {
-        let mut dialects: Vec<&str> = services::ALL.iter().map(|service| service.name).collect();
+        let mut dialects: Vec<&str> = services::login_dialects();
         // A later version may have recorded the use of a dialect that this version does not know.
         let recorded = report.lines.iter().map(|line| &*line.kind.dialect);
-        dialects.extend(recorded.filter(|dialect| services::ALL.iter().all(|service| service.name != *dialect)));
+        dialects.extend(recorded.filter(|dialect| !services::is_login_dialect(dialect)));
         dialects.dedup();
         let mut listing = users::Listing::new(report.window, format);
         for dialect in dialects.into_iter().filter(|dialect| is_wanted(dialect)) {
