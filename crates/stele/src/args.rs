@@ -50,7 +50,7 @@ pub struct Args {
 /// The commands of `stele`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the gateway and all five dialects in one process, by default on embedded stores
+    /// Run the gateway and all services in one process, by default on embedded stores
     Up {
         /// Address that the gateway listens on (STELE_LISTEN)
         #[arg(long, value_name = "ADDRESS:PORT")]

@@ -20,22 +20,28 @@ Examples:
   stele client add web --grants token-exchange --resources orders --subject-types cloudbox-session,tms-session \\
       --scopes \"orders:read orders:write\"
   stele client list
+  stele client show web --json
   stele client rotate web --overlap 24h          the old secret stays valid for a day
   stele client remove web
 
-The secret is printed once, as the last word; only its hash is stored. Running services know a change within 5 s.";
+The secret is printed once, as the last word; only its hash is stored. Running services know a change within 5 s. The
+columns of the list are name, grants, resource servers and algorithm. Exit code 1: there is no such client or resource
+server, the name is taken, or two secrets are valid already (`rotate`).";
 
 const RESOURCE_EXAMPLES: &str = "\
 Examples:
   stele resource add orders                      tokens for it have the aud urn:stele:resource:orders
   stele resource add orders --uri https://orders.example/api
   stele resource add old-backend --legacy-tokens cloudbox-session,jwt-login
-  stele resource show orders
-  stele resource rotate orders
+  stele resource list
+  stele resource show orders --json
+  stele resource rotate orders --overlap 7d      the old secret stays valid for a week
   stele resource remove orders
 
 Name and secret authenticate the resource server at /oauth2/introspect. The secret is printed once, as the last word;
-only its hash is stored. Running services know a change within 5 s.";
+only its hash is stored. Running services know a change within 5 s. The columns of the list are name, audience (aud)
+and kinds of legacy tokens. Exit code 1: there is no such resource server, the name or URI is taken, two secrets are
+valid already (`rotate`), or a client names it (`remove`).";
 
 /// Register OAuth clients: services that get access tokens, for themselves or for the user of a legacy token.
 #[derive(Debug, Subcommand)]
@@ -44,12 +50,14 @@ pub enum ClientCommand {
     /// Register a client and print its secret, which is not shown again
     Add(Box<AddClientOptions>),
     /// List clients, by name
+    #[command(after_help = CLIENT_EXAMPLES)]
     List {
         /// Print one JSON object per line
         #[arg(long)]
         json: bool,
     },
     /// Show one client
+    #[command(after_help = CLIENT_EXAMPLES)]
     Show {
         /// Name of the client (client_id)
         #[arg(value_parser = parse_client_id)]
@@ -59,6 +67,7 @@ pub enum ClientCommand {
         json: bool,
     },
     /// Give a client a new secret and print it. The secret so far stays valid for --overlap
+    #[command(after_help = CLIENT_EXAMPLES)]
     Rotate {
         /// Name of the client (client_id)
         #[arg(value_parser = parse_client_id)]
@@ -69,6 +78,7 @@ pub enum ClientCommand {
     },
     /// Remove a client. Its access tokens are no longer active at introspection; services that verify them offline
     /// accept them for at most 5 minutes more
+    #[command(after_help = CLIENT_EXAMPLES)]
     Remove {
         /// Name of the client (client_id)
         #[arg(value_parser = parse_client_id)]
@@ -92,10 +102,10 @@ pub struct AddClientOptions {
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', required = true, value_parser = parse_resource_name)]
     pub resources: Vec<ResourceName>,
     /// Kinds of tokens that the client may exchange, separated by commas: cloudbox-session, tms-session,
-    /// portal-session, mefp-handover, jwt-login, access-token
+    /// portal-session, mefp-handover, jwt-login, access-token. Required by the grant token-exchange
     #[arg(long, value_name = "TYPE,…", value_delimiter = ',', value_parser = parse_subject_type)]
     pub subject_types: Vec<SubjectTokenType>,
-    /// Scopes that the client may ask for, separated by spaces
+    /// Scopes that the client may ask for, separated by spaces [default: none]
     #[arg(long, value_name = "\"SCOPE …\"", default_value = "", hide_default_value = true, value_parser = parse_scope)]
     pub scopes: Scope,
     /// Algorithm that signs the client's access tokens: RS256, EdDSA or ES256
@@ -116,12 +126,14 @@ pub enum ResourceCommand {
     /// Register a resource server and print its secret, which is not shown again
     Add(AddResourceOptions),
     /// List resource servers, by name
+    #[command(after_help = RESOURCE_EXAMPLES)]
     List {
         /// Print one JSON object per line
         #[arg(long)]
         json: bool,
     },
     /// Show one resource server
+    #[command(after_help = RESOURCE_EXAMPLES)]
     Show {
         /// Name of the resource server
         #[arg(value_parser = parse_resource_name)]
@@ -131,6 +143,7 @@ pub enum ResourceCommand {
         json: bool,
     },
     /// Give a resource server a new secret and print it. The secret so far stays valid for --overlap
+    #[command(after_help = RESOURCE_EXAMPLES)]
     Rotate {
         /// Name of the resource server
         #[arg(value_parser = parse_resource_name)]
@@ -140,6 +153,7 @@ pub enum ResourceCommand {
         rotation: RotationOptions,
     },
     /// Remove a resource server that no client names
+    #[command(after_help = RESOURCE_EXAMPLES)]
     Remove {
         /// Name of the resource server
         #[arg(value_parser = parse_resource_name)]
@@ -158,7 +172,7 @@ pub struct AddResourceOptions {
     #[arg(long, value_name = "URI", value_parser = parse_resource_uri)]
     pub uri: Option<ResourceUri>,
     /// Kinds of legacy tokens that the resource server may introspect, separated by commas: cloudbox-session,
-    /// tms-session, portal-session, jwt-login
+    /// tms-session, portal-session, jwt-login [default: none, only access tokens for itself]
     #[arg(long, value_name = "TYPE,…", value_delimiter = ',', value_parser = parse_legacy_type)]
     pub legacy_tokens: Vec<LegacyTokenType>,
 }
@@ -166,7 +180,8 @@ pub struct AddResourceOptions {
 /// Options of `rotate`.
 #[derive(Debug, Args)]
 pub struct RotationOptions {
-    /// How long the secret in use stays valid beside the new one: 0s to 90d. 0s ends it at once
+    /// How long the secret in use stays valid beside the new one: 0s to 90d, in seconds or as 30m, 24h, 7d. 0s ends it
+    /// at once
     #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = parse_overlap)]
     pub overlap: Duration,
     /// The newest of two valid secrets was lost: replace it, and keep the older one for --overlap from now

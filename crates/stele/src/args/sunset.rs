@@ -19,11 +19,41 @@ Examples:
   stele sunset brownout tms --client kiosk --from +10m --for 5m
   stele sunset brownout list
   stele sunset off tms --unless-used-in 14d --record tms-off.txt
+  stele sunset on tms
 
 A login, a password change and a registration through an app count as a use: each opens a session. Clients are named by
-the MeFP app, the TMS client token, or the User-Agent (STELE_CLIENTS); the others are called other. A use is counted within
-a second, the time of a user's last use is exact to an hour, and days are those of UTC. The trend compares the newer half
-of the days that are over with the older half. STELE_USE_KEEP sets how long the use is retained.";
+the MeFP app, the TMS client token, or the User-Agent (STELE_CLIENTS); the others are called other. A use is counted
+within a second, the time of a user's last use is exact to an hour, and days are those of UTC. The trend compares the
+newer half of the days that are over with the older half. STELE_USE_KEEP sets how long the use is retained.";
+
+const BROWNOUT_EXAMPLES: &str = "\
+Examples:
+  stele sunset brownout tms --from 2026-12-01T09:00:00+08:00 --for 30m
+  stele sunset brownout tms --client kiosk --from +10m --for 5m
+  stele sunset brownout list --all
+  stele sunset brownout cancel 3
+
+A request during a brown-out is answered with the dialect's own \"unavailable\" (503) and a Retry-After of the rest of
+the window, at most an hour. The brown-out ends by itself. It begins on time at every instance if it is scheduled at
+least 5 s ahead; a cancellation takes at most 5 s.";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  stele sunset brownout list                     what refuses requests now or will
+  stele sunset brownout list --all --json | jq 'select(.state == \"over\")'
+
+The columns are the number; brownout or off; the dialect; the client (-: every client); scheduled, active, over or
+canceled; the start; the end (-: none); and the operating-system account that scheduled it. Times are in UTC.";
+
+const SWITCH_EXAMPLES: &str = "\
+Examples:
+  stele sunset off tms --unless-used-in 14d --record tms-off.txt
+  stele sunset off tms --after 2027-01-01T00:00:00+08:00 --yes
+  stele sunset on tms
+
+`off` shows the use of the last 30 days and asks before it changes anything. While a dialect is off, every request is
+answered with its own \"unavailable\" (503). Running services follow within 5 s. Exit code 1: the condition is not met,
+the question was not answered with yes, or the dialect is already off (`off`) or on (`on`).";
 
 /// How much each dialect is used, by which clients and by whom; brown-outs; switching a dialect off.
 #[derive(Debug, Args)]
@@ -40,13 +70,14 @@ pub struct SunsetOptions {
 /// Options of the report.
 #[derive(Debug, Args)]
 pub struct UseReportOptions {
-    /// Only these dialects, separated by commas
-    #[arg(long, value_name = "DIALECT,…", value_delimiter = ',', value_parser = parse_dialect)]
+    /// Only these dialects, separated by commas.
+    #[arg(long, value_name = "DIALECT,…", value_delimiter = ',', value_parser = parse_dialect,
+        help = with_dialects("Only these dialects, separated by commas"))]
     pub dialect: Vec<String>,
     /// List the users instead, newest use first
     #[arg(long)]
     pub who: bool,
-    /// The number of days, which end with today
+    /// The number of days that the report covers, 1 to 3650; today is the last of them
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_650))]
     pub days: u32,
     /// Print one JSON object per line
@@ -62,30 +93,31 @@ pub enum SunsetAction {
     /// Switch a dialect off, after a preview of who would be refused
     Off(OffOptions),
     /// Switch a dialect on again
+    #[command(after_help = SWITCH_EXAMPLES)]
     On {
-        /// The dialect
-        #[arg(value_parser = parse_dialect)]
+        /// The dialect.
+        #[arg(value_parser = parse_dialect, help = with_dialects("The dialect"))]
         dialect: String,
     },
 }
 
 /// Options of `stele sunset brownout`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = BROWNOUT_EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct BrownoutOptions {
     /// What to do instead of scheduling a brown-out.
     #[command(subcommand)]
     pub action: Option<BrownoutAction>,
-    /// The dialect
-    #[arg(required = true, value_parser = parse_dialect)]
+    /// The dialect.
+    #[arg(required = true, value_parser = parse_dialect, help = with_dialects("The dialect"))]
     pub dialect: Option<String>,
-    /// Only this client: a name of STELE_CLIENTS, or other
+    /// Only this client: a name of STELE_CLIENTS, or other [default: every client]
     #[arg(long, value_name = "NAME")]
     pub client: Option<String>,
-    /// The start: now, +10m, a time (RFC 3339) or a date (UTC)
+    /// The start: now, a span from now (+30s, +10m, +2h, +1d), a time (RFC 3339) or a date (its midnight in UTC)
     #[arg(long, value_name = "TIME", required = true, value_parser = parse_start)]
     pub from: Option<StartTime>,
-    /// The length, 1s to 7d
+    /// The length, 1s to 7d: seconds, or a span such as 90s, 30m, 2h, 1d
     #[arg(long = "for", value_name = "SPAN", required = true, value_parser = parse_brownout_length)]
     pub length: Option<Duration>,
 }
@@ -94,6 +126,7 @@ pub struct BrownoutOptions {
 #[derive(Debug, Subcommand)]
 pub enum BrownoutAction {
     /// List brown-outs and switch-offs that refuse requests now or will do so
+    #[command(after_help = LIST_EXAMPLES)]
     List {
         /// Also those that are over or canceled, newest first
         #[arg(long)]
@@ -103,28 +136,32 @@ pub enum BrownoutAction {
         json: bool,
     },
     /// Cancel a brown-out, also one that has begun
+    #[command(after_help = BROWNOUT_EXAMPLES)]
     Cancel {
-        /// The number in the list
+        /// The brown-out's number in `stele sunset brownout list`
         id: i64,
     },
 }
 
 /// Options of `stele sunset off`.
 #[derive(Debug, Args)]
+#[command(after_help = SWITCH_EXAMPLES)]
 pub struct OffOptions {
-    /// The dialect
-    #[arg(value_parser = parse_dialect)]
+    /// The dialect.
+    #[arg(value_parser = parse_dialect, help = with_dialects("The dialect"))]
     pub dialect: String,
-    /// From when on [default: now]: +10m, a time (RFC 3339) or a date (UTC)
+    /// From when on: now, a span from now (+10m, +2h, +1d), a time (RFC 3339) or a date (its midnight in UTC) [default:
+    /// now]
     #[arg(long, value_name = "TIME", value_parser = parse_start)]
     pub after: Option<StartTime>,
-    /// Do nothing if the dialect was used within this span, or if its use is not recorded for as long
+    /// Do nothing if the dialect was used within this span before now (14d, 12h; a number alone is seconds), or if the
+    /// use of dialects is not recorded for that long
     #[arg(long, value_name = "SPAN", value_parser = parse_span)]
     pub unless_used_in: Option<Duration>,
     /// Write a record for an auditor to this new file: the evidence, who remained, who decided, and when
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
-    /// Do not ask for confirmation
+    /// Do not ask for confirmation; needed if standard input is not a terminal
     #[arg(long)]
     pub yes: bool,
 }
@@ -165,6 +202,11 @@ fn parse_span(text: &str) -> Result<Duration, &'static str> {
 fn parse_brownout_length(text: &str) -> Result<Duration, &'static str> {
     let length = parse_span(text)?;
     if length > MAX_BROWNOUT { Err("a brown-out is at most 7d long; use `stele sunset off`") } else { Ok(length) }
+}
+
+/// The help text of an argument that names dialects.
+fn with_dialects(text: &str) -> String {
+    format!("{text}: {}", services::login_dialects().join(", "))
 }
 
 fn parse_dialect(text: &str) -> Result<String, String> {

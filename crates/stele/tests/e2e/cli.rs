@@ -3,46 +3,38 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 
+use clap::{Command, CommandFactory as _};
 use rustix::process::Signal;
 use serde_json::Value;
+use stele::args::Args;
 
 use crate::client::{DialectClient, DialectKind, MefpApp, TestUser, md5_hex};
 use crate::support::{Installation, TEST_TIMEOUT};
 
-const COMMANDS: [&[&str]; 24] = [
-    &[],
-    &["up"],
-    &["user"],
-    &["user", "add"],
-    &["user", "list"],
-    &["user", "show"],
-    &["user", "disable"],
-    &["user", "enable"],
-    &["user", "passwd"],
-    &["app"],
-    &["app", "add"],
-    &["token"],
-    &["token", "add"],
-    &["keys"],
-    &["keys", "list"],
-    &["keys", "rotate"],
-    &["keys", "reseal"],
-    &["keys", "retire"],
-    &["challenge"],
-    &["challenge", "off"],
-    &["challenge", "on"],
-    &["audit"],
-    &["migrate"],
-    &["check"],
-];
+/// The words of every command below `definition`, and of `definition` itself.
+fn collect_commands(definition: &Command, words: Vec<String>, found: &mut Vec<Vec<String>>) {
+    for command in definition.get_subcommands().filter(|command| command.get_name() != "help") {
+        collect_commands(command, [&words[..], &[command.get_name().to_owned()]].concat(), found);
+    }
+    found.push(words);
+}
 
 #[test]
 fn help_documents_every_command() {
     let installation = Installation::new();
-    for command in COMMANDS {
-        let outcome = installation.run(&[command, &["--help"]].concat());
+    let mut commands = Vec::new();
+    collect_commands(&Args::command(), Vec::new(), &mut commands);
+    assert!(commands.len() > 50, "{commands:?}");
+    for command in commands {
+        let words: Vec<_> = command.iter().map(String::as_str).collect();
+        let outcome = installation.run(&[&words[..], &["--help"]].concat());
         let help = &outcome.assert_success().stdout;
-        assert!(help.contains(&format!("Usage: {}", [&["stele"], command].concat().join(" "))), "{help}");
+        let line = [&["stele"], &words[..]].concat().join(" ");
+        assert!(help.contains(&format!("Usage: {line}")), "{help}");
+        if matches!(words.first(), Some(&("sunset" | "client" | "resource" | "session"))) {
+            let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("no examples in {help}"));
+            assert!(examples.contains(&format!("  {line}")), "no example of {line} in {help}");
+        }
         assert!(help.lines().next().unwrap().split(' ').count() > 1, "the help begins with a sentence: {help}");
         // Every option is explained on the option's line or on the next line.
         let lines: Vec<_> = help.lines().collect();
