@@ -210,8 +210,10 @@ fn parse_subject_type(text: &str) -> Result<SubjectTokenType, String> {
 }
 
 fn parse_legacy_type(text: &str) -> Result<LegacyTokenType, String> {
-    let names: Vec<_> = LegacyTokenType::all().map(LegacyTokenType::name).collect();
-    LegacyTokenType::parse(text).ok_or_else(|| format!("unknown; the kinds of legacy tokens are {}", names.join(", ")))
+    let names: Vec<_> =
+        LegacyTokenType::all().filter(|kind| kind.can_be_introspected()).map(LegacyTokenType::name).collect();
+    LegacyTokenType::parse(text)
+        .ok_or_else(|| format!("unknown; the kinds of tokens that can be introspected are {}", names.join(", ")))
 }
 
 fn parse_scope(text: &str) -> Result<Scope, &'static str> {

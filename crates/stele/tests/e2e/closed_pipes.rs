@@ -140,7 +140,7 @@ fn commands_tolerate_a_closed_pipe() {
 fn successful_commands_exit_cleanly_into_a_closed_pipe() {
     let installation = installation_with_user();
     let rotate = ["keys", "rotate", "--lead", "0"];
-    let commands: [&[&str]; 19] = [
+    let commands: [&[&str]; 25] = [
         &["check"],
         &["migrate"],
         &["user", "list"],
@@ -156,6 +156,12 @@ fn successful_commands_exit_cleanly_into_a_closed_pipe() {
         &["client", "rotate", "web"],
         &["resource", "list", "--json"],
         &["resource", "rotate", "orders"],
+        &["sunset"],
+        &["sunset", "--who", "--json"],
+        &["sunset", "brownout", "tms", "--from", "now", "--for", "1s"],
+        &["sunset", "brownout", "list", "--all"],
+        &["sunset", "off", "tms", "--yes"],
+        &["sunset", "on", "tms"],
         &["audit", "--all", "--json"],
         &["keys", "list"],
         &rotate,
@@ -176,12 +182,13 @@ fn successful_commands_exit_cleanly_into_a_closed_pipe() {
 #[test]
 fn unwritable_output_is_an_error() {
     let installation = installation_with_user();
-    for args in [&["check"][..], &["user", "list"]] {
+    for args in [&["check"][..], &["user", "list"], &["resource", "rotate", "orders"]] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let outcome = installation.command(args).stdout(full).output().unwrap();
         let error = String::from_utf8(outcome.stderr).unwrap();
         assert_eq!(outcome.status.code(), Some(1), "{args:?}: {error}");
         assert!(error.starts_with("error: standard output cannot be written"), "{error}");
+        assert_eq!(error.contains("`rotate --overlap 0s`"), args.contains(&"rotate"), "{error}");
     }
 }
 

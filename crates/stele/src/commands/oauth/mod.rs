@@ -49,7 +49,13 @@ impl From<RotationOptions> for SecretRotation {
 
 /// Prints `lines`, then the secret as the last word. A script takes the last word, so that lines can be added.
 fn print_secret(lines: &str, name: &str, secret: &ClientSecret) -> Result<(), CommandError> {
-    print_line(&Zeroizing::new(format!("{lines}{name} {}", secret.expose())))
+    print_line(&Zeroizing::new(format!("{lines}{name} {}", secret.expose()))).map_err(|error| match error {
+        CommandError::Failed(reason) => CommandError::Failed(format!(
+            "{reason}; the new secret is lost: replace it by `rotate --overlap 0s`, or, if an older one is in use, by \
+             `rotate --replace-newest`"
+        )),
+        other => other,
+    })
 }
 
 /// Prints the result of a rotation.

@@ -53,7 +53,9 @@ async fn switch_off(
     let dialect = &closure.dialect;
     if let Some(off) = find_off(&administration.scheduled_closures().await?, dialect).first() {
         let (id, since) = (off.id, format_time(off.closure.starts_at));
-        return Err(CommandError::Failed(format!("{dialect} is switched off already, from {since} on ({id})")));
+        return Err(CommandError::Failed(format!(
+            "{dialect} is switched off already, from {since} on ({id}); `stele sunset on {dialect}` takes it back"
+        )));
     }
     let report = administration.use_report(PREVIEW_DAYS).await?;
     let lines: Vec<_> = report.lines.iter().filter(|line| line.kind.dialect == *dialect).collect();
@@ -97,21 +99,27 @@ fn check_unused(evidence: &Evidence<'_>, span: Duration) -> Result<String, Comma
     let since = now.saturating_sub(span);
     let last = evidence.lines.iter().map(|line| line.last_at).max();
     if let Some(last) = last.filter(|last| *last >= since) {
-        let text = format!("{dialect} was last used at {}, which is within --unless-used-in", format_time(last));
-        return Err(CommandError::Failed(text + ": nothing was changed"));
+        return Err(CommandError::Failed(format!(
+            "{dialect} was last used at {}, which is within --unless-used-in: nothing was changed; `stele sunset \
+             --dialect {dialect} --who` lists its users",
+            format_time(last)
+        )));
     }
     match evidence.report.recorded_since {
         Some(recorded_since) if recorded_since <= since => {
             let last = last.map_or_else(|| "never".to_owned(), format_time);
             Ok(format!("not used since {}; last recorded use: {last}", format_time(since)))
         }
-        recorded_since => {
-            let recorded =
-                recorded_since.map_or_else(|| "nothing".to_owned(), |at| format!("since {}", format_time(at)));
-            Err(CommandError::Failed(format!(
-                "the use of dialects is recorded {recorded}, which is shorter than --unless-used-in: nothing was changed"
-            )))
-        }
+        Some(recorded_since) => Err(CommandError::Failed(format!(
+            "the use of dialects is recorded since {}, which is shorter than --unless-used-in: nothing was changed; \
+             name a shorter span, or wait",
+            format_time(recorded_since)
+        ))),
+        None => Err(CommandError::Failed(
+            "no use of any dialect is recorded yet, so --unless-used-in cannot be checked: nothing was changed; wait, \
+             or leave the option out"
+                .to_owned(),
+        )),
     }
 }
 
@@ -225,7 +233,8 @@ pub(super) async fn on(settings: &Settings, dialect: &str) -> Result<(), Command
 
 async fn switch_on(administration: &Administration, dialect: &str, off: &[DialectClosure]) -> Result<(), CommandError> {
     if off.is_empty() {
-        return Err(CommandError::Failed(format!("{dialect} is not switched off")));
+        let remedy = "`stele sunset brownout list` shows what refuses requests";
+        return Err(CommandError::Failed(format!("{dialect} is not switched off; {remedy}")));
     }
     for closure in off {
         administration.cancel_closure(closure.id).await?;
