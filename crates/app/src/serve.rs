@@ -18,11 +18,8 @@ use crate::settings::shared_settings;
 pub fn serve(service: Service) -> ExitCode {
     let mut known_settings = shared_settings();
     known_settings.push(service.settings);
-    let matches = match cli::parse_command_line(cli::build_command(
-        service.name,
-        "One dialect of Stele, as a service",
-        &known_settings,
-    )) {
+    let about = if service.is_login_dialect() { "One dialect of Stele, as a service" } else { "A service of Stele" };
+    let matches = match cli::parse_command_line(cli::build_command(service.name, about, &known_settings)) {
         Ok(matches) => matches,
         Err(code) => return code,
     };
