@@ -100,8 +100,9 @@ PYTHON
 
 check_every_dialect() {
     "${network[@]}" python3 -B crates/stele/tests/e2e/independent/client.py "$work/environment.json" | tee "$work/client-output"
-    [[ $(grep -c 'as documented' "$work/client-output") == "${#services[@]}" ]]
+    [[ $(grep -c 'as documented' "$work/client-output") == "${#dialects[@]}" ]]
     note <"$work/client-output"
+    curl_gateway http://127.0.0.1:8080/.well-known/openid-configuration
 }
 
 load='' since=''
