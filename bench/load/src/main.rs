@@ -10,6 +10,7 @@ mod engine;
 mod external_tools;
 mod footprint;
 mod installation;
+mod login_query;
 mod measurement;
 mod oauth;
 mod postgres_cluster;

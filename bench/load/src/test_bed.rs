@@ -3,16 +3,16 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use stele_bench_kit::dialect::{CLOUDBOX_LOGIN, MefpApp};
-use stele_bench_kit::{BenchError, BlockingConnection, Result};
+use stele_bench_kit::dialect::MefpApp;
+use stele_bench_kit::{BenchError, Result};
 
 use crate::baseline::Baseline;
 use crate::external_tools::{H2loadRequest, HttpVersion};
 use crate::installation::{PopulationSizes, ProgramStart, StoreKind, TestStores, database_name};
+use crate::login_query;
 use crate::oauth::{OAuthServers, OidcProvider};
 use crate::server_process::ServerProcess;
 use crate::servers::{self, RunningServer, TestCertificate};
-use crate::user_population::{self, SaltedLogins};
 use crate::workloads::{self, LoadKind, Population, Workload};
 
 /// The default number of connections.
@@ -129,7 +129,7 @@ impl TestBed {
     /// If the requests of a workload cannot be prepared.
     pub(crate) fn workloads(&self, stores: &TestStores, sizes: PopulationSizes) -> Result<Vec<Workload>> {
         let app = stores.mefp_app()?;
-        let script = self.pgbench_script(stores, sizes)?;
+        let script = login_query::write_script(stores, self.cloudbox, sizes.main_users)?;
         let mut workloads = theoretical_rate_workloads(self, stores, script, sizes);
         workloads.extend(self.proxy_workloads());
         workloads.extend(self.tls_workloads(stores.run_folder_path())?);
@@ -306,33 +306,6 @@ impl TestBed {
             workload("tls2-post", "POST through the gateway, TLS, HTTP/2", through_gateway(HttpVersion::Http2, post)),
             workload("nginx-tls2-post", "POST through nginx, TLS, HTTP/2", through_nginx(HttpVersion::Http2, post)),
         ])
-    }
-
-    /// Writes a pgbench script with the SELECT of a login, captured from the service, for random users.
-    fn pgbench_script(&self, stores: &TestStores, sizes: PopulationSizes) -> Result<PathBuf> {
-        let mut logins = SaltedLogins::new(sizes.main_users);
-        let address = self.cloudbox;
-        let statements = stores.cluster.capture_statements(|| {
-            let mut requests = logins.next_requests(1)?;
-            let request = requests.take().ok_or_else(|| BenchError::new("there are no users"))?;
-            let mut connection = BlockingConnection::connect(address, std::time::Duration::from_secs(10))?;
-            let response = connection.request(&request)?.to_response();
-            if response.status == 200 && response.text().contains(r#""code":"0000""#) {
-                return Ok(());
-            }
-            Err(BenchError::new(format!("{CLOUDBOX_LOGIN} returns {}: {}", response.status, response.text())))
-        })?;
-        let select = statements.iter().find(|sql| sql.contains("SELECT") && sql.contains("identifiers"));
-        let select = select
-            .ok_or_else(|| BenchError::new(format!("the login made no SELECT on identifiers: {statements:?}")))?;
-        let (_, select) = select.split_once("SELECT").unwrap_or_default();
-        // $1 is the identifier; $2, if present, the row limit.
-        let select = select.replace("$1", "(:phone)::text").replace("$2", ":one");
-        let (first, last) = (user_population::phone(0), user_population::phone(sizes.main_users - 1));
-        let text = format!("\\set phone random({first}, {last})\n\\set one 1\nSELECT{select};\n");
-        let file = stores.run_folder_path().join("select.sql");
-        std::fs::write(&file, text)?;
-        Ok(file)
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput};
 use gateway::Config;
+use stele_core::oauth::SigningAlgorithm;
 use stele_core::password::PasswordDigest;
 use stele_core::proof::SaltedProof;
-use stele_core::oauth::SigningAlgorithm;
 use stele_core::random::{OsRandom, Random as _};
 use stele_core::seal::Sealer;
 use stele_core::session::{Session, Token};
