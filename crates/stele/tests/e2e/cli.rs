@@ -36,8 +36,8 @@ fn help_documents_every_command() {
             assert!(examples.contains(&format!("  {line}")), "no example of {line} in {help}");
         }
         assert!(help.lines().next().unwrap().split(' ').count() > 1, "the help begins with a sentence: {help}");
-        // Every option is explained on the option's line or on the next line.
-        let lines: Vec<_> = help.lines().collect();
+        // Every option is explained on the option's line or on the next line. Examples may begin a line with an option.
+        let lines: Vec<_> = help.lines().take_while(|line| *line != "Examples:").collect();
         for pair in lines.windows(2).filter(|pair| pair[0].trim_start().starts_with("--")) {
             let explained = pair[0].trim_start().split("  ").nth(1).is_some() || pair[1].starts_with("          ");
             assert!(explained, "{} is not explained in {help}", pair[0]);
