@@ -15,7 +15,7 @@ use crate::processes::{RunningProgram, TEST_TIMEOUT, TestDeployment};
 const CLIENTS_PER_KIND: usize = 800;
 const LOGIN_CLIENTS: usize = 8;
 /// Timeout of heads and bodies, long enough that all clients are connected at the same time.
-const TIMEOUT_SECONDS: &str = "8";
+const TIMEOUT_SECONDS: &str = "15";
 /// How much the gateway's memory may grow per connection, in bytes.
 const MAX_BYTES_PER_CONNECTION: usize = 64 * 1024;
 
